@@ -1,0 +1,130 @@
+"""The VPN client as a driver sees it: frames, datagrams, messages and times in; actions out.
+
+Path of a frame: the driver gives a frame of the LAN to :meth:`Client.receive_frame`; ``Transfer.seal``
+makes it a datagram for the relay. At the other clients :meth:`Client.receive_datagram` takes the
+datagram, ``Transfer.open`` checks and opens it, and the driver puts the frame on the LAN.
+
+Patent: Figs. 3-1, 3-2; claims 6-9.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+from protocol.client.actions import Action, DeliverFrame, SendDatagram
+from protocol.client.establishment import Establishment
+from protocol.client.tables import AuthenticationInformation, SaManagementTable, VpnInformation
+from protocol.client.transfer import Transfer
+from protocol.errors import DropReason
+from protocol.security_association import SecurityAssociation
+from protocol.types import SECOND
+from protocol.wire.messages import ServerMessage
+
+SWEEP_INTERVAL = 5 * SECOND
+
+
+class Client:
+    """One member of one VPN group."""
+
+    def __init__(
+        self,
+        authentication: AuthenticationInformation,
+        data_port: int,
+        mac_lifetime: int = 3600 * SECOND,
+        hold_down: int = SECOND,
+    ) -> None:
+        """Takes table 310, the own UDP port, and the times of table 311 in ns."""
+        self.associations = SaManagementTable()
+        self.transfer = Transfer(self.associations, mac_lifetime, hold_down)
+        self.drops: Counter[DropReason] = Counter()
+        self.frames_sealed = 0
+        self.frames_delivered = 0
+        self._actions: deque[Action] = deque()
+        self.establishment = Establishment(
+            authentication, data_port, self.associations, self._actions.append
+        )
+        self._next_sweep = 0
+
+    @property
+    def information(self) -> VpnInformation | None:
+        """Table 309, once the client is registered or has SAs set by hand."""
+        return self.establishment.information
+
+    def configure(self, information: VpnInformation, association: SecurityAssociation) -> None:
+        """Takes table 309 and the SA as set by hand, without a registration."""
+        self.establishment.information = information
+        self.associations.replace_all(association)
+
+    # -- the control channel
+
+    def channel_opened(self, now: int) -> None:
+        """Tells that the control channel is open: the client registers."""
+        self.establishment.channel_opened(now)
+
+    def channel_lost(self, now: int) -> None:
+        """Tells that the control channel is gone."""
+        self.establishment.channel_lost(now)
+
+    def receive_message(self, message: ServerMessage, now: int) -> None:
+        """Takes a message of the server."""
+        self.establishment.receive_message(message, now)
+
+    def leave(self, now: int) -> None:
+        """Leaves the group."""
+        self.establishment.leave(now)
+
+    # -- frames and datagrams
+
+    def receive_frame(self, frame: bytes, now: int) -> None:
+        """Takes a frame that the LAN sent (step 801); a SendDatagram follows, or a counted drop.
+
+        Patent: Fig. 8-1.
+        """
+        information = self.information
+        if information is None:
+            self.drops[DropReason.NOT_REGISTERED] += 1
+            return
+        payload = self.transfer.seal(frame, information, now)
+        if isinstance(payload, DropReason):
+            self.drops[payload] += 1
+            return
+        self.frames_sealed += 1
+        self._actions.append(SendDatagram(payload, information.relay))  # 809
+
+    def receive_datagram(self, payload: bytes, source: tuple[str, int], now: int) -> None:
+        """Takes a datagram (step 810); a DeliverFrame follows, or a counted drop.
+
+        Patent: Fig. 8-2.
+        """
+        information = self.information
+        if information is None:
+            self.drops[DropReason.NOT_REGISTERED] += 1
+            return
+        if source != information.relay:
+            self.drops[DropReason.UNEXPECTED_SOURCE] += 1
+            return
+        frame = self.transfer.open(payload, information, now)
+        if isinstance(frame, DropReason):
+            self.drops[frame] += 1
+            return
+        self.frames_delivered += 1
+        self._actions.append(DeliverFrame(frame))  # 820
+
+    # -- time and actions
+
+    def next_timeout(self) -> int:
+        """Returns when :meth:`handle_timeout` is due."""
+        due = self.establishment.next_timeout()
+        return self._next_sweep if due is None else min(due, self._next_sweep)
+
+    def handle_timeout(self, now: int) -> None:
+        """Does what is due: keep-alive, roll-over, lifetimes of table 311, a counter near its end."""
+        self.establishment.handle_timeout(now)
+        if now >= self._next_sweep:
+            self.transfer.stations.expire(now)
+            self.establishment.check_counter()
+            self._next_sweep = now + SWEEP_INTERVAL
+
+    def next_action(self) -> Action | None:
+        """Returns the next thing to do, or None when all is done."""
+        return self._actions.popleft() if self._actions else None

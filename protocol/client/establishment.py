@@ -1,0 +1,186 @@
+"""VPN establishment processing 313: registration, keys and leaving, over an ordered stream of messages.
+
+Patent: Fig. 1; Fig. 3-2 (313); Fig. 7-1 step 708 as the client sees it; claim 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from protocol.client.actions import Action, CloseChannel, Joined, Rejected, SendMessage
+from protocol.client.tables import AuthenticationInformation, SaManagementTable, VpnInformation
+from protocol.security_association import REKEY_COUNTER, SecurityAssociation
+from protocol.types import Address, ClientId, VpnId
+from protocol.wire.messages import (
+    VERSION,
+    GroupSecurityAssociation,
+    KeepAlive,
+    Leave,
+    NewSecurityAssociation,
+    Refused,
+    Register,
+    Registered,
+    RekeyRequest,
+    ServerMessage,
+)
+
+MILLISECOND = 1_000_000
+SILENCE = 3
+"""Keep-alive intervals without a word from the server after which the channel counts as dead."""
+
+
+class State(Enum):
+    """Where the registration stands."""
+
+    APART = "apart"
+    REGISTERING = "registering"
+    REGISTERED = "registered"
+    LEFT = "left"
+
+
+class Establishment:
+    """Gets a client into its group and keeps table 308 as the server says."""
+
+    def __init__(
+        self,
+        authentication: AuthenticationInformation,
+        data_port: int,
+        associations: SaManagementTable,
+        act: Callable[[Action], None],
+    ) -> None:
+        """Takes table 310, the own UDP port, table 308, and where actions go."""
+        self.state = State.APART
+        self.information: VpnInformation | None = None
+        self._authentication = authentication
+        self._data_port = data_port
+        self._associations = associations
+        self._act = act
+        self._keepalive_interval = 0
+        self._keepalive_due: int | None = None
+        self._silent_at: int | None = None
+        self._activation: tuple[int, int] | None = None
+        self._deactivation: tuple[int, int] | None = None
+        self._rekey_asked: int | None = None
+
+    def channel_opened(self, now: int) -> None:
+        """Registers: the control channel to the server is there."""
+        self.state = State.REGISTERING
+        authentication = self._authentication
+        self._act(
+            SendMessage(
+                Register(
+                    VERSION,
+                    authentication.user,
+                    authentication.password,
+                    authentication.vpn_id,
+                    self._data_port,
+                )
+            )
+        )
+
+    def channel_lost(self, now: int) -> None:
+        """Notes that the channel is gone; SA and addresses serve until a new registration."""
+        if self.state is not State.LEFT:
+            self.state = State.APART
+        self._keepalive_due = self._silent_at = None
+
+    def receive_message(self, message: ServerMessage, now: int) -> None:
+        """Does what the server says; a message out of turn ends the channel."""
+        if self._silent_at is not None:
+            self._silent_at = now + SILENCE * self._keepalive_interval
+        if isinstance(message, Refused):
+            self.state = State.LEFT
+            self._act(Rejected(message))
+        elif isinstance(message, Registered) and self.state is State.REGISTERING:
+            self._registered(message, now)
+        elif isinstance(message, NewSecurityAssociation) and self.state is State.REGISTERED:
+            self._new_association(message, now)
+        elif not (isinstance(message, KeepAlive) and self.state is State.REGISTERED):
+            self._act(CloseChannel())
+
+    def leave(self, now: int) -> None:
+        """Leaves the group: seals and opens nothing more."""
+        if self.state is State.REGISTERED:
+            self._act(SendMessage(Leave()))
+        self.state = State.LEFT
+        self._keepalive_due = self._silent_at = None
+        self._act(CloseChannel())
+
+    def check_counter(self) -> None:
+        """Asks for a new SA, once, when the counter of the one that seals will soon be used up."""
+        association = self._associations.sealing
+        if association is None or association.next_counter < REKEY_COUNTER:
+            return
+        if self.state is State.REGISTERED and self._rekey_asked != association.spi:
+            self._rekey_asked = association.spi
+            self._act(SendMessage(RekeyRequest(association.spi)))
+
+    def next_timeout(self) -> int | None:
+        """Returns when :meth:`handle_timeout` is due, or None."""
+        times = [self._keepalive_due, self._silent_at]
+        times += [step[0] for step in (self._activation, self._deactivation) if step is not None]
+        return min((time for time in times if time is not None), default=None)
+
+    def handle_timeout(self, now: int) -> None:
+        """Does what is due: keep-alive, the end of a silent channel, the steps of a roll-over."""
+        if self._keepalive_due is not None and now >= self._keepalive_due:
+            self._act(SendMessage(KeepAlive()))
+            self._keepalive_due = now + self._keepalive_interval
+        if self._silent_at is not None and now >= self._silent_at:
+            self._silent_at = None
+            self._act(CloseChannel())
+        if self._activation is not None and now >= self._activation[0]:
+            self._associations.activate(self._activation[1])
+            self._activation = None
+        if self._deactivation is not None and now >= self._deactivation[0]:
+            self._associations.remove_others(self._deactivation[1])
+            self._deactivation = None
+
+    def _registered(self, message: Registered, now: int) -> None:
+        association = self._association(message.security_association)
+        if association is None:
+            return
+        self.state = State.REGISTERED
+        self.information = VpnInformation(
+            ClientId(message.client_id),
+            VpnId(message.vpn_id),
+            message.client_address,
+            message.multicast_address,
+            Address(str(message.relay_host), message.relay_port),
+            message.lan_mtu,
+        )
+        self._associations.replace_all(association)
+        self._activation = self._deactivation = None
+        self._keepalive_interval = message.keepalive_interval * MILLISECOND
+        if self._keepalive_interval:
+            self._keepalive_due = now + self._keepalive_interval
+            self._silent_at = now + SILENCE * self._keepalive_interval
+        self._act(Joined(message.lan_mtu))
+
+    def _new_association(self, message: NewSecurityAssociation, now: int) -> None:
+        """Receives with the new SA at once, then seals with it, then forgets the old one."""
+        association = self._association(message.security_association)
+        if association is None:
+            return
+        self._associations.install(association)
+        activation = now + message.activation_delay * MILLISECOND
+        self._activation = (activation, association.spi)
+        self._deactivation = (
+            activation + message.deactivation_delay * MILLISECOND,
+            association.spi,
+        )
+
+    def _association(self, given: GroupSecurityAssociation) -> SecurityAssociation | None:
+        """Builds the SA, or ends the channel: its key does not fit, or its nonces would repeat.
+
+        A known SPI with a known sender ID would start the counter again under the same key.
+        """
+        known = self._associations.at(given.spi)
+        try:
+            if known is not None and not known.is_fresh(given.sender_id):
+                raise ValueError(f"sender ID {given.sender_id} was used under SPI {given.spi}")
+            return SecurityAssociation(given, predecessor=known)
+        except ValueError:
+            self._act(CloseChannel())
+            return None

@@ -1,0 +1,89 @@
+"""The client's tables.
+
+Patent: Fig. 3-2 (308-311); Fig. 4-1 table 309; Fig. 4-2 table 311.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from protocol.security_association import SecurityAssociation
+from protocol.types import Address, ClientId, IpAddress, Secret, VpnId
+
+
+class SaManagementTable:
+    """Table 308: the group's SAs by SPI, and which of them seals.
+
+    There are two while a new SA replaces an old one: both open, one seals (RFC 9838).
+    """
+
+    def __init__(self) -> None:
+        self._by_spi: dict[int, SecurityAssociation] = {}
+        self._sealing: SecurityAssociation | None = None
+
+    @property
+    def sealing(self) -> SecurityAssociation | None:
+        """The SA that seals own frames (step 805)."""
+        return self._sealing
+
+    def at(self, spi: int) -> SecurityAssociation | None:
+        """Returns the SA that opens packets with ``spi`` (step 812)."""
+        return self._by_spi.get(spi)
+
+    def install(self, association: SecurityAssociation) -> None:
+        """Adds an SA to receive with; the first one seals too."""
+        self._by_spi[association.spi] = association
+        if self._sealing is None:
+            self._sealing = association
+
+    def activate(self, spi: int) -> None:
+        """Seals with the SA from now on, if it is still there."""
+        self._sealing = self._by_spi.get(spi, self._sealing)
+
+    def remove_others(self, spi: int) -> None:
+        """Forgets every SA but this one, if it is still there."""
+        association = self._by_spi.get(spi)
+        if association is not None:
+            self._by_spi = {spi: association}
+            self._sealing = association
+
+    def replace_all(self, association: SecurityAssociation) -> None:
+        """Starts again with one SA: a new registration."""
+        self._by_spi = {association.spi: association}
+        self._sealing = association
+
+    def rows(self) -> Iterator[tuple[SecurityAssociation, bool]]:
+        """Yields each SA and whether it seals."""
+        for association in self._by_spi.values():
+            yield association, association is self._sealing
+
+
+@dataclass(frozen=True)
+class VpnInformation:
+    """Table 309: where to send (server) and to which group, with what a registration said besides."""
+
+    client_id: ClientId
+    vpn_id: VpnId
+    client_address: IpAddress
+    """The source of inner packets."""
+    multicast_address: IpAddress
+    relay: Address
+    lan_mtu: int
+
+
+@dataclass(frozen=True)
+class AuthenticationInformation:
+    """Table 310: what proves who the user is."""
+
+    user: str
+    password: Secret
+    vpn_id: VpnId
+
+
+class Side(Enum):
+    """On which side of the client a station is: its own LAN, or outside (table 311)."""
+
+    LAN = "lan"
+    OUTSIDE = "outside"

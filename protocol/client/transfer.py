@@ -1,0 +1,125 @@
+"""VPN transfer processing 314: a LAN's frames into sealed datagrams, and back.
+
+Loop protection (step 802) goes by sightings: a frame of a station that was seen on the other side a
+moment ago is a copy that came round; once the hold-down has passed it is a station that has moved.
+
+Patent: Fig. 8-1 steps 801-809; Fig. 8-2 steps 810-820; claim 6.
+"""
+
+from __future__ import annotations
+
+from protocol.client.tables import SaManagementTable, Side, VpnInformation
+from protocol.errors import DropReason, OpenError, SealError, WireError
+from protocol.learning import LearningTable
+from protocol.types import SECOND
+from protocol.wire import ethernet
+from protocol.wire.esp import EspHeader
+from protocol.wire.ethernet import EthernetHeader
+from protocol.wire.inner_packet import InnerPacket
+from protocol.wire.vpn_header import VpnHeader
+
+STATIONS = 8192
+"""Stations that a client remembers on each side."""
+
+
+class Transfer:
+    """Seals what the LAN sends to others and opens what the others send to it."""
+
+    def __init__(
+        self,
+        associations: SaManagementTable,
+        mac_lifetime: int = 3600 * SECOND,
+        hold_down: int = SECOND,
+    ) -> None:
+        """Takes table 308, and the lifetime and hold-down of table 311 in ns."""
+        self.stations: LearningTable[bytes, Side] = LearningTable(mac_lifetime, 0, STATIONS)
+        self._hold_down = hold_down
+        self._associations = associations
+
+    def seal(self, frame: bytes, information: VpnInformation, now: int) -> bytes | DropReason:
+        """Returns the payload of the datagram that carries ``frame``, or why it is not sent.
+
+        Patent: Fig. 8-1 steps 802-808.
+        """
+        try:
+            header = EthernetHeader.parse(frame)
+        except WireError:
+            return DropReason.MALFORMED_FRAME
+        reason = self._why_not_outside(header, now)
+        if reason is not None:
+            return reason
+        if len(frame) > information.lan_mtu + ethernet.HEADER_LENGTH:
+            return DropReason.FRAME_TOO_LARGE
+        association = self._associations.sealing  # 805
+        if association is None:
+            return DropReason.NOT_REGISTERED
+        try:
+            packet = association.seal(frame)  # 806
+        except SealError as error:
+            return error.reason
+        inner = InnerPacket(
+            information.client_address, information.multicast_address, packet
+        )  # 804
+        return VpnHeader((header.source, header.destination)).pack() + inner.pack()  # 807
+
+    def _why_not_outside(self, header: EthernetHeader, now: int) -> DropReason | None:
+        """Learns a local station; a reason when its frame stays on this LAN."""
+        if not ethernet.is_station(header.source):
+            return DropReason.GROUP_SOURCE
+        if self._seen_lately(header.source, Side.OUTSIDE, now):  # 802
+            return DropReason.STATION_SEEN_OUTSIDE
+        self.stations.learn(header.source, Side.LAN, now)
+        if ethernet.is_bridge_local(header.destination):
+            return DropReason.BRIDGE_LOCAL_DESTINATION
+        if self.stations.lookup(header.destination, now) is Side.LAN:
+            return DropReason.LOCAL_DESTINATION
+        return None
+
+    def open(self, payload: bytes, information: VpnInformation, now: int) -> bytes | DropReason:
+        """Returns the frame that a datagram's payload carries, or why it is not delivered.
+
+        Patent: Fig. 8-2 steps 811-819.
+        """
+        try:
+            macs, inner = _take_apart(payload)  # 811
+            spi = EspHeader.parse(inner.esp).spi
+        except WireError:
+            return DropReason.MALFORMED_DATAGRAM
+        if inner.destination != information.multicast_address:
+            return DropReason.FOREIGN_GROUP
+        association = self._associations.at(spi)  # 812, 813
+        if association is None:
+            return DropReason.UNKNOWN_SPI
+        try:
+            frame = association.open(inner.esp)  # 814
+            header = EthernetHeader.parse(frame)  # 815
+        except OpenError as error:
+            return error.reason
+        except WireError:
+            return DropReason.MALFORMED_PLAINTEXT
+        if macs is not None and macs != (header.source, header.destination):
+            return DropReason.HEADER_MISMATCH
+        if not ethernet.is_station(header.source):
+            return DropReason.GROUP_SOURCE
+        if self._seen_lately(header.source, Side.LAN, now):
+            return DropReason.STATION_SEEN_HERE
+        self.stations.learn(header.source, Side.OUTSIDE, now)  # 816-819
+        return frame
+
+    def _seen_lately(self, mac: bytes, side: Side, now: int) -> bool:
+        """Tells whether the station was seen on ``side`` within the hold-down."""
+        entry = self.stations.entry(mac, now)
+        return entry is not None and entry.place is side and now - entry.last_seen < self._hold_down
+
+
+def _take_apart(payload: bytes) -> tuple[tuple[bytes, bytes] | None, InnerPacket]:
+    """Returns the VPN header's MACs, if they are there, and the inner packet; raises WireError.
+
+    The first octet tells whether the relay has stripped the header: an IP packet begins with 4x or 6x.
+    """
+    if payload[:1] and payload[0] >> 4 in (4, 6):
+        return None, InnerPacket.parse(payload)
+    header = VpnHeader.parse(payload)
+    if header.flags:
+        raise WireError(f"VPN header with flags {header.flags:#04x}, expected none")
+    return header.macs, InnerPacket.parse(payload[header.length :])

@@ -1,0 +1,14 @@
+"""User VPN management 511: the group key server. Who belongs to which group, and with what key.
+
+``tables``      user VPN group 506, multicast address 508 with the SAs
+``management``  registration, leaving, time-out, new SAs (Fig. 7-1)
+
+It makes keys and hands them out; it seals and opens nothing.
+
+Patent: Fig. 5-2 (511); Fig. 7-1; claims 1-5.
+"""
+
+from protocol.management.management import Management
+from protocol.management.tables import GroupConfiguration, UserRecord
+
+__all__ = ["GroupConfiguration", "Management", "UserRecord"]

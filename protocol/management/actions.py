@@ -1,0 +1,59 @@
+"""What user VPN management asks of its driver; the last three are for the relays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+from protocol.relay.tables import Member, RelayedGroup
+from protocol.types import ClientId, Secret
+from protocol.wire.messages import ServerMessage
+
+
+@dataclass(frozen=True)
+class CheckCredentials:
+    """Find out whether the password is the user's, and tell ``credentials_checked``."""
+
+    connection: int
+    user: str
+    password: Secret
+
+
+@dataclass(frozen=True)
+class SendMessage:
+    """Send this message on the connection."""
+
+    connection: int
+    message: ServerMessage
+
+
+@dataclass(frozen=True)
+class CloseConnection:
+    """End the connection once what was sent before is out."""
+
+    connection: int
+
+
+@dataclass(frozen=True)
+class GroupChanged:
+    """The group's row of table 508 is new or has other SPIs."""
+
+    group: RelayedGroup
+
+
+@dataclass(frozen=True)
+class MemberJoined:
+    """A client was added to table 507."""
+
+    member: Member
+
+
+@dataclass(frozen=True)
+class MemberLeft:
+    """A client was removed from table 507."""
+
+    client_id: ClientId
+
+
+RelayAction = Union[GroupChanged, MemberJoined, MemberLeft]
+Action = Union[CheckCredentials, SendMessage, CloseConnection, RelayAction]

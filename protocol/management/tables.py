@@ -1,0 +1,138 @@
+"""The key server's tables.
+
+Patent: Fig. 6-1 table 506; Fig. 6-3 table 508; Figs. 12-1, 12-2 (Sub IDs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from protocol.types import (
+    KEY_LENGTHS,
+    SALT_LENGTH,
+    Algorithm,
+    IpAddress,
+    RandomOctets,
+    Secret,
+    SenderId,
+    Spi,
+    SubId,
+    VpnId,
+)
+from protocol.wire.esp import SENDER_ID_BITS
+
+SENDER_IDS = 2**SENDER_ID_BITS
+FIRST_SPI = 256
+"""SPIs 1 to 255 are reserved (RFC 4303 section 2.1)."""
+
+
+ONLY_SUB_ID = SubId(1)
+"""The Sub ID of users who were given none."""
+
+
+@dataclass(frozen=True)
+class GroupConfiguration:
+    """A VPN group as it is set up: its number, its address, how its packets are sealed."""
+
+    vpn_id: VpnId
+    multicast_address: IpAddress
+    algorithm: Algorithm = "aes-128-gcm"
+
+
+@dataclass(frozen=True)
+class UserRecord:
+    """A row of table 506, with the Sub ID of Fig. 12-2."""
+
+    user: str
+    vpn_id: VpnId
+    sub_id: SubId = ONLY_SUB_ID
+
+
+class UserVpnGroupTable:
+    """Table 506: user to VPN ID."""
+
+    def __init__(self, records: Iterable[UserRecord] = ()) -> None:
+        self._by_user = {record.user: record for record in records}
+
+    def replace(self, records: Iterable[UserRecord]) -> None:
+        """Takes the whole table anew."""
+        self._by_user = {record.user: record for record in records}
+
+    def at(self, user: str) -> UserRecord | None:
+        """Returns the user's row (step 703)."""
+        return self._by_user.get(user)
+
+    def rows(self) -> Iterator[UserRecord]:
+        """Yields each row."""
+        yield from self._by_user.values()
+
+
+@dataclass
+class GroupKey:
+    """An SA as the key server holds it, and which sender IDs under its key are still unused."""
+
+    spi: Spi
+    algorithm: Algorithm
+    key: Secret
+    salt: Secret
+    created: int
+    next_sender_id: int = 0
+
+    def take_sender_id(self) -> SenderId | None:
+        """Returns a sender ID that was never given out under this key, or None when all were."""
+        if self.next_sender_id >= SENDER_IDS:
+            return None
+        self.next_sender_id += 1
+        return SenderId(self.next_sender_id - 1)
+
+
+class MulticastAddressTable:
+    """Table 508: (VPN ID, Sub ID) to multicast address and SA; the newest SA of each stands last."""
+
+    def __init__(self, random_octets: RandomOctets) -> None:
+        self._random_octets = random_octets
+        self._keys: dict[tuple[VpnId, SubId], list[GroupKey]] = {}
+
+    def newest(self, vpn_id: VpnId, sub_id: SubId) -> GroupKey | None:
+        """Returns the SA that senders of the group use."""
+        keys = self._keys.get((vpn_id, sub_id))
+        return keys[-1] if keys else None
+
+    def create(self, vpn_id: VpnId, sub_id: SubId, algorithm: Algorithm, now: int) -> GroupKey:
+        """Makes a fresh SA beside those that the group has (step 705)."""
+        key = GroupKey(
+            self._unused_spi(),
+            algorithm,
+            Secret(self._random_octets(KEY_LENGTHS[algorithm])),
+            Secret(self._random_octets(SALT_LENGTH)),
+            created=now,
+        )
+        self._keys.setdefault((vpn_id, sub_id), []).append(key)
+        return key
+
+    def remove_older(self, vpn_id: VpnId, sub_id: SubId) -> None:
+        """Forgets all SAs of the group but the newest."""
+        del self._keys[vpn_id, sub_id][:-1]
+
+    def remove_group(self, vpn_id: VpnId) -> None:
+        """Forgets every SA of a group that has no client left."""
+        for key in [key for key in self._keys if key[0] == vpn_id]:
+            del self._keys[key]
+
+    def spis(self, vpn_id: VpnId) -> frozenset[int]:
+        """Returns the SPIs in use in a group."""
+        return frozenset(key.spi for group, _, key in self.rows() if group == vpn_id)
+
+    def rows(self) -> Iterator[tuple[VpnId, SubId, GroupKey]]:
+        """Yields (VPN ID, Sub ID, SA)."""
+        for (vpn_id, sub_id), keys in self._keys.items():
+            for key in keys:
+                yield vpn_id, sub_id, key
+
+    def _unused_spi(self) -> Spi:
+        taken = {key.spi for _, _, key in self.rows()}
+        while True:
+            spi = Spi(int.from_bytes(self._random_octets(4), "big"))
+            if spi >= FIRST_SPI and spi not in taken:
+                return spi

@@ -1,0 +1,18 @@
+"""VPN transfer processing 512: forwards a group's packets and cannot decrypt them.
+
+``tables``    which clients use which group, without keys (507, 508, 509)
+``flow``      a datagram's flow: all that a relay may read of it
+``flow_table`` the decisions in force
+``transfer``  makes them (Fig. 7-2)
+
+The path of a datagram: the driver receives it, :meth:`Relay.receive_datagram` finds the decision that
+its flow already has or makes one, and the driver sends the same octets to each destination named.
+
+Patent: Fig. 5-2 (512); Fig. 7-2; claims 1, 11.
+"""
+
+from protocol.relay.tables import Member, RelayedGroup
+from protocol.relay.transfer import Relay, Strip
+from protocol.relay.verdicts import Drop, Forward
+
+__all__ = ["Drop", "Forward", "Member", "Relay", "RelayedGroup", "Strip"]

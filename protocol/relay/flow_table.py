@@ -1,0 +1,118 @@
+"""The decisions that are in force, one for each flow, and what has passed by each.
+
+A further datagram of a flow costs one look-up here. Every data plane works from this table; its
+counters tell the relay which stations are alive.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from protocol.errors import DropReason
+from protocol.relay.flow import FlowOctets
+from protocol.relay.verdicts import Drop, Verdict
+from protocol.types import ClientId, VpnId
+
+FLOWS_PER_CLIENT = 4096
+
+FlowKey = tuple[tuple[str, int], FlowOctets]
+"""(the sender's address, the octets that name the flow)."""
+Station = tuple[VpnId, bytes]
+"""(VPN ID, MAC): equal MACs in two groups are two stations."""
+
+
+class FlowEntry:
+    """A flow's decision, and what has passed by it."""
+
+    __slots__ = ("client_id", "last_used", "octets", "packets", "station", "swept", "verdict")
+
+    def __init__(
+        self, verdict: Verdict, client_id: ClientId, station: Station | None, now: int
+    ) -> None:
+        self.verdict = verdict
+        self.client_id = client_id
+        self.station = station
+        """The source station, whose lifetime the flow's datagrams refresh; None where none is learnt."""
+        self.packets = 0
+        self.octets = 0
+        self.swept = 0
+        self.last_used = now
+
+
+@dataclass
+class Totals:
+    """What has passed: datagrams and octets in, copies and octets out, drops by reason."""
+
+    datagrams_in: int = 0
+    octets_in: int = 0
+    copies_out: int = 0
+    octets_out: int = 0
+    drops: Counter[DropReason] = field(default_factory=Counter)
+
+    def add(self, entry: FlowEntry) -> None:
+        """Adds what has passed by one flow."""
+        self.datagrams_in += entry.packets
+        self.octets_in += entry.octets
+        if isinstance(entry.verdict, Drop):
+            if entry.packets:
+                self.drops[entry.verdict.reason] += entry.packets
+            return
+        for _, strip in entry.verdict.destinations:
+            self.copies_out += entry.packets
+            self.octets_out += entry.octets - strip * entry.packets
+
+    def add_drop(self, reason: DropReason, octets: int) -> None:
+        """Adds a datagram that belongs to no kept flow."""
+        self.datagrams_in += 1
+        self.octets_in += octets
+        self.drops[reason] += 1
+
+
+class FlowTable:
+    """Flow to decision, capped for each client: the oldest decision makes room."""
+
+    def __init__(self) -> None:
+        self._entries: dict[FlowKey, FlowEntry] = {}
+        self._keys_of: dict[ClientId, dict[FlowKey, None]] = {}
+        self._past = Totals()
+        self.get = self._entries.get
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def keep(self, key: FlowKey, entry: FlowEntry) -> None:
+        """Puts a decision in force."""
+        keys = self._keys_of.setdefault(entry.client_id, {})
+        if len(keys) >= FLOWS_PER_CLIENT:
+            self.forget(next(iter(keys)))
+        self._entries[key] = entry
+        keys[key] = None
+
+    def forget(self, key: FlowKey) -> None:
+        """Takes one decision out of force, if it is still there."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._past.add(entry)
+            del self._keys_of[entry.client_id][key]
+
+    def forget_client(self, client_id: ClientId) -> None:
+        """Takes all decisions about one client's datagrams out of force."""
+        for key in self._keys_of.pop(client_id, {}):
+            self._past.add(self._entries.pop(key))
+
+    def items(self) -> Iterator[tuple[FlowKey, FlowEntry]]:
+        """Yields the decisions in force; the table may change meanwhile."""
+        yield from list(self._entries.items())
+
+    def add_drop(self, reason: DropReason, octets: int) -> None:
+        """Counts a datagram that belongs to no kept flow."""
+        self._past.add_drop(reason, octets)
+
+    def totals(self) -> Totals:
+        """Returns what has passed up to now."""
+        totals = replace(self._past, drops=Counter(self._past.drops))
+        for entry in self._entries.values():
+            totals.add(entry)
+        return totals

@@ -1,0 +1,101 @@
+"""The relay's tables: who uses which group. No key has a place in them.
+
+Patent: Fig. 6-2 table 507; Fig. 6-3 table 508 (without the SA's key); Fig. 6-4 table 509.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from protocol.types import Address, ClientId, IpAddress, VpnId
+
+
+@dataclass(frozen=True)
+class Member:
+    """A registered client as a relay knows it."""
+
+    client_id: ClientId
+    vpn_id: VpnId
+    address: Address
+    """Where its datagrams come from and go to."""
+
+
+@dataclass(frozen=True)
+class RelayedGroup:
+    """A row of table 508 as a relay holds it: the address and the SPIs, not the key."""
+
+    vpn_id: VpnId
+    multicast_address: IpAddress
+    spis: frozenset[int]
+
+
+class UnicastGroupTable:
+    """Table 507: the unicast addresses in use in each group, in the order of registration."""
+
+    def __init__(self) -> None:
+        self._by_address: dict[tuple[str, int], Member] = {}
+        self._by_group: dict[VpnId, dict[ClientId, Member]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_address)
+
+    def add(self, member: Member) -> None:
+        """Adds a client; raises ValueError when its address or number is taken (check first)."""
+        group = self._by_group.setdefault(member.vpn_id, {})
+        if member.address in self._by_address or member.client_id in group:
+            raise ValueError(f"client {member.client_id} at {member.address} is registered already")
+        self._by_address[member.address] = member
+        group[member.client_id] = member
+
+    def remove(self, member: Member) -> None:
+        """Removes a client, and the group's entry with its last one."""
+        del self._by_address[member.address]
+        group = self._by_group[member.vpn_id]
+        del group[member.client_id]
+        if not group:
+            del self._by_group[member.vpn_id]
+
+    def at(self, address: tuple[str, int]) -> Member | None:
+        """Returns the client whose datagrams come from ``address``."""
+        return self._by_address.get(address)
+
+    def members(self, vpn_id: VpnId) -> list[Member]:
+        """Returns the group's clients, in the order of registration (step 718)."""
+        return list(self._by_group.get(vpn_id, {}).values())
+
+    def rows(self) -> Iterator[tuple[VpnId, list[Member]]]:
+        """Yields each group with its clients."""
+        for vpn_id in self._by_group:
+            yield vpn_id, self.members(vpn_id)
+
+
+class MulticastAddressTable:
+    """Table 508 without keys: multicast address to group."""
+
+    def __init__(self) -> None:
+        self._by_group: dict[VpnId, RelayedGroup] = {}
+        self._by_address: dict[IpAddress, RelayedGroup] = {}
+
+    def install(self, group: RelayedGroup) -> None:
+        """Adds or replaces a group; raises ValueError when another group has the address."""
+        other = self._by_address.get(group.multicast_address)
+        if other is not None and other.vpn_id != group.vpn_id:
+            raise ValueError(f"{group.multicast_address} belongs to VPN {other.vpn_id}")
+        self.remove(group.vpn_id)
+        self._by_group[group.vpn_id] = group
+        self._by_address[group.multicast_address] = group
+
+    def remove(self, vpn_id: VpnId) -> None:
+        """Removes a group if it is there."""
+        group = self._by_group.pop(vpn_id, None)
+        if group is not None:
+            del self._by_address[group.multicast_address]
+
+    def at(self, multicast_address: IpAddress) -> RelayedGroup | None:
+        """Returns the group that uses ``multicast_address`` (step 717)."""
+        return self._by_address.get(multicast_address)
+
+    def rows(self) -> Iterator[RelayedGroup]:
+        """Yields each group."""
+        yield from self._by_group.values()

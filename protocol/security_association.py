@@ -1,0 +1,108 @@
+"""A group's security association: ESP in transport mode, one key, many senders.
+
+AES-GCM after RFC 4106: nonce = salt (4) and IV (8), associated data = SPI and sequence number. The IV
+is sender ID and counter (RFC 6054). A sender ID is given out once under a key, a counter is used once
+under a sender ID, so no nonce repeats. The sequence number has 32 bits: an SA ends before a counter
+passes them.
+
+Patent: Fig. 3-2 (312, 308); Fig. 8-1 step 806; Fig. 8-2 step 814; claims 4, 5.
+"""
+
+from __future__ import annotations
+
+from protocol.cipher import Aead
+from protocol.errors import DropReason, OpenError, SealError, WireError
+from protocol.replay import ReplayWindow
+from protocol.types import KEY_LENGTHS, SALT_LENGTH
+from protocol.wire import esp, etherip
+from protocol.wire.messages import GroupSecurityAssociation
+
+LAST_COUNTER = 2**32 - 1
+REKEY_COUNTER = 2**32 - 2**24
+"""From here on a sender asks for a new SA: sixteen million packets before the last one."""
+
+
+class SecurityAssociation:
+    """Seals own frames and opens those of the group's other senders."""
+
+    def __init__(
+        self,
+        parameters: GroupSecurityAssociation,
+        first_counter: int = 1,
+        last_counter: int = LAST_COUNTER,
+        predecessor: SecurityAssociation | None = None,
+    ) -> None:
+        """Takes what the server handed out; the counters are set only for SAs that outlive a process.
+
+        ``predecessor`` is the same SA under an earlier registration: what it has accepted stays
+        accepted, and what it has sent stays its own.
+        """
+        if len(parameters.key) != KEY_LENGTHS[parameters.algorithm]:
+            raise ValueError(f"key of {len(parameters.key)} octets for {parameters.algorithm}")
+        if len(parameters.salt) != SALT_LENGTH:
+            raise ValueError(f"salt of {len(parameters.salt)} octets, expected {SALT_LENGTH}")
+        if not 1 <= first_counter <= last_counter + 1 <= LAST_COUNTER + 1:
+            raise ValueError(f"counters {first_counter} to {last_counter}")
+        self.spi = parameters.spi
+        self.algorithm = parameters.algorithm
+        self.sender_id = parameters.sender_id
+        self.next_counter = first_counter
+        self.last_counter = last_counter
+        self._aead = Aead(parameters.key)
+        self._salt = parameters.salt.reveal()
+        self._windows: dict[int, ReplayWindow] = predecessor._windows if predecessor else {}
+        earlier: frozenset[int] = predecessor._own if predecessor else frozenset()
+        self._own: frozenset[int] = earlier | {parameters.sender_id}
+
+    @property
+    def senders(self) -> int:
+        """How many other senders' packets were accepted."""
+        return len(self._windows)
+
+    def is_fresh(self, sender_id: int) -> bool:
+        """Tells whether this client has never sealed under ``sender_id`` with this key."""
+        return sender_id not in self._own
+
+    def seal(self, frame: bytes) -> bytes:
+        """Returns the ESP packet that carries ``frame``; raises SealError when the counter is used up."""
+        counter = self.next_counter
+        if counter > self.last_counter:
+            raise SealError(DropReason.COUNTER_EXHAUSTED)
+        self.next_counter = counter + 1
+        header = esp.EspHeader(self.spi, counter & 0xFFFFFFFF, self.sender_id, counter).pack()
+        plaintext = esp.pad(etherip.pack(frame), etherip.NEXT_HEADER)
+        return header + self._aead.seal(self._salt + header[8:], plaintext, header[:8])
+
+    def open(self, packet: bytes) -> bytes:
+        """Returns the frame in an ESP packet of this SPI; raises OpenError with the reason.
+
+        The window is checked first and changed last: a packet that fails leaves no trace.
+        """
+        try:
+            header = esp.EspHeader.parse(packet)
+        except WireError:
+            raise OpenError(DropReason.MALFORMED_DATAGRAM) from None
+        if header.sequence_number != header.counter & 0xFFFFFFFF:
+            raise OpenError(DropReason.MALFORMED_DATAGRAM)
+        if header.sender_id in self._own:
+            raise OpenError(DropReason.OWN_PACKET)
+        window = self._windows.get(header.sender_id) or ReplayWindow()
+        if not window.check(header.counter):
+            raise OpenError(DropReason.REPLAYED)
+        plaintext = self._aead.open(self._salt + packet[8:16], packet[16:], packet[:8])
+        if plaintext is None:
+            raise OpenError(DropReason.FORGED_ICV)
+        window.mark(header.counter)
+        self._windows[header.sender_id] = window
+        return _frame(plaintext)
+
+
+def _frame(plaintext: bytes) -> bytes:
+    """Takes the frame out of an opened packet: EtherIP behind ESP's trailer."""
+    try:
+        payload, next_header = esp.unpad(plaintext)
+        if next_header != etherip.NEXT_HEADER:
+            raise WireError(f"ESP next header {next_header}, expected {etherip.NEXT_HEADER}")
+        return etherip.parse(payload)
+    except WireError:
+        raise OpenError(DropReason.MALFORMED_PLAINTEXT) from None

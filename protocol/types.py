@@ -1,0 +1,54 @@
+"""Small types that every layer shares: numbers that must not be swapped, addresses, secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal, NamedTuple, NewType, Union
+
+VpnId = NewType("VpnId", int)
+SubId = NewType("SubId", int)
+ClientId = NewType("ClientId", int)
+Spi = NewType("Spi", int)
+SenderId = NewType("SenderId", int)
+
+IpAddress = Union[IPv4Address, IPv6Address]
+RandomOctets = Callable[[int], bytes]
+"""Returns that many random octets: the operating system's in a process, a seeded stream's in a test."""
+
+Algorithm = Literal["aes-128-gcm", "aes-256-gcm"]
+KEY_LENGTHS: dict[Algorithm, int] = {"aes-128-gcm": 16, "aes-256-gcm": 32}
+"""Octets of the AES key; RFC 4106 section 8.1 adds four octets of salt."""
+SALT_LENGTH = 4
+
+SECOND = 1_000_000_000
+"""Nanoseconds: the unit of every time in this package."""
+
+
+class Address(NamedTuple):
+    """Where datagrams come from and go to; equal to the plain tuple (host, port)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Secret:
+    """Octets that must not be shown: a key or a password. ``repr`` and ``str`` hide them."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = bytes(value)
+
+    def reveal(self) -> bytes:
+        """Returns the octets themselves."""
+        return self._value
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __repr__(self) -> str:
+        return f"<secret of {len(self._value)} octets>"

@@ -1,0 +1,77 @@
+"""ESP (RFC 4303) as AES-GCM uses it (RFC 4106), without any key: header, trailer and their lengths.
+
+The eight octets of the IV are a sender ID of 16 bits and a counter of 48 bits (RFC 6054): senders
+that share a key never share a nonce. The sequence number is the low half of that counter.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from protocol.errors import WireError
+
+NEXT_HEADER = 50
+HEADER_LENGTH = 8
+IV_LENGTH = 8
+ICV_LENGTH = 16
+TRAILER_LENGTH = 2
+ALIGNMENT = 4
+SENDER_ID_BITS = 16
+COUNTER_BITS = 48
+
+_HEADER = struct.Struct("!IIHHI")
+_PADDING = bytes(range(1, ALIGNMENT))
+
+MINIMUM_LENGTH = HEADER_LENGTH + IV_LENGTH + ALIGNMENT + ICV_LENGTH
+
+
+class EspHeader(NamedTuple):
+    """SPI, sequence number and IV: all of an ESP packet that stands in the clear."""
+
+    spi: int
+    sequence_number: int
+    sender_id: int
+    counter: int
+
+    @classmethod
+    def parse(cls, packet: bytes) -> EspHeader:
+        """Reads the clear part; raises WireError when the packet is too short to be sealed at all."""
+        if len(packet) < MINIMUM_LENGTH:
+            raise WireError(
+                f"ESP packet of {len(packet)} octets, expected {MINIMUM_LENGTH} or more"
+            )
+        spi, sequence_number, sender_id, high, low = _HEADER.unpack_from(packet)
+        return cls(spi, sequence_number, sender_id, high << 32 | low)
+
+    def pack(self) -> bytes:
+        """Returns the 16 octets: SPI 4, sequence number 4, IV 8."""
+        return _HEADER.pack(
+            self.spi,
+            self.sequence_number,
+            self.sender_id,
+            self.counter >> 32,
+            self.counter & 0xFFFFFFFF,
+        )
+
+
+def pad(payload: bytes, next_header: int) -> bytes:
+    """Returns ``payload`` with padding, pad length and next header, a multiple of four octets."""
+    length = -(len(payload) + TRAILER_LENGTH) % ALIGNMENT
+    return payload + _PADDING[:length] + bytes((length, next_header))
+
+
+def unpad(plaintext: bytes) -> tuple[bytes, int]:
+    """Returns payload and next header; raises WireError unless the padding is 1, 2, 3, ...
+
+    RFC 4303 section 2.4 has the receiver inspect the padding.
+    """
+    if len(plaintext) < TRAILER_LENGTH:
+        raise WireError("ESP plaintext without a trailer")
+    length, next_header = plaintext[-2], plaintext[-1]
+    end = len(plaintext) - TRAILER_LENGTH
+    if length > end:
+        raise WireError(f"ESP pad length {length}, expected at most {end}")
+    if plaintext[end - length : end] != bytes(range(1, length + 1)):
+        raise WireError("ESP padding, expected 1, 2, 3, ...")
+    return plaintext[: end - length], next_header

@@ -1,0 +1,47 @@
+"""The inner packet: an IP header to the group's multicast address, then ESP in transport mode.
+
+Patent: Fig. 10 (1002); Fig. 8-1 steps 804-806.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocol.errors import WireError
+from protocol.types import IpAddress
+from protocol.wire import esp, etherip, ethernet, ip, vpn_header
+
+UDP_HEADER_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class InnerPacket:
+    """An inner packet taken apart: addresses in the clear, and the ESP packet as octets."""
+
+    source: IpAddress
+    destination: IpAddress
+    esp: bytes
+
+    @classmethod
+    def parse(cls, packet: bytes) -> InnerPacket:
+        """Takes ``packet`` apart; raises WireError unless it is a whole IP packet that carries ESP."""
+        header = ip.IpHeader.parse(packet)
+        if header.next_header != esp.NEXT_HEADER:
+            raise WireError(f"inner next header {header.next_header}, expected {esp.NEXT_HEADER}")
+        return cls(header.source, header.destination, packet[ip.HEADER_LENGTHS[header.version] :])
+
+    def pack(self) -> bytes:
+        """Returns the packet as octets."""
+        header = ip.IpHeader(self.source, self.destination, esp.NEXT_HEADER, len(self.esp))
+        return header.pack() + self.esp
+
+
+def lan_mtu(outer_version: int, inner_version: int, path_mtu: int = 1500) -> int:
+    """Computes the largest IP packet on a LAN whose frame crosses ``path_mtu`` in one datagram.
+
+    1346 octets for IPv6 in IPv6, 1386 for IPv4 in IPv4, on a path of 1500. Padding (0-3) is allowed for.
+    """
+    outside = ip.HEADER_LENGTHS[outer_version] + UDP_HEADER_LENGTH + vpn_header.LENGTH
+    inside = ip.HEADER_LENGTHS[inner_version] + esp.HEADER_LENGTH + esp.IV_LENGTH + esp.ICV_LENGTH
+    sealed = (path_mtu - outside - inside) // esp.ALIGNMENT * esp.ALIGNMENT
+    return sealed - esp.TRAILER_LENGTH - etherip.HEADER_LENGTH - ethernet.HEADER_LENGTH
