@@ -58,10 +58,9 @@ class LearningTable(Generic[Key, Place]):
         return entry.place if entry else None
 
     def entry(self, key: Key, now: int) -> Entry[Place] | None:
-        """Returns the station's entry, removing it when its lifetime is over."""
+        """Returns the station's entry, or None; one whose lifetime is over stays until ``expire``."""
         entry = self._entries.get(key)
         if entry is not None and now - entry.last_seen >= self.lifetime:
-            self._remove(key)
             return None
         return entry
 
@@ -75,7 +74,7 @@ class LearningTable(Generic[Key, Place]):
             return Learnt.HELD_DOWN
         if self._stations_at[place] >= self.capacity:
             return Learnt.FULL
-        if entry is not None:
+        if key in self._entries:
             self._remove(key)
         self._entries[key] = Entry(place, since=now, last_seen=now)
         self._stations_at[place] += 1

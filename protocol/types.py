@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal, NamedTuple, NewType, Union
+from typing import Literal, NamedTuple, NewType
 
 VpnId = NewType("VpnId", int)
 SubId = NewType("SubId", int)
@@ -12,7 +12,7 @@ ClientId = NewType("ClientId", int)
 Spi = NewType("Spi", int)
 SenderId = NewType("SenderId", int)
 
-IpAddress = Union[IPv4Address, IPv6Address]
+IpAddress = IPv4Address | IPv6Address
 RandomOctets = Callable[[int], bytes]
 """Returns that many random octets: the operating system's in a process, a seeded stream's in a test."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 from protocol.types import Address
 from protocol.wire.messages import ClientMessage, Refused
@@ -50,4 +49,4 @@ class CloseChannel:
     """End the control channel once what was sent before is out."""
 
 
-Action = Union[SendDatagram, DeliverFrame, SendMessage, Joined, Rejected, CloseChannel]
+Action = SendDatagram | DeliverFrame | SendMessage | Joined | Rejected | CloseChannel

@@ -52,7 +52,7 @@ class Establishment:
         """Takes table 310, the own UDP port, table 308, and where actions go."""
         self.state = State.APART
         self.information: VpnInformation | None = None
-        self._authentication = authentication
+        self.authentication = authentication
         self._data_port = data_port
         self._associations = associations
         self._act = act
@@ -66,7 +66,7 @@ class Establishment:
     def channel_opened(self, now: int) -> None:
         """Registers: the control channel to the server is there."""
         self.state = State.REGISTERING
-        authentication = self._authentication
+        authentication = self.authentication
         self._act(
             SendMessage(
                 Register(
@@ -104,7 +104,9 @@ class Establishment:
         if self.state is State.REGISTERED:
             self._act(SendMessage(Leave()))
         self.state = State.LEFT
-        self._keepalive_due = self._silent_at = None
+        self.information = None
+        self._associations.clear()
+        self._keepalive_due = self._silent_at = self._activation = self._deactivation = None
         self._act(CloseChannel())
 
     def check_counter(self) -> None:

@@ -54,6 +54,11 @@ class SaManagementTable:
         self._by_spi = {association.spi: association}
         self._sealing = association
 
+    def clear(self) -> None:
+        """Forgets every SA: the client has left."""
+        self._by_spi = {}
+        self._sealing = None
+
     def rows(self) -> Iterator[tuple[SecurityAssociation, bool]]:
         """Yields each SA and whether it seals."""
         for association in self._by_spi.values():

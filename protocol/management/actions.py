@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 from protocol.relay.tables import Member, RelayedGroup
 from protocol.types import ClientId, Secret
@@ -55,5 +54,5 @@ class MemberLeft:
     client_id: ClientId
 
 
-RelayAction = Union[GroupChanged, MemberJoined, MemberLeft]
-Action = Union[CheckCredentials, SendMessage, CloseConnection, RelayAction]
+RelayAction = GroupChanged | MemberJoined | MemberLeft
+Action = CheckCredentials | SendMessage | CloseConnection | RelayAction

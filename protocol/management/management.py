@@ -31,7 +31,7 @@ from protocol.management.tables import (
     UserVpnGroupTable,
 )
 from protocol.relay.tables import Member, RelayedGroup, UnicastGroupTable
-from protocol.types import SECOND, Address, ClientId, RandomOctets, SenderId, VpnId
+from protocol.types import SECOND, Address, ClientId, RandomOctets, SenderId, Spi, VpnId
 from protocol.wire.inner_packet import lan_mtu
 from protocol.wire.messages import (
     VERSION,
@@ -94,14 +94,17 @@ class Management:
         self.users = UserVpnGroupTable(users)  # 506
         self.unicast_groups = UnicastGroupTable()  # 507
         self.multicast_addresses = MulticastAddressTable(random_octets)  # 508
-        self._groups = {group.vpn_id: group for group in groups}
+        self.groups = {group.vpn_id: group for group in groups}
+        for group in self.groups.values():
+            if group.multicast_address.version != ip_address(relay.host).version:
+                raise ValueError(f"VPN {group.vpn_id}: address of another IP version than {relay}")
         self._relay = relay
         self._keepalive_interval = keepalive_interval
         self._timeout = timeout
         self._connections: dict[int, Connection] = {}
         self._connection_of: dict[str, int] = {}
         self._next_client_id = 1
-        self._retirements: list[tuple[int, VpnId]] = []
+        self._retirements: list[tuple[int, VpnId, Spi]] = []
         self._actions: deque[Action] = deque()
 
     # -- connections and their messages
@@ -150,7 +153,7 @@ class Management:
         user = self.users.at(request.user)
         if not accepted or user is None:  # 702
             self._refuse(connection, RefusalReason.CREDENTIALS, "user ID or password is wrong")
-        elif user.vpn_id != request.vpn_id or user.vpn_id not in self._groups:  # 703
+        elif user.vpn_id != request.vpn_id or user.vpn_id not in self.groups:  # 703
             detail = f"user {user.user} is not in VPN {request.vpn_id}"
             self._refuse(connection, RefusalReason.VPN, detail)
         else:
@@ -161,7 +164,7 @@ class Management:
     def next_timeout(self) -> int | None:
         """Returns when :meth:`handle_timeout` is due, or None."""
         times = [known.deadline for known in self._connections.values()]
-        times += [time for time, _ in self._retirements]
+        times += [time for time, _, _ in self._retirements]
         return min(times, default=None)
 
     def handle_timeout(self, now: int) -> None:
@@ -169,10 +172,10 @@ class Management:
         for connection, known in list(self._connections.items()):
             if now >= known.deadline:
                 self._end(connection)
-        due = [vpn_id for time, vpn_id in self._retirements if time <= now]
+        due = [entry for entry in self._retirements if entry[0] <= now]
         self._retirements = [entry for entry in self._retirements if entry[0] > now]
-        for vpn_id in due:
-            self._retire(vpn_id)
+        for _, vpn_id, spi in due:
+            self._retire(vpn_id, spi)
 
     def next_action(self) -> Action | None:
         """Returns the next thing to do, or None when all is done."""
@@ -193,12 +196,13 @@ class Management:
         self, connection: int, known: Connection, user: UserRecord, data_port: int, now: int
     ) -> None:
         """Puts the client into its group and tells it address and SA (steps 704-708)."""
-        self._supersede(user.user)
         address = Address(known.peer, data_port)
-        if self.unicast_groups.at(address) is not None:
+        earlier = self._connections.get(self._connection_of.get(user.user, -1))
+        if self.unicast_groups.at(address) not in (None, earlier and earlier.member):
             detail = f"another client has the data address {address}"
             self._refuse(connection, RefusalReason.ADDRESS_IN_USE, detail)
             return
+        self._supersede(user.user)
         key, sender_id = self._key_for(user, now)
         member = Member(ClientId(self._next_client_id), user.vpn_id, address)
         self._next_client_id += 1
@@ -218,7 +222,7 @@ class Management:
         )
 
     def _registration(self, member: Member, key: GroupKey, sender_id: SenderId) -> Registered:
-        group = self._groups[member.vpn_id]
+        group = self.groups[member.vpn_id]
         relay_host = ip_address(self._relay.host)
         return Registered(
             client_id=member.client_id,
@@ -248,7 +252,7 @@ class Management:
         return key, sender_id
 
     def _create_key(self, user: UserRecord, now: int) -> GroupKey:
-        algorithm = self._groups[user.vpn_id].algorithm
+        algorithm = self.groups[user.vpn_id].algorithm
         return self.multicast_addresses.create(user.vpn_id, user.sub_id, algorithm, now)
 
     def _supersede(self, user: str) -> None:
@@ -273,6 +277,7 @@ class Management:
 
     def _rekey(self, user: UserRecord, now: int) -> GroupKey:
         """Gives every client of the user's group a new SA: receive first, then send, then delete."""
+        replaced = self.multicast_addresses.newest(user.vpn_id, user.sub_id)
         key = self._create_key(user, now)
         self._group_changed(user.vpn_id)
         for connection, known in self._connections.items():
@@ -289,21 +294,19 @@ class Management:
                 DEACTIVATION_DELAY // MILLISECOND,
             )
             self._actions.append(SendMessage(connection, message))
-        retirement = now + ACTIVATION_DELAY + DEACTIVATION_DELAY
-        self._retirements.append((retirement, user.vpn_id))
+        if replaced is not None:
+            retirement = now + ACTIVATION_DELAY + DEACTIVATION_DELAY
+            self._retirements.append((retirement, user.vpn_id, replaced.spi))
         return key
 
-    def _retire(self, vpn_id: VpnId) -> None:
-        """Takes replaced SAs out of table 508."""
-        for group, sub_id, _ in list(self.multicast_addresses.rows()):
-            if group == vpn_id:
-                self.multicast_addresses.remove_older(group, sub_id)
-        if self.unicast_groups.members(vpn_id):
+    def _retire(self, vpn_id: VpnId, spi: Spi) -> None:
+        """Takes a replaced SA out of table 508, if it is still there."""
+        if self.multicast_addresses.remove(vpn_id, spi):
             self._group_changed(vpn_id)
 
     def _group_changed(self, vpn_id: VpnId) -> None:
         """Tells the relays the group's address and SPIs, and nothing of its keys."""
-        group = self._groups[vpn_id]
+        group = self.groups[vpn_id]
         spis = self.multicast_addresses.spis(vpn_id)
         self._actions.append(GroupChanged(RelayedGroup(vpn_id, group.multicast_address, spis)))
 

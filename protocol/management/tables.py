@@ -111,9 +111,13 @@ class MulticastAddressTable:
         self._keys.setdefault((vpn_id, sub_id), []).append(key)
         return key
 
-    def remove_older(self, vpn_id: VpnId, sub_id: SubId) -> None:
-        """Forgets all SAs of the group but the newest."""
-        del self._keys[vpn_id, sub_id][:-1]
+    def remove(self, vpn_id: VpnId, spi: Spi) -> bool:
+        """Forgets one SA of a group; False when it is not there any more."""
+        for group, sub_id, key in self.rows():
+            if group == vpn_id and key.spi == spi:
+                self._keys[group, sub_id].remove(key)
+                return True
+        return False
 
     def remove_group(self, vpn_id: VpnId) -> None:
         """Forgets every SA of a group that has no client left."""

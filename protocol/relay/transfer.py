@@ -155,8 +155,6 @@ class Relay:
             self._invalidate(member.vpn_id)
         elif learnt is not Learnt.REFRESHED:
             self.not_learnt[learnt] += 1
-        if self._next_sweep is None:
-            self._next_sweep = now + SWEEP_INTERVAL
 
     def _to_others(self, member: Member, strip: int) -> Verdict:
         """Sends to all of the group but the sender (718, 719)."""
@@ -183,6 +181,8 @@ class Relay:
         held = station is not None and self.mac_ip.lookup(station, now) not in (member, None)
         entry = FlowEntry(verdict, member.client_id, None if held else station, now)
         self.flows.keep(key, entry)
+        if self._next_sweep is None:
+            self._next_sweep = now + SWEEP_INTERVAL
         if held:
             self._provisional[key] = None
             if self._next_review is None:

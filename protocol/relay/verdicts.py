@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 from protocol.errors import DropReason
 from protocol.types import Address
@@ -24,4 +23,4 @@ class Drop:
     destinations: tuple[tuple[Address, int], ...] = ()
 
 
-Verdict = Union[Forward, Drop]
+Verdict = Forward | Drop

@@ -30,6 +30,10 @@ class IpHeader:
     """Octets behind the header."""
     hop_limit: int = HOP_LIMIT
 
+    def __post_init__(self) -> None:
+        if self.source.version != self.destination.version:
+            raise ValueError(f"packet from {self.source} to {self.destination}: two IP versions")
+
     @property
     def version(self) -> int:
         """4 or 6."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -49,7 +49,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 class Register(Message, tag="register", frozen=True):
     """Client to server: who it is, which VPN it wants, and where its datagrams come from."""
 
-    version: int
+    version: Annotated[int, Meta(ge=0, le=65535)]
     user: UserName
     password: Secret
     vpn_id: Id
@@ -125,9 +125,9 @@ class Refused(Message, tag="refused", frozen=True):
     detail: Annotated[str, Meta(max_length=256)]
 
 
-ClientMessage = Union[Register, RekeyRequest, KeepAlive, Leave]
-ServerMessage = Union[Registered, NewSecurityAssociation, KeepAlive, Refused]
-AnyMessage = Union[ClientMessage, ServerMessage]
+ClientMessage = Register | RekeyRequest | KeepAlive | Leave
+ServerMessage = Registered | NewSecurityAssociation | KeepAlive | Refused
+AnyMessage = ClientMessage | ServerMessage
 
 
 def _decode_hook(wanted: Any, value: Any) -> Any:
@@ -165,6 +165,8 @@ def _parse(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WireError(f"control message: {error}") from None
+    except RecursionError:
+        raise WireError("control message: nested too deep") from None
 
 
 def parse_from_client(body: bytes) -> ClientMessage:

@@ -1,0 +1,85 @@
+# `make help` lists the targets. Every target first installs what is missing (scripts/setup).
+.DEFAULT_GOAL := help
+.PHONY: help setup experiment cli report test test-fast check format lock clean distclean
+
+PYTHON := .venv/bin/python
+TOPO ?= single
+RUN ?= results/$(TOPO)/latest
+
+# A misspelt variable would silently change what is measured.
+KNOWN := TOPO QUICK N M SEED CAPTURE FAMILY STRIP WIRE RUN ARGS
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
+$(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
+
+# $(call flag,NAME,--name): the flag when the variable NAME is set and not 0.
+flag = $(if $(filter-out 0,$($(1))),$(2))
+# $(call option,NAME,--name): the option and its value when the variable NAME is set.
+option = $(if $($(1)),$(2) '$($(1))')
+
+NETWORK_OPTIONS = --topo '$(TOPO)' $(call option,N,--clients) $(call option,M,--terminals) \
+	$(call option,FAMILY,--family) $(call option,STRIP,--strip) $(call option,WIRE,--wire)
+RUN_OPTIONS = $(call flag,QUICK,--quick) $(call option,SEED,--seed) $(call flag,CAPTURE,--capture)
+
+help: ## this list
+	@echo 'blindrelay: a layer-2 VPN whose relay never decrypts'
+	@echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r target text; do \
+		printf '  make %-12s %s\n' "$$target" "$$text"; done
+	@echo
+	@echo 'Variables: TOPO=single  QUICK=1 (within a minute)  N=clients  M=terminals on each LAN  SEED=number'
+	@echo '           CAPTURE=1  FAMILY=6|4  STRIP=keep|patent  WIRE=segmented|whole  RUN=folder'
+	@echo '           ARGS="more arguments" (experiment, cli, test, test-fast)'
+	@echo 'Failures:  make always ends with 2; the line "exit N: reason" tells the code: 1 an invariant or a'
+	@echo '           test failed, 2 usage or configuration, 3 this machine cannot. For the code itself:'
+	@echo '           scripts/setup && scripts/run --root -m experiments run --topo single --quick'
+
+setup: ## installs what is missing: Debian packages and .venv
+	@scripts/setup
+
+experiment: ## builds the topology, checks and measures, writes results/TOPO/...
+	@scripts/setup
+	@scripts/run --root -m experiments run $(NETWORK_OPTIONS) $(RUN_OPTIONS) $(ARGS)
+
+cli: ## opens the topology with Mininet's command line
+	@scripts/setup
+	@scripts/run --root -m experiments cli $(NETWORK_OPTIONS) $(ARGS)
+
+report: ## writes the report of RUN anew (default: the latest of TOPO)
+	@scripts/setup --python
+	@scripts/run -m experiments report '$(RUN)'
+
+test: ## all tests, those in network namespaces too
+	@scripts/setup
+	@scripts/run --root -m pytest --require-emulated $(ARGS)
+
+test-fast: ## the tests that need no root
+	@scripts/setup --python
+	@scripts/run -m pytest -m 'not emulated' $(ARGS)
+
+check: ## style, types and who imports whom
+	@scripts/setup --python
+	@scripts/run -m ruff check
+	@scripts/run -m ruff format --check
+	@scripts/run -m mypy
+	@scripts/run -m pytest --quiet tests/test_layering.py
+
+format: ## formats the code and mends what ruff can mend
+	@scripts/setup --python
+	@$(PYTHON) -m ruff check --fix --quiet || true
+	@$(PYTHON) -m ruff format
+
+lock: ## resolves requirements.in into requirements.lock
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && python3 -m venv "$$folder" && \
+		"$$folder/bin/python" -m pip install --quiet uv && \
+		"$$folder/bin/uv" pip compile --quiet --upgrade --universal --python-version 3.10 \
+			--generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+			--output-file requirements.lock requirements.in
+
+clean: ## removes caches and the runs (not results/reference)
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .setup.log build dist
+	@if [ -d results ]; then find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +; fi
+
+distclean: clean ## removes the virtual environment too
+	@rm -rf .venv

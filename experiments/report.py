@@ -1,0 +1,209 @@
+"""Writes the report of a run: one HTML file that needs nothing but itself.
+
+It is made of record.json and summary.json alone, so that it can be written again at any time.
+Samples of three names are shown in a way of their own:
+
+- ``node.load``, label ``node``, and ``link.load``, labels ``a`` and ``b``: counts in the drawing of
+  the topology, whose unit is named below it;
+- ``drops``, labels ``node`` and ``reason``: the table of drops.
+
+All others are listed by name at the end: number, smallest, median and largest value.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from experiments import plots
+from experiments.record import (
+    CLAIMS,
+    Record,
+    RecordError,
+    Sample,
+    Summary,
+    load_record,
+    load_summary,
+    write_atomically,
+)
+
+REPORT_NAME = "report.html"
+NODE_LOAD = "node.load"
+LINK_LOAD = "link.load"
+DROPS = "drops"
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
+_CLAIM_TEXTS = {
+    "C1": "server: one address and one key set per group; forwards packets still encrypted",
+    "C2": "server: a changed group is handed changed information",
+    "C3": "server: the shared address is a multicast address",
+    "C4": "server: the information is a security association per address",
+    "C5": "server: it holds at least one of algorithm, key and SPI",
+    "C6": "client: encrypts to the shared address, encapsulates again and sends",
+    "C7": "client: gets address and information from the server",
+    "C8": "client: the shared address is a multicast address",
+    "C9": "client: the information is a security association per address",
+    "C10": "system: server and clients together",
+    "C11": "software: what runs on the server",
+    "E1": "embodiment 1: a smaller load and a larger capacity of the server",
+    "E2": "embodiment 2: members are changed flexibly by Sub IDs",
+    "E3": "embodiment 3: the server carries no frames",
+    "E4": "embodiment 4: the load is spread over several servers",
+    "E5": "embodiment 5: servers need not manage other servers' clients",
+}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Says in one sentence whether all is well, and lists what is not."""
+
+    ok: bool
+    text: str
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """Condenses all samples of one name and unit."""
+
+    name: str
+    unit: str
+    count: int
+    low: float
+    median: float
+    high: float
+
+
+def write_report(folder: Path) -> Path:
+    """Writes report.html, and the drawing as SVG and PNG, into a run's folder; gives its path.
+
+    Raises RecordError when the record or the summary is missing or broken.
+    """
+    record, summary = load_record(folder), load_summary(folder)
+    if record.topo != summary.topo:
+        raise RecordError(f"{folder.name}: record of {record.topo}, summary of {summary.topo}")
+    drawing, picture = _drawing(record, folder)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["numeric"] = lambda cell: isinstance(cell, (int, float))
+    html = environment.get_template("report.html").render(
+        record=record,
+        summary=summary,
+        headline=headline(summary),
+        drawing=drawing,
+        picture=picture,
+        claims=[(name, _CLAIM_TEXTS[name], summary.claims[name]) for name in CLAIMS],
+        drops=[sample for sample in record.samples if sample.name == DROPS],
+        load_units=_load_units(record),
+        rows=sample_rows(record.samples),
+        title=f"{record.topo}, {record.started[:16].replace('T', ' ')} UTC",
+    )
+    path = folder / REPORT_NAME
+    write_atomically(path, html.encode())
+    return path
+
+
+def headline(summary: Summary) -> Headline:
+    """Says what a reader wants to know first."""
+    faults = [
+        f"{name}: {invariant.detail}"
+        for name, invariant in summary.invariants.items()
+        if not invariant.held
+    ]
+    faults += [
+        f"{name} refuted: {claim.evidence}"
+        for name, claim in summary.claims.items()
+        if claim.verdict == "refuted"
+    ]
+    broken = sum(not invariant.held for invariant in summary.invariants.values())
+    total = len(summary.invariants)
+    if summary.ok:
+        noun = "The one invariant" if total == 1 else f"All {total} invariants"
+        return Headline(True, f"{noun} held.", tuple(faults))
+    if broken:
+        verb = "does" if broken == 1 else "do"
+        return Headline(False, f"{broken} of {total} invariants {verb} not hold.", tuple(faults))
+    if not total:
+        return Headline(False, "No invariant was checked.", tuple(faults))
+    return Headline(False, "A verdict contradicts what is expected.", tuple(faults))
+
+
+def number(value: float) -> str:
+    """Writes a number for people: whole ones in full, others with four digits that count."""
+    if isinstance(value, int) or value == round(value):
+        return f"{value:,.0f}".replace(",", "\u202f")
+    if abs(value) >= 10_000:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    return f"{value:.4g}"
+
+
+def sample_rows(samples: tuple[Sample, ...]) -> list[SampleRow]:
+    """Condenses the samples that have no place of their own in the report."""
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for sample in samples:
+        if sample.name not in (NODE_LOAD, LINK_LOAD, DROPS):
+            values[sample.name, sample.unit].append(sample.value)
+    return [
+        SampleRow(name, unit, len(some), min(some), statistics.median(some), max(some))
+        for (name, unit), some in sorted(values.items())
+    ]
+
+
+def _load_units(record: Record) -> str:
+    """Says what the counts in the drawing count; empty where there are none."""
+    parts = []
+    for name, place in ((NODE_LOAD, "at nodes"), (LINK_LOAD, "at links")):
+        units = sorted({sample.unit for sample in record.samples if sample.name == name})
+        if units:
+            parts.append(f"{place} {', '.join(units)}")
+    return f"Counts: {'; '.join(parts)}." if parts else ""
+
+
+def _drawing(record: Record, folder: Path) -> tuple[str, str]:
+    """Draws the topology; gives the SVG for inlining, and the drawing in words."""
+    if not record.plan.get("nodes"):
+        return "", ""
+    node_loads = {
+        sample.labels["node"]: sample.value
+        for sample in record.samples
+        if sample.name == NODE_LOAD and "node" in sample.labels
+    }
+    link_loads = {
+        (sample.labels["a"], sample.labels["b"]): sample.value
+        for sample in record.samples
+        if sample.name == LINK_LOAD and {"a", "b"} <= sample.labels.keys()
+    }
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        for path in plots.topology(record.plan, Path(scratch), node_loads, link_loads):
+            path.replace(folder / path.name)
+    text = (folder / "topology.svg").read_text(encoding="utf-8")
+    # Inline, an SVG has no prologue, takes its size from the page, and is one picture to readers.
+    start = text.index("<svg")
+    opening = re.sub(r' (width|height)="[^"]*"', "", text[start : text.index(">", start)])
+    described = f'{opening} aria-hidden="true" focusable="false"'
+    return described + text[text.index(">", start) :], _in_words(record.plan)
+
+
+def _in_words(plan: dict[str, Any]) -> str:
+    """Says what the drawing shows, for readers who cannot see it."""
+    roles: dict[str, list[str]] = defaultdict(list)
+    for node in plan["nodes"]:
+        roles[node["role"]].append(node["name"])
+    parts = [
+        f"{len(names)} {role if len(names) == 1 else role + 's'} ({', '.join(names)})"
+        for role, names in roles.items()
+    ]
+    links = ", ".join("–".join(link["ends"]) for link in plan["links"])
+    return f"Topology {plan.get('name', '')}: {'; '.join(parts)}. Links: {links}."

@@ -1,0 +1,117 @@
+"""The control channel: messages over TLS 1.3.
+
+The server proves who it is by its certificate; the user by a password, which the channel keeps secret.
+
+Patent: Fig. 7-1 step 701 ("IKE or the like").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Protocol, cast
+
+from protocol.errors import WireError
+from protocol.wire.messages import AnyMessage, MessageBuffer, pack
+
+HANDSHAKE_TIME = 10.0
+"""Seconds that a TLS handshake may take."""
+CLOSING_TIME = 2.0
+"""Seconds that the end of a channel may take."""
+UNSENT_LIMIT = 1024 * 1024
+"""Octets that may wait for a peer which does not read; then the channel is ended."""
+
+
+class ChannelError(Exception):
+    """A control channel that cannot be set up: names the file or peer, and what was expected."""
+
+
+class Events(Protocol):
+    """Who is told what happens on a channel."""
+
+    def channel_opened(self, channel: Channel) -> None:
+        """The channel is up."""
+
+    def body_received(self, channel: Channel, body: bytes) -> None:
+        """A whole message's JSON has arrived."""
+
+    def stream_broken(self, channel: Channel, detail: str) -> None:
+        """What arrives cannot be cut into messages."""
+
+    def channel_lost(self, channel: Channel) -> None:
+        """The channel is gone, by whoever's doing."""
+
+
+class Channel(asyncio.Protocol):
+    """One end of a control channel."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._buffer = MessageBuffer()
+        self._transport: asyncio.Transport | None = None
+        self.peer = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop after the handshake."""
+        self._transport = cast(asyncio.Transport, transport)
+        self.peer = self._transport.get_extra_info("peername")[0]
+        self._events.channel_opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop with the stream's next octets."""
+        self._buffer.append(data)
+        try:
+            while self._transport is not None:
+                body = self._buffer.next_body()
+                if body is None:
+                    return
+                self._events.body_received(self, body)
+        except WireError as error:
+            self._events.stream_broken(self, str(error))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop when the connection has ended."""
+        self._transport = None
+        self._events.channel_lost(self)
+
+    def send(self, message: AnyMessage) -> None:
+        """Sends a message, if the channel is still up; a peer that does not read is cut off."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._transport.write(pack(message))
+        if self._transport.get_write_buffer_size() > UNSENT_LIMIT:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Ends the channel after what was sent before."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+def server_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
+    """Returns the server's side of TLS; raises ChannelError naming the file that does not serve."""
+    context = _context(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, private_key)
+    except OSError as error:
+        reason = error.strerror or "a certificate and its private key in PEM were expected"
+        raise ChannelError(f"{certificate}, {private_key}: {reason}") from None
+    return context
+
+
+def client_context(certificate_authority: Path) -> ssl.SSLContext:
+    """Returns the client's side of TLS; raises ChannelError naming the file that does not serve."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(certificate_authority)
+    except OSError as error:
+        reason = error.strerror or "certificates in PEM were expected"
+        raise ChannelError(f"{certificate_authority}: {reason}") from None
+    return context
+
+
+def _context(side: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(side)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context

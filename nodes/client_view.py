@@ -1,0 +1,96 @@
+"""The client's tables and counters, as ``--status`` shows them. No key and no password is in them.
+
+Patent: Fig. 3-2; Figs. 4-1, 4-2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nodes.process import cipher_calls, memory
+from protocol.client import Client
+from protocol.client.tables import Side
+from protocol.types import SECOND
+from protocol.wire.ethernet import format_mac
+
+Table = dict[str, list[Any]]
+
+
+def client_tables(client: Client, now: int) -> dict[str, Table]:
+    """Returns tables 308 to 311, and the stations of the own LAN beside 311."""
+    information = client.information
+    authentication = client.establishment.authentication
+    stations = list(client.transfer.stations.rows(now))
+    return {
+        "308 SA management": {
+            "columns": [
+                "multicast address",
+                "SPI",
+                "algorithm",
+                "sender ID",
+                "next",
+                "senders",
+                "seals",
+            ],
+            "rows": [
+                [
+                    str(information.multicast_address) if information else "",
+                    f"{association.spi:#010x}",
+                    association.algorithm,
+                    association.sender_id,
+                    association.next_counter,
+                    association.senders,
+                    seals,
+                ]
+                for association, seals in client.associations.rows()
+            ],
+        },
+        "309 VPN information": {
+            "columns": ["server", "multicast address", "VPN ID", "client", "LAN MTU"],
+            "rows": [
+                [
+                    str(information.relay),
+                    str(information.multicast_address),
+                    information.vpn_id,
+                    information.client_id,
+                    information.lan_mtu,
+                ]
+            ]
+            if information
+            else [],
+        },
+        "310 authentication information": {
+            "columns": ["user", "VPN ID"],
+            "rows": [[authentication.user, authentication.vpn_id]],
+        },
+        "311 external LAN MAC": {
+            "columns": ["MAC", "remaining s"],
+            "rows": [
+                [format_mac(mac), remaining // SECOND]
+                for mac, side, remaining in stations
+                if side is Side.OUTSIDE
+            ],
+        },
+        "stations of the own LAN": {
+            "columns": ["MAC", "remaining s"],
+            "rows": [
+                [format_mac(mac), remaining // SECOND]
+                for mac, side, remaining in stations
+                if side is Side.LAN
+            ],
+        },
+    }
+
+
+def client_counters(client: Client) -> dict[str, int]:
+    """Returns frames sealed and delivered, and drops by reason."""
+    return {
+        "frames_sealed": client.frames_sealed,
+        "frames_delivered": client.frames_delivered,
+        **{f"dropped_{reason.value}": count for reason, count in sorted(client.drops.items())},
+    }
+
+
+def process_view(client: Client) -> dict[str, Any]:
+    """Returns what the process says of itself."""
+    return {"state": client.establishment.state.value, **memory(), **cipher_calls()}

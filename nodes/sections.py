@@ -1,0 +1,142 @@
+"""The tables of the configuration files, as values; ``nodes.configuration`` reads and checks them.
+
+Patent: Fig. 4-1 (309); Fig. 6-3 (508); background section (SAs set by hand).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from nodes.toml_document import MacAddress
+from protocol.types import Algorithm, IpAddress, Secret
+
+DEFAULT_DATA_PORT = 4790
+DEFAULT_CONTROL_PORT = 4791
+
+VpnNumber = Annotated[int, Meta(ge=1, le=2**32 - 1)]
+ClientNumber = Annotated[int, Meta(ge=1, le=2**32 - 1)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+SpiNumber = Annotated[int, Meta(ge=256, le=2**32 - 1)]
+SenderNumber = Annotated[int, Meta(ge=0, le=2**16 - 1)]
+UserName = Annotated[str, Meta(min_length=1, max_length=64)]
+Seconds = Annotated[float, Meta(gt=0, le=10_000_000)]
+Mtu = Annotated[int, Meta(ge=576, le=65535)]
+KeySource = Literal["tls", "manual"]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of a file."""
+
+
+class Timers(Section, frozen=True, kw_only=True):
+    """``[timers]``, all in seconds."""
+
+    mac_lifetime_s: Seconds = 3600.0
+    hold_down_s: Seconds = 1.0
+    keepalive_s: Seconds = 10.0
+    timeout_s: Seconds = 30.0
+
+
+class ServerSection(Section, frozen=True, kw_only=True):
+    """``[server]``: where it listens and what it stores; the three paths serve ``keys = "tls"``."""
+
+    address: IpAddress
+    status_socket: Path
+    control_port: Port = DEFAULT_CONTROL_PORT
+    data_port: Port = DEFAULT_DATA_PORT
+    certificate: Path | None = None
+    private_key: Path | None = None
+    database: Path | None = None
+    forwarding: Literal["relay", "hub", "null"] = "relay"
+    strip: Literal["keep", "patent"] = "keep"
+    keys: KeySource = "tls"
+    manual_file: Path | None = None
+
+
+class GroupSection(Section, frozen=True, kw_only=True):
+    """``[groups.1001]``: a VPN group's shared address and cipher (table 508 without the SA)."""
+
+    multicast_address: IpAddress
+    algorithm: Algorithm = "aes-128-gcm"
+
+
+class ServerConfiguration(Section, frozen=True, kw_only=True):
+    """A server's file."""
+
+    server: ServerSection
+    timers: Timers = field(default_factory=Timers)
+    groups: dict[VpnNumber, GroupSection] = {}
+
+
+class ClientSection(Section, frozen=True, kw_only=True):
+    """``[client]``: its server, its user and its outside address."""
+
+    server: IpAddress
+    user: UserName
+    vpn_id: VpnNumber
+    address: IpAddress
+    status_socket: Path
+    control_port: Port = DEFAULT_CONTROL_PORT
+    data_port: Port = DEFAULT_DATA_PORT
+    certificate_authority: Path | None = None
+    server_name: str | None = None
+    password_file: Path | None = None
+    keys: KeySource = "tls"
+    manual_file: Path | None = None
+
+
+class LanSection(Section, frozen=True, kw_only=True):
+    """``[lan]``: an interface that exists, or a TAP device to make (only that has a ``mac``)."""
+
+    kind: Literal["interface", "tap"]
+    name: Annotated[str, Meta(min_length=1, max_length=15, pattern=r"^[^\s/:%]+$")]
+    mac: MacAddress | None = None
+
+
+class ClientConfiguration(Section, frozen=True, kw_only=True):
+    """A client's file."""
+
+    client: ClientSection
+    lan: LanSection
+
+
+class ManualClient(Section, frozen=True, kw_only=True):
+    """A client's SA set by hand; ``counter_file`` carries its counter to the next process."""
+
+    vpn_id: VpnNumber
+    multicast_address: IpAddress
+    server_address: IpAddress
+    server_port: Port = DEFAULT_DATA_PORT
+    spi: SpiNumber
+    algorithm: Algorithm = "aes-128-gcm"
+    key: Secret
+    salt: Secret
+    sender_id: SenderNumber
+    lan_mtu: Mtu
+    counter_file: Path
+
+
+class ManualMember(Section, frozen=True, kw_only=True):
+    """A client that a relay serves without registration."""
+
+    client_id: ClientNumber
+    address: IpAddress
+    port: Port = DEFAULT_DATA_PORT
+    user: UserName | None = None
+
+
+class ManualGroup(Section, frozen=True, kw_only=True):
+    """A group as a relay may know it: address, SPIs and members, never a key."""
+
+    multicast_address: IpAddress
+    spis: tuple[SpiNumber, ...]
+    members: tuple[ManualMember, ...]
+
+
+class ManualServer(Section, frozen=True, kw_only=True):
+    """A relay's groups set by hand."""
+
+    groups: dict[VpnNumber, ManualGroup]

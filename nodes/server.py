@@ -1,0 +1,304 @@
+"""The VPN server: ``python -m nodes.server --config server.toml``.
+
+User VPN management (511) and VPN transfer (512) in one process, as in embodiment 1. The process holds
+the group's keys in order to hand them out; it has no cipher.
+
+Patent: Figs. 5-1, 5-2 (VPN server 101).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from nodes import server_view
+from nodes.channel import HANDSHAKE_TIME, Channel, ChannelError, server_context
+from nodes.clock import Timer, now
+from nodes.configuration import (
+    ConfigurationError,
+    ServerConfiguration,
+    load_manual_server,
+    load_server,
+)
+from nodes.data_plane import SocketPlane
+from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
+from nodes.status import StatusError, close_status, print_status, serve_status
+from nodes.udp import UdpSocket
+from nodes.users import UserDatabase, UserDatabaseError
+from protocol.errors import WireError
+from protocol.management import GroupConfiguration, Management
+from protocol.management.actions import (
+    Action,
+    CheckCredentials,
+    CloseConnection,
+    GroupChanged,
+    MemberJoined,
+    MemberLeft,
+    SendMessage,
+)
+from protocol.relay import Member, Relay, RelayedGroup, Strip
+from protocol.types import SECOND, Address, ClientId, VpnId
+from protocol.wire.messages import parse_from_client
+
+PROGRAM = "blindrelay server"
+
+
+class KeyServer:
+    """Drives user VPN management: control channels in, messages and changes for the relay out."""
+
+    def __init__(
+        self,
+        management: Management,
+        users: UserDatabase,
+        relay: Relay,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.management = management
+        self._users = users
+        self._relay = relay
+        self._loop = loop
+        self._timer = Timer(loop, self._time_out)
+        self._channels: dict[int, Channel] = {}
+        self._numbers: dict[Channel, int] = {}
+        self._next_number = 1
+        self._checks: set[asyncio.Task[None]] = set()
+        self._one_hash_at_a_time = asyncio.Lock()
+
+    # -- what happens on the channels
+
+    def channel_opened(self, channel: Channel) -> None:
+        """Numbers the channel."""
+        number = self._next_number
+        self._next_number += 1
+        self._channels[number], self._numbers[channel] = channel, number
+        self.management.connection_made(number, channel.peer, now())
+        self._act()
+
+    def body_received(self, channel: Channel, body: bytes) -> None:
+        """Hands a client's message to user VPN management."""
+        number = self._numbers.get(channel)
+        if number is None:
+            return
+        try:
+            message = parse_from_client(body)
+        except WireError as error:
+            self.management.message_broken(number, str(error))
+        else:
+            self.management.receive_message(number, message, now())
+        self._act()
+
+    def stream_broken(self, channel: Channel, detail: str) -> None:
+        """Ends a channel on which no message can be found."""
+        number = self._numbers.get(channel)
+        if number is not None:
+            self.management.message_broken(number, detail)
+            self._act()
+
+    def channel_lost(self, channel: Channel) -> None:
+        """Takes the channel's client out of its group."""
+        number = self._numbers.pop(channel, None)
+        if number is not None:
+            del self._channels[number]
+            self.management.connection_lost(number, now())
+            self._act()
+
+    # -- what user VPN management wants done
+
+    def _act(self) -> None:
+        while (action := self.management.next_action()) is not None:
+            self._do(action)
+        self._timer.set(self.management.next_timeout())
+
+    def _do(self, action: Action) -> None:
+        if isinstance(action, SendMessage):
+            self._channel(action.connection, lambda channel: channel.send(action.message))
+        elif isinstance(action, CheckCredentials):
+            task = self._loop.create_task(self._check(action))
+            self._checks.add(task)
+            task.add_done_callback(self._checks.discard)
+        elif isinstance(action, CloseConnection):
+            self._channel(action.connection, Channel.close)
+        elif isinstance(action, GroupChanged):
+            self._relay.install_group(action.group)
+        elif isinstance(action, MemberJoined):
+            self._relay.add_member(action.member)
+        elif isinstance(action, MemberLeft):
+            self._relay.remove_member(action.client_id)
+
+    def _channel(self, number: int, use: Any) -> None:
+        channel = self._channels.get(number)
+        if channel is not None:
+            use(channel)
+
+    async def _check(self, action: CheckCredentials) -> None:
+        """Checks a password in a thread; one at a time bounds the memory that argon2 takes."""
+        async with self._one_hash_at_a_time:
+            if action.connection not in self._channels:
+                return
+            try:
+                accepted = await self._loop.run_in_executor(
+                    None, self._users.verify, action.user, action.password.reveal()
+                )
+                self.management.users.replace(self._users.records())
+            except UserDatabaseError as error:
+                complain(PROGRAM, error)
+                accepted = False
+        self.management.credentials_checked(action.connection, accepted, now())
+        self._act()
+
+    def _time_out(self) -> None:
+        self.management.handle_timeout(now())
+        self._act()
+
+
+class Server:
+    """One server process: what it has open, and how it ends."""
+
+    def __init__(self, configuration: ServerConfiguration) -> None:
+        self._configuration = configuration
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._state = "starting"
+        timers = configuration.timers
+        self.relay = Relay(
+            Strip(configuration.server.strip),
+            round(timers.mac_lifetime_s * SECOND),
+            round(timers.hold_down_s * SECOND),
+        )
+        self._key_server: KeyServer | None = None
+
+    async def run(self) -> None:
+        """Serves until SIGTERM or SIGINT; raises what keeps it from starting."""
+        section = self._configuration.server
+        udp = UdpSocket(section.address, section.data_port)
+        on_end(self._loop, self._ended.set)
+        sweep = RelayTimer(self.relay, self._loop)
+        try:
+            plane = SocketPlane(udp, self.relay, sweep.arm)
+            control = await self._start_keys()
+            self._loop.add_reader(udp.fileno(), plane.readable)
+            status = await serve_status(section.status_socket, self._snapshot)
+            self._state = "serving"
+            print(f"{PROGRAM}: serving on {udp.address}", flush=True)
+            await self._ended.wait()
+            await close_status(status)
+            if control is not None:
+                control.close()
+        finally:
+            self._loop.remove_reader(udp.fileno())
+            udp.close()
+
+    async def _start_keys(self) -> asyncio.Server | None:
+        """Starts the key server, or takes groups and members as set by hand."""
+        section = self._configuration.server
+        if section.keys == "manual":
+            assert section.manual_file is not None
+            _set_by_hand(self.relay, section.manual_file)
+            return None
+        assert section.certificate is not None
+        assert section.private_key is not None
+        assert section.database is not None
+        users = UserDatabase(section.database)
+        self._key_server = KeyServer(self._management(users), users, self.relay, self._loop)
+        context = server_context(section.certificate, section.private_key)
+        key_server = self._key_server
+        return await self._loop.create_server(
+            lambda: Channel(key_server),
+            str(section.address),
+            section.control_port,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_TIME,
+        )
+
+    def _management(self, users: UserDatabase) -> Management:
+        section, timers = self._configuration.server, self._configuration.timers
+        return Management(
+            [
+                GroupConfiguration(VpnId(vpn_id), group.multicast_address, group.algorithm)
+                for vpn_id, group in self._configuration.groups.items()
+            ],
+            users.records(),
+            Address(str(section.address), section.data_port),
+            os.urandom,
+            round(timers.keepalive_s * SECOND),
+            round(timers.timeout_s * SECOND),
+        )
+
+    def _snapshot(self) -> dict[str, Any]:
+        tables = server_view.relay_tables(self.relay, now())
+        if self._key_server is not None:
+            tables |= server_view.management_tables(self._key_server.management)
+        return {
+            "tables": dict(sorted(tables.items())),
+            "counters": server_view.relay_counters(self.relay),
+            "process": server_view.process_view(self._state),
+        }
+
+
+class RelayTimer:
+    """Keeps the relay's time-outs; the data plane arms it when a datagram has changed something."""
+
+    def __init__(self, relay: Relay, loop: asyncio.AbstractEventLoop) -> None:
+        self._relay = relay
+        self._timer = Timer(loop, self._time_out)
+
+    def arm(self) -> None:
+        """Sets the timer to what the relay says."""
+        self._timer.set(self._relay.next_timeout())
+
+    def _time_out(self) -> None:
+        self._relay.handle_timeout(now())
+        self.arm()
+
+
+def _set_by_hand(relay: Relay, path: Path) -> None:
+    """Gives the relay its groups and members from a file: no registration, and no key anywhere."""
+    for vpn_id, group in load_manual_server(path).groups.items():
+        relay.install_group(
+            RelayedGroup(VpnId(vpn_id), group.multicast_address, frozenset(group.spis))
+        )
+        for member in group.members:
+            address = Address(str(member.address), member.port)
+            relay.add_member(Member(ClientId(member.client_id), VpnId(vpn_id), address))
+
+
+def serve(path: Path) -> int:
+    """Runs a server from its configuration file; returns the exit code."""
+    try:
+        configuration = load_server(path)
+        asyncio.run(_run(configuration))
+    except (ConfigurationError, ChannelError, UserDatabaseError, StatusError) as error:
+        complain(PROGRAM, error)
+        return EXIT_USAGE
+    except OSError as error:
+        complain(PROGRAM, error)
+        return EXIT_MACHINE
+    return EXIT_GOOD
+
+
+async def _run(configuration: ServerConfiguration) -> None:
+    await Server(configuration).run()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m nodes.server", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, metavar="server.toml")
+    parser.add_argument("--status", action="store_true", help="show a running server's tables")
+    parser.add_argument("--json", action="store_true", help="with --status: as JSON")
+    options = parser.parse_args(arguments)
+    if not options.status:
+        return serve(options.config)
+    try:
+        return print_status(load_server(options.config).server.status_socket, options.json)
+    except ConfigurationError as error:
+        complain(PROGRAM, error)
+        return EXIT_USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

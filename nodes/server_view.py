@@ -1,0 +1,97 @@
+"""The server's tables and counters, as ``--status`` shows them. No key is in them.
+
+Patent: Figs. 6-1 to 6-4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nodes.process import cipher_calls, memory
+from protocol.management import Management
+from protocol.relay import Relay
+from protocol.types import SECOND
+from protocol.wire.ethernet import format_mac
+
+Table = dict[str, list[Any]]
+
+
+def management_tables(management: Management) -> dict[str, Table]:
+    """Returns tables 506 and 508 as the key server holds them (keys left out)."""
+    return {
+        "506 user VPN group": {
+            "columns": ["user", "VPN ID", "Sub ID"],
+            "rows": [[row.user, row.vpn_id, row.sub_id] for row in management.users.rows()],
+        },
+        "508 multicast address": {
+            "columns": ["VPN ID", "Sub ID", "multicast address", "SPI", "algorithm", "sender IDs"],
+            "rows": [
+                [
+                    vpn_id,
+                    sub_id,
+                    str(management.groups[vpn_id].multicast_address),
+                    f"{key.spi:#010x}",
+                    key.algorithm,
+                    key.next_sender_id,
+                ]
+                for vpn_id, sub_id, key in management.multicast_addresses.rows()
+            ],
+        },
+    }
+
+
+def relay_tables(relay: Relay, now: int) -> dict[str, Table]:
+    """Returns tables 507, 508 (a relay's: without keys) and 509."""
+    return {
+        "507 unicast group": {
+            "columns": ["VPN ID", "client", "unicast address"],
+            "rows": [
+                [vpn_id, member.client_id, str(member.address)]
+                for vpn_id, members in relay.unicast_groups.rows()
+                for member in members
+            ],
+        },
+        "508 multicast address (relay)": {
+            "columns": ["VPN ID", "multicast address", "SPIs"],
+            "rows": [
+                [
+                    group.vpn_id,
+                    str(group.multicast_address),
+                    " ".join(f"{spi:#010x}" for spi in sorted(group.spis)),
+                ]
+                for group in relay.multicast_addresses.rows()
+            ],
+        },
+        "509 MAC-IP correspondence": {
+            "columns": ["VPN ID", "MAC", "client", "unicast address", "remaining s"],
+            "rows": [
+                [
+                    vpn_id,
+                    format_mac(mac),
+                    member.client_id,
+                    str(member.address),
+                    remaining // SECOND,
+                ]
+                for (vpn_id, mac), member, remaining in relay.mac_ip.rows(now)
+            ],
+        },
+    }
+
+
+def relay_counters(relay: Relay) -> dict[str, int]:
+    """Returns what has passed the relay, and what it dropped, by reason."""
+    totals = relay.flows.totals()
+    return {
+        "datagrams_in": totals.datagrams_in,
+        "octets_in": totals.octets_in,
+        "copies_out": totals.copies_out,
+        "octets_out": totals.octets_out,
+        "flows": len(relay.flows),
+        **{f"dropped_{reason.value}": count for reason, count in sorted(totals.drops.items())},
+        **{f"not_learnt_{learnt.value}": count for learnt, count in relay.not_learnt.items()},
+    }
+
+
+def process_view(state: str) -> dict[str, Any]:
+    """Returns what the process says of itself."""
+    return {"state": state, **memory(), **cipher_calls()}

@@ -1,0 +1,54 @@
+"""Shows that topologies of all sizes are drawn whole, without labels upon each other."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from experiments import plots
+from topologies.catalog import CATALOG
+
+
+@pytest.mark.parametrize("clients", [3, 8])
+def test_every_node_and_count_is_in_the_drawing(tmp_path: Path, clients: int) -> None:
+    plan = CATALOG["single"](clients=clients).to_json()
+    names = [node["name"] for node in plan["nodes"]]
+    node_loads = {name: 7000 + i for i, name in enumerate(names)}
+    link_loads = {tuple(reversed(link["ends"])): 400 + i for i, link in enumerate(plan["links"])}
+    svg, png = plots.topology(plan, tmp_path, node_loads, link_loads)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    texts = {
+        element.text
+        for element in ElementTree.parse(svg).iter()
+        if element.tag.endswith("}text") and element.text
+    }
+    assert {name for name in names if name[0] != "c"} <= texts
+    assert {"c1 (A)", "c2 (B)", "VPN client", "VPN 1001", "VPN 1002"} <= texts
+    assert {f"7\u202f{i:03}" for i in range(len(names))} <= texts
+    assert {str(load) for load in link_loads.values()} <= texts
+
+
+@pytest.mark.parametrize("clients", [2, 3, 5, 8])
+def test_no_two_boxes_overlap_and_linked_ones_leave_room_for_a_count(clients: int) -> None:
+    plan = CATALOG["single"](clients=clients).to_json()
+    nodes = {node["name"]: node for node in plan["nodes"]}
+    links = [tuple(link["ends"]) for link in plan["links"]]
+    width, height = box = (0.9, 0.45)
+    places = plots._places(nodes, links, box)
+    linked = {frozenset(ends) for ends in links}
+    for one, other in combinations(places, 2):
+        across = abs(places[one][0] - places[other][0])
+        along = abs(places[one][1] - places[other][1])
+        assert across >= width or along >= height
+        if frozenset((one, other)) in linked:
+            assert across >= width + 0.6 or along >= height + 0.2
+
+
+def test_the_same_plan_gives_the_same_svg(tmp_path: Path) -> None:
+    plan = CATALOG["single"]().to_json()
+    first, _ = plots.topology(plan, tmp_path, stem="first")
+    second, _ = plots.topology(plan, tmp_path, stem="second")
+    assert first.read_bytes() == second.read_bytes()

@@ -1,0 +1,200 @@
+"""A Plan becomes a network of this kernel's, and nothing of it stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from topologies.catalog import single
+from topologies.emulate import EmulationError, Network, emulate
+from topologies.plan import Plan, PlanError, Role
+from topologies.processes import deferred_signals
+
+pytestmark = pytest.mark.emulated
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    with emulate(single()) as built:
+        yield built
+
+
+def _answers(network: Network, node: str, address: object, wait_s: str = "1") -> bool:
+    ping = ["ping", "-n", "-c", "1", "-W", wait_s, str(address)]
+    return network.run(node, ping, timeout=10).returncode == 0
+
+
+def _links_here() -> list[str]:
+    found = subprocess.run(["ip", "-json", "link"], capture_output=True, check=True)
+    return sorted(link["ifname"] for link in json.loads(found.stdout))
+
+
+def _namespaces(network: Network) -> set[str]:
+    return {os.readlink(f"/proc/{network.pid(node.name)}/ns/net") for node in network.plan.nodes}
+
+
+def _namespaces_in_use() -> set[str]:
+    used = set()
+    for entry in Path("/proc").glob("[0-9]*/ns/net"):
+        try:
+            used.add(os.readlink(entry))
+        except OSError:
+            continue
+    return used
+
+
+def _exists(process: int) -> bool:
+    return Path(f"/proc/{process}").exists()
+
+
+def test_every_client_reaches_the_server(network: Network) -> None:
+    server = network.plan.data_address("server")
+    assert [c.name for c in network.plan.clients() if not _answers(network, c.name, server)] == []
+
+
+def test_terminals_on_one_lan_reach_each_other(network: Network) -> None:
+    for address in network.plan.lan_interface("t1b").addresses:
+        assert _answers(network, "t1a", address.ip)
+
+
+def test_no_frame_passes_from_lan_to_lan_without_the_system(network: Network) -> None:
+    def received(terminal: str) -> int:
+        return network.counters(terminal)[f"{terminal}-eth0"]["rx_packets"]
+
+    beside, elsewhere = received("t1b"), received("t2a")
+    broadcast = ["ping", "-b", "-c", "50", "-i", "0.002", "-w", "2", "10.0.0.255"]
+    network.run("t1a", broadcast, timeout=10)
+    assert received("t1b") - beside >= 50
+    # Kernels report their own multicast groups on their own LAN now and then.
+    assert received("t2a") - elsewhere < 25
+    assert not _answers(network, "t1a", network.plan.lan_interface("t2a").addresses[0].ip, "0.2")
+
+
+def test_interfaces_are_exactly_the_planned_ones(network: Network) -> None:
+    for node in network.plan.nodes:
+        shown = network.run(node.name, ["ip", "-json", "address"], timeout=10).stdout
+        found = {link["ifname"]: link for link in json.loads(shown)}
+        bridge = {node.name} if node.role is Role.LAN else set()
+        planned = {item.name: item for item in network.plan.interfaces(node.name)}
+        assert set(found) == {"lo", *planned, *bridge}
+        for name, interface in planned.items():
+            assert found[name]["mtu"] == interface.mtu
+            assert interface.mac in (None, found[name]["address"])
+            addresses = {
+                f"{info['local']}/{info['prefixlen']}"
+                for info in found[name]["addr_info"]
+                if info["scope"] == "global"
+            }
+            assert addresses == {str(address) for address in interface.addresses}
+            assert "tentative" not in str(found[name]["addr_info"])
+
+
+def test_a_clients_kernel_has_no_address_on_the_lan(network: Network) -> None:
+    shown = network.run("c1", ["ip", "-json", "address", "show", "c1-lan"], timeout=10).stdout
+    assert json.loads(shown)[0]["addr_info"] == []
+
+
+def test_offloads_are_off_on_lans_and_untouched_outside(network: Network) -> None:
+    for node, interface, expected in (("t1a", "t1a-eth0", "off"), ("c1", "c1-out", "on")):
+        shown = network.run(node, ["ethtool", "-k", interface], timeout=10).stdout
+        assert f"tx-checksumming: {expected}" in shown
+        assert f"tcp-segmentation-offload: {expected}" in shown
+
+
+def test_the_largest_outside_packet_passes_unfragmented(network: Network) -> None:
+    ping = ["ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", str(1500 - 48)]
+    server = str(network.plan.data_address("server"))
+    assert network.run("c1", [*ping, server], timeout=10).returncode == 0
+
+
+def test_counters_count_what_passes(network: Network) -> None:
+    before = network.counters("c1")["c1-out"]["tx_packets"]
+    assert _answers(network, "c1", network.plan.data_address("server"))
+    assert network.counters("c1")["c1-out"]["tx_packets"] > before
+    assert set(network.counters("l1")) == {"l1", "l1-c1", "l1-t1a", "l1-t1b"}
+
+
+def test_a_command_that_takes_too_long_is_ended(network: Network) -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        network.run("c1", ["sh", "-c", "sleep 600 & wait"], timeout=0.2)
+    shown = network.run("c1", ["ps", "ax", "-o", "args"], timeout=10).stdout
+    assert "sleep 600 & wait" not in shown
+
+
+def test_nothing_is_named_outside_the_nodes_namespaces(network: Network) -> None:
+    assert {"l1", "c1-out", "t1a-eth0"}.isdisjoint(_links_here())
+
+
+def test_ipv4_outside_works_too() -> None:
+    with emulate(single(clients=2, terminals=1, family=4)) as network:
+        assert _answers(network, "c1", network.plan.data_address("c2"))
+
+
+def test_the_build_takes_less_than_four_seconds() -> None:
+    start = time.monotonic()
+    with emulate(single()):
+        assert time.monotonic() - start < 4
+
+
+def test_an_exception_inside_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topologies.emulate.STOP_DEADLINE_S", 0.2)
+    links = _links_here()
+    stubborn = "trap '' TERM; echo ready; while :; do sleep 1; done"
+    with pytest.raises(ZeroDivisionError), emulate(single(clients=2)) as network:  # noqa: PT012
+        process = network.popen("c1", ["sleep", "600"])
+        deaf = network.popen("c2", ["sh", "-c", stubborn], stdout=subprocess.PIPE, text=True)
+        assert deaf.stdout is not None
+        assert deaf.stdout.readline() == "ready\n"
+        shells = [network.pid(node.name) for node in network.plan.nodes]
+        namespaces = _namespaces(network)
+        raise ZeroDivisionError
+    assert (process.returncode, deaf.returncode) == (-signal.SIGTERM, -signal.SIGKILL)
+    assert [shell for shell in shells if _exists(shell)] == []
+    assert namespaces.isdisjoint(_namespaces_in_use())
+    assert _links_here() == links
+
+
+def test_a_half_built_network_is_taken_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    shells: list[int] = []
+
+    def refuse(network: Network, _script: object) -> None:
+        shells.extend(network.pid(node.name) for node in network.plan.nodes)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Network, "_configure", refuse)
+    with pytest.raises(KeyboardInterrupt), emulate(single(clients=2)):
+        pass
+    assert len(shells) > 10
+    assert [shell for shell in shells if _exists(shell)] == []
+
+
+def test_a_refusal_of_the_kernel_names_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(plan: Plan, name: str) -> str:
+        return "ip link set dev nothing up" if name == "c2" else "true"
+
+    monkeypatch.setattr("topologies.emulate.second_script", script)
+    with pytest.raises(EmulationError, match="node c2: .*nothing"), emulate(single(clients=2)):
+        pass
+
+
+def test_a_link_with_a_delay_is_refused_and_not_ignored() -> None:
+    plan = single(clients=2)
+    slow = replace(plan, links=(replace(plan.links[0], delay_ns=1), *plan.links[1:]))
+    with pytest.raises(PlanError, match="link server-internet: delay_ns"), emulate(slow):
+        pass
+
+
+def test_ctrl_c_waits_for_a_step_that_must_not_be_cut() -> None:
+    steps = []
+    with pytest.raises(KeyboardInterrupt), deferred_signals():  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGINT)
+        steps.append("finished")
+    assert steps == ["finished"]

@@ -1,0 +1,177 @@
+"""The networks that `make experiment TOPO=<name>` can build, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_interface
+
+from topologies.plan import Group, Interface, Kind, Link, Node, Plan, PlanError, Role
+
+MAXIMUM_CLIENTS = 64
+MAXIMUM_TERMINALS = 26
+OUTSIDE_MTU = 1500
+LAN_MTU = {6: 1346, 4: 1386}
+"""Octets of a LAN packet that still fit, sealed and encapsulated, into an outside MTU of 1500."""
+
+_MULTICAST = {6: ("ff1e::1", "ff1e::2"), 4: ("239.192.0.1", "239.192.0.2")}
+_LETTERS = ("aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff")
+_TERMINALS_ON_A_SUBNET = 254
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One client: `number` counts through the Plan, `position` within its group, both from 1."""
+
+    number: int
+    position: int
+    vpn_id: int
+
+
+def single(
+    clients: int = 3,
+    terminals: int = 2,
+    family: int = 6,
+    second_group: int = 2,
+    lan_mtu: int | None = None,
+) -> Plan:
+    """Plans one server and `clients` clients of group 1001, each with `terminals` terminals.
+
+    `second_group` more clients form group 1002; their terminals have the MAC and IP addresses of
+    those on the first LANs of group 1001, so that only the groups keep them apart. `lan_mtu` is in
+    octets; by default the largest that never needs cutting. Outside addresses are the patent's
+    (IPv6) or from 198.18.0.0/15, RFC 2544 (IPv4). PlanError for a value out of range.
+
+    Patent: Fig. 2; Fig. 6-1; Fig. 6-2.
+    """
+    if family not in LAN_MTU:
+        raise PlanError(f"single: family: expected 4 or 6, got {family!r}")
+    mtu = LAN_MTU[family] if lan_mtu is None else lan_mtu
+    _check_range("clients", clients, 2, MAXIMUM_CLIENTS)
+    _check_range("terminals", terminals, 1, MAXIMUM_TERMINALS)
+    _check_range("second_group", second_group, 0, clients)
+    _check_range("lan_mtu", mtu, 1280, 9000)
+    if clients * terminals > _TERMINALS_ON_A_SUBNET:
+        raise PlanError(
+            f"single: clients x terminals: expected at most {_TERMINALS_ON_A_SUBNET}, "
+            f"got {clients * terminals}"
+        )
+    members = [_Member(number, number, 1001) for number in range(1, clients + 1)]
+    members += [_Member(clients + number, number, 1002) for number in range(1, second_group + 1)]
+    return _assemble("single", members, terminals, family, mtu)
+
+
+CATALOG: dict[str, Callable[..., Plan]] = {"single": single}
+
+
+def user_of(number: int) -> str:
+    """Names the user of client `number` (from 1): A, B, … Z, AA, AB, …"""
+    letters = ""
+    while number > 0:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters
+
+
+def _assemble(name: str, members: list[_Member], terminals: int, family: int, lan_mtu: int) -> Plan:
+    vpn_ids = sorted({member.vpn_id for member in members})
+    groups = tuple(
+        Group(vpn_id, ip_address(address))
+        for vpn_id, address in zip(vpn_ids, _MULTICAST[family], strict=False)
+    )
+    nodes = [
+        Node("server", Role.SERVER, command=_command("nodes.server", "server")),
+        Node("internet", Role.ROUTER),
+    ]
+    links = [_server_link(family)]
+    for member in members:
+        client_nodes, client_links = _branch(member, terminals, family, lan_mtu)
+        nodes += client_nodes
+        links += client_links
+    return Plan(name, 1, family, groups, tuple(nodes), tuple(links))
+
+
+def _server_link(family: int) -> Link:
+    near, far = ("3ffe::1000/64", "3ffe::1/64")
+    if family == 4:
+        near, far = ("198.18.0.100/24", "198.18.0.1/24")
+    return _outside_link("server", "server-out", near, far)
+
+
+def _branch(
+    member: _Member, terminals: int, family: int, lan_mtu: int
+) -> tuple[list[Node], list[Link]]:
+    """Plans a client with its uplink, its LAN and the terminals on it."""
+    client, lan = f"c{member.number}", f"l{member.number}"
+    nodes = [
+        Node(
+            client,
+            Role.CLIENT,
+            member.vpn_id,
+            user_of(member.number),
+            _command("nodes.client", client),
+        ),
+        Node(lan, Role.LAN, member.vpn_id),
+    ]
+    inside = (
+        Interface(f"{client}-lan", Kind.LAN, mtu=lan_mtu),
+        Interface(f"{lan}-{client}", Kind.LAN, mtu=lan_mtu),
+    )
+    links = [
+        _outside_link(client, f"{client}-out", *_client_addresses(member.number, family)),
+        Link((client, lan), inside),
+    ]
+    for index in range(terminals):
+        terminal = f"t{member.number}{chr(ord('a') + index)}"
+        nodes.append(Node(terminal, Role.TERMINAL, member.vpn_id))
+        attachment = (
+            Interface(f"{lan}-{terminal}", Kind.LAN, mtu=lan_mtu),
+            _terminal_interface(terminal, member.position, index, terminals, lan_mtu),
+        )
+        links.append(Link((lan, terminal), attachment))
+    return nodes, links
+
+
+def _outside_link(node: str, interface: str, near: str, far: str) -> Link:
+    return Link(
+        (node, "internet"),
+        (
+            Interface(interface, Kind.OUTSIDE, None, (ip_interface(near),), OUTSIDE_MTU),
+            Interface(f"internet-{node}", Kind.OUTSIDE, None, (ip_interface(far),), OUTSIDE_MTU),
+        ),
+    )
+
+
+def _client_addresses(number: int, family: int) -> tuple[str, str]:
+    """Returns the client's and the router's address on the client's prefix.
+
+    The patent has 3ffe:aaaa::, bbbb and cccc; after ffff the client's decimal number is used.
+    """
+    if family == 4:
+        return f"198.18.{number}.1/24", f"198.18.{number}.254/24"
+    part = _LETTERS[number - 1] if number <= len(_LETTERS) else str(number)
+    return f"3ffe:{part}::1/64", f"3ffe:{part}::ffff/64"
+
+
+def _terminal_interface(
+    terminal: str, position: int, index: int, terminals: int, mtu: int
+) -> Interface:
+    """Plans a terminal's interface: its addresses depend only on its place in the group."""
+    lan = _LETTERS[position - 1][:2] if position <= len(_LETTERS) else f"{position:02d}"
+    host = (position - 1) * terminals + index + 1
+    return Interface(
+        f"{terminal}-eth0",
+        Kind.LAN,
+        f"02:00:00:00:{lan}:{index + 1:02d}",
+        (ip_interface(f"10.0.0.{host}/24"), ip_interface(f"fd00::{host:x}/64")),
+        mtu,
+    )
+
+
+def _command(module: str, node: str) -> tuple[str, ...]:
+    return ("{python}", "-m", module, "--config", "{run}/" + node + ".toml")
+
+
+def _check_range(parameter: str, value: int, lowest: int, highest: int) -> None:
+    if not isinstance(value, int) or not lowest <= value <= highest:
+        raise PlanError(f"single: {parameter}: expected {lowest} to {highest}, got {value!r}")

@@ -1,0 +1,89 @@
+"""Where a drawing of a Plan puts each node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import networkx as nx
+
+from topologies.parts import Node, Role
+
+Position = tuple[float, float]
+
+_CLIENT_ARC_DEGREES = 270.0
+_CLIENT_RADIUS = 1.0
+_LAN_RADIUS = 1.7
+_TERMINAL_RADIUS = 2.4
+_ROUTER_RADIUS = 0.45
+_SERVER_HEIGHT = 1.2
+_DIGITS = 4
+
+
+def positions(graph: nx.Graph, nodes: Sequence[Node]) -> dict[str, Position]:
+    """Places routers in the middle, servers above, clients around, LANs and terminals outside.
+
+    One unit is the distance from the middle to a client; x grows to the right and y upwards.
+    """
+    placed: dict[str, Position] = {}
+    _place_routers(placed, _names(nodes, Role.ROUTER))
+    _place_servers(placed, _names(nodes, Role.SERVER))
+    clients = _names(nodes, Role.CLIENT)
+    sector = _CLIENT_ARC_DEGREES / max(len(clients), 1)
+    # The arc starts at the upper left and leaves the top to the servers.
+    first = 90 + (360 - _CLIENT_ARC_DEGREES) / 2 + sector / 2
+    roles = {node.name: node.role for node in nodes}
+    for index, client in enumerate(clients):
+        angle = first + index * sector
+        placed[client] = _polar(_CLIENT_RADIUS, angle)
+        for lan in _neighbours(graph, roles, client, Role.LAN):
+            placed.setdefault(lan, _polar(_LAN_RADIUS, angle))
+            _place_terminals(placed, _neighbours(graph, roles, lan, Role.TERMINAL), angle, sector)
+    _place_rest(placed, nodes)
+    return {node.name: placed[node.name] for node in nodes}
+
+
+def _place_routers(placed: dict[str, Position], routers: Sequence[str]) -> None:
+    if len(routers) == 1:
+        placed[routers[0]] = (0.0, 0.0)
+        return
+    for index, name in enumerate(routers):
+        placed[name] = _polar(_ROUTER_RADIUS, 90 + 360 * index / len(routers))
+
+
+def _place_servers(placed: dict[str, Position], servers: Sequence[str]) -> None:
+    for index, name in enumerate(servers):
+        placed[name] = (round(index - (len(servers) - 1) / 2, _DIGITS), _SERVER_HEIGHT)
+
+
+def _place_terminals(
+    placed: dict[str, Position], terminals: Sequence[str], angle: float, sector: float
+) -> None:
+    step = sector / max(len(terminals), 1)
+    for index, name in enumerate(terminals):
+        offset = (index - (len(terminals) - 1) / 2) * step
+        placed.setdefault(name, _polar(_TERMINAL_RADIUS, angle + offset))
+
+
+def _place_rest(placed: dict[str, Position], nodes: Sequence[Node]) -> None:
+    """Puts what hangs on no client in a row below everything else."""
+    rest = [node.name for node in nodes if node.name not in placed]
+    for index, name in enumerate(rest):
+        placed[name] = (round(index - (len(rest) - 1) / 2, _DIGITS), -_TERMINAL_RADIUS - 0.6)
+
+
+def _names(nodes: Sequence[Node], role: Role) -> list[str]:
+    return [node.name for node in nodes if node.role is role]
+
+
+def _neighbours(graph: nx.Graph, roles: dict[str, Role], name: str, role: Role) -> list[str]:
+    return [other for other in graph.neighbors(name) if roles[other] is role]
+
+
+def _polar(radius: float, degrees: float) -> Position:
+    angle = math.radians(degrees)
+    # Adding 0.0 turns a negative zero into zero, so that the JSON is the same everywhere.
+    return (
+        round(radius * math.cos(angle), _DIGITS) + 0.0,
+        round(radius * math.sin(angle), _DIGITS) + 0.0,
+    )
