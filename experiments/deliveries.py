@@ -84,9 +84,8 @@ def compare(
 ) -> ProbeOutcome:
     """Compares deliveries: each expected one exactly once, each allowed one at most once.
 
-    An intact record stands for its frame to the last octet, because every octet follows from the
-    values recorded. A record that is damaged, or whose number was due here with other addresses or
-    another length, counts as altered; anything else that was not due is unexpected.
+    An intact record stands for its frame to the last octet. One that is damaged, or whose number
+    was due here with other addresses or another length, counts as altered; the rest is unexpected.
     """
     due = set(expected)
     optional = set(allowed) - due

@@ -157,6 +157,8 @@ def _reported_code(control: socket.socket) -> int:
 def _serve(control: socket.socket, shares_terminal: bool, command: Sequence[str]) -> int:
     """Is the first process inside: starts the command, passes signals on, reaps; its exit code."""
     _mount_private_sysfs()
+    # What a run keeps there, keys among it, is in memory and goes with the run.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run"], check=True)
     subprocess.run(["ip", "link", "set", "dev", "lo", "up"], check=True)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)

@@ -6,7 +6,7 @@
 
 Exits 0 when done, 1 when refused (exists already, unknown), 2 for usage and configuration errors.
 
-Patent: Fig. 6-1 table 506; Fig. 12-2.
+Patent: tables 506, 12-2.
 """
 
 from __future__ import annotations

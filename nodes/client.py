@@ -1,6 +1,6 @@
 """The VPN client: ``python -m nodes.client --config client.toml``.
 
-Patent: Figs. 3-1, 3-2 (VPN clients 102-104).
+Patent: Fig. 3-1 parts 102-104; Fig. 3-2; claim 10.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import ssl
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,10 @@ class Process:
         if section.keys == "manual":
             assert section.manual_file is not None
             _set_by_hand(driver, section.manual_file, self._configuration)
-        status = await serve_status(section.status_socket, lambda: _snapshot(driver, lan, udp))
+        services = [await serve_status(section.status_socket, lambda: _snapshot(driver, lan, udp))]
+        if section.key_socket is not None:
+            keys = partial(client_view.keys, driver.client)
+            services.append(await serve_status(section.key_socket, keys))
         try:
             on_end(self._loop, driver.ended.set)
             self._loop.add_reader(lan.fileno(), driver.lan_readable)
@@ -240,7 +244,8 @@ class Process:
             else:
                 await driver.ended.wait()
         finally:
-            await close_status(status)
+            for service in services:
+                await close_status(service)
 
     async def _keep_registered(self, driver: Driver) -> None:
         """Keeps a control channel open until the end, then leaves the group."""

@@ -1,6 +1,6 @@
 """The client's tables and counters, as ``--status`` shows them. No key and no password is in them.
 
-Patent: Fig. 3-2; Figs. 4-1, 4-2.
+Patent: Fig. 3-2 tables 308-311; Figs. 4-1, 4-2.
 """
 
 from __future__ import annotations
@@ -94,3 +94,18 @@ def client_counters(client: Client) -> dict[str, int]:
 def process_view(client: Client) -> dict[str, Any]:
     """Returns what the process says of itself."""
     return {"state": client.establishment.state.value, **memory(), **cipher_calls()}
+
+
+def keys(client: Client) -> dict[str, Any]:
+    """Returns the SAs with their keys, for whoever may open a capture: only on the key socket."""
+    return {
+        "associations": [
+            {
+                "spi": association.spi,
+                "algorithm": association.algorithm,
+                "key": association.parameters.key.reveal().hex(),
+                "salt": association.parameters.salt.reveal().hex(),
+            }
+            for association, _ in client.associations.rows()
+        ]
+    }

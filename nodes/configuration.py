@@ -3,7 +3,7 @@
 Every error is a :class:`ConfigurationError`: ``file:line: key: expected …, got …``. Paths in a file
 are relative to that file. Files with passwords or keys must be their owner's alone.
 
-Patent: Fig. 4-1 (309); Fig. 6-3 (508); background section (SAs set by hand).
+Patent: tables 309, 508; background (SAs set by hand).
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ def load_client(path: Path | str) -> ClientConfiguration:
     _check_host(document, ("client", "address"), client.address)
     _check_family(document, ("client", "address"), client.address, client.server)
     _check_socket_path(document, ("client", "status_socket"), client.status_socket)
+    if client.key_socket is not None:
+        _check_socket_path(document, ("client", "key_socket"), client.key_socket)
     if configuration.lan.mac is not None and configuration.lan.kind != "tap":
         raise document.error(("lan", "mac"), 'none unless kind is "tap"', "one")
     if client.keys == "tls" and client.password_file is not None:

@@ -3,7 +3,7 @@
 Both give whole Ethernet frames without frame check sequence, never block, and turn what the kernel
 refuses into counters: only opening can fail, with :class:`LanError`.
 
-Patent: Fig. 2 (105-107); Fig. 8-1 step 801; Fig. 8-2 step 820.
+Patent: Fig. 2 parts 105-107; Fig. 8-1 step 801; Fig. 8-2 step 820.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -29,11 +28,15 @@ def on_end(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
 
 
 def memory() -> dict[str, int]:
-    """Returns the resident memory now and at its peak, in octets."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    """Returns the resident memory now and at its peak, in octets.
+
+    The peak is the kernel's for this program: getrusage's would begin with that of the starter.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    values = {name: value for name, _, value in (line.partition(":") for line in lines)}
     return {
-        "resident_octets": pages * resource.getpagesize(),
-        "peak_resident_octets": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB,
+        "resident_octets": int(values["VmRSS"].split()[0]) * _KIB,
+        "peak_resident_octets": int(values["VmHWM"].split()[0]) * _KIB,
     }
 
 

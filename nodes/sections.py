@@ -1,6 +1,6 @@
 """The tables of the configuration files, as values; ``nodes.configuration`` reads and checks them.
 
-Patent: Fig. 4-1 (309); Fig. 6-3 (508); background section (SAs set by hand).
+Patent: tables 309, 508; background (SAs set by hand).
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ class ClientSection(Section, frozen=True, kw_only=True):
     password_file: Path | None = None
     keys: KeySource = "tls"
     manual_file: Path | None = None
+    key_socket: Path | None = None
+    """Where the process shows its SAs with their keys, to open a capture; none unless asked for."""
 
 
 class LanSection(Section, frozen=True, kw_only=True):

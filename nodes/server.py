@@ -3,7 +3,7 @@
 User VPN management (511) and VPN transfer (512) in one process, as in embodiment 1. The process holds
 the group's keys in order to hand them out; it has no cipher.
 
-Patent: Figs. 5-1, 5-2 (VPN server 101).
+Patent: Fig. 5-1 part 101; Fig. 5-2; claims 1, 10, 11.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Every call opens a connection of its own, so that any thread may call; all of them block, a password
 check for tens of milliseconds: an event loop hands them to an executor.
 
-Patent: Fig. 6-1 table 506; Fig. 12-2 (Sub IDs); Fig. 7-1 steps 701-703.
+Patent: Fig. 7-1 steps 701-703; tables 506, 12-2.
 """
 
 from __future__ import annotations

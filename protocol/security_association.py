@@ -5,7 +5,7 @@ is sender ID and counter (RFC 6054). A sender ID is given out once under a key, 
 under a sender ID, so no nonce repeats. The sequence number has 32 bits: an SA ends before a counter
 passes them.
 
-Patent: Fig. 3-2 (312, 308); Fig. 8-1 step 806; Fig. 8-2 step 814; claims 4, 5.
+Patent: Fig. 3-2 part 312; Fig. 8-1 step 806; Fig. 8-2 step 814; claims 4, 5.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class SecurityAssociation:
             raise ValueError(f"salt of {len(parameters.salt)} octets, expected {SALT_LENGTH}")
         if not 1 <= first_counter <= last_counter + 1 <= LAST_COUNTER + 1:
             raise ValueError(f"counters {first_counter} to {last_counter}")
+        self.parameters = parameters
         self.spi = parameters.spi
         self.algorithm = parameters.algorithm
         self.sender_id = parameters.sender_id

@@ -184,6 +184,11 @@ class World:
         self.peers[name].client.leave(self.now)
         self.settle()
 
+    def say(self, name: str, message: messages.ClientMessage) -> None:
+        """Sends a message on the control channel of user ``name``, whether its client wants or not."""
+        self._message_to_server(self.peers[name], messages.pack(message))
+        self.settle()
+
     # -- frames
 
     def send(self, name: str, octets: bytes) -> None:
@@ -334,9 +339,7 @@ def apply_to_relay(relay: Relay, action: management_actions.RelayAction) -> None
         relay.remove_member(action.client_id)
 
 
-def differences(
-    expected: dict[str, list[bytes]], delivered: dict[str, list[bytes]]
-) -> list[str]:
+def differences(expected: dict[str, list[bytes]], delivered: dict[str, list[bytes]]) -> list[str]:
     """Compares frames octet by octet, LAN by LAN, and returns a line for each that differs."""
     lines = []
     for name in sorted(expected.keys() | delivered.keys()):

@@ -42,7 +42,7 @@ def single(
     octets; by default the largest that never needs cutting. Outside addresses are the patent's
     (IPv6) or from 198.18.0.0/15, RFC 2544 (IPv4). PlanError for a value out of range.
 
-    Patent: Fig. 2; Fig. 6-1; Fig. 6-2.
+    Patent: Fig. 2 parts 101-111; Figs. 6-1, 6-2.
     """
     if family not in LAN_MTU:
         raise PlanError(f"single: family: expected 4 or 6, got {family!r}")

@@ -57,7 +57,7 @@ class Kind(Enum):
 class Group:
     """One VPN group and the multicast address that its members share.
 
-    Patent: tables 506 and 508; claim 3.
+    Patent: tables 506, 508; claim 3.
     """
 
     vpn_id: int

@@ -52,7 +52,7 @@ class Plan:
     `node` (Node) on nodes and `link` (Link) on edges. Two Plans are equal when their JSON is.
     Raises PlanError when anything does not fit together.
 
-    Patent: Fig. 2; Fig. 13; Fig. 15; Fig. 17.
+    Patent: Fig. 2; Figs. 13, 15, 17 (later).
     """
 
     name: str

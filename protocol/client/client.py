@@ -4,7 +4,7 @@ Path of a frame: the driver gives a frame of the LAN to :meth:`Client.receive_fr
 makes it a datagram for the relay. At the other clients :meth:`Client.receive_datagram` takes the
 datagram, ``Transfer.open`` checks and opens it, and the driver puts the frame on the LAN.
 
-Patent: Figs. 3-1, 3-2; claims 6-9.
+Patent: Fig. 3-1 parts 102-104; Fig. 3-2; claims 6-9.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Client:
     def receive_frame(self, frame: bytes, now: int) -> None:
         """Takes a frame that the LAN sent (step 801); a SendDatagram follows, or a counted drop.
 
-        Patent: Fig. 8-1.
+        Patent: Fig. 8-1 steps 801, 808, 809.
         """
         information = self.information
         if information is None:
@@ -94,7 +94,7 @@ class Client:
     def receive_datagram(self, payload: bytes, source: tuple[str, int], now: int) -> None:
         """Takes a datagram (step 810); a DeliverFrame follows, or a counted drop.
 
-        Patent: Fig. 8-2.
+        Patent: Fig. 8-2 steps 810, 820.
         """
         information = self.information
         if information is None:

@@ -1,6 +1,6 @@
 """VPN establishment processing 313: registration, keys and leaving, over an ordered stream of messages.
 
-Patent: Fig. 1; Fig. 3-2 (313); Fig. 7-1 step 708 as the client sees it; claim 7.
+Patent: Fig. 1; Fig. 3-2 part 313; Fig. 7-1 steps 701, 708 (as the client sees them); claim 7.
 """
 
 from __future__ import annotations

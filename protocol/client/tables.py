@@ -1,6 +1,6 @@
 """The client's tables.
 
-Patent: Fig. 3-2 (308-311); Fig. 4-1 table 309; Fig. 4-2 table 311.
+Patent: Fig. 3-2 tables 308-311; Fig. 8-1 steps 803, 805, 808; Fig. 8-2 steps 812, 813; claims 8, 9.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 It makes keys and hands them out; it seals and opens nothing.
 
-Patent: Fig. 5-2 (511); Fig. 7-1; claims 1-5.
+Patent: Fig. 5-2 part 511; Fig. 7-1; claims 1, 3-5.
 """
 
 from protocol.management.management import Management

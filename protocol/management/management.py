@@ -3,7 +3,7 @@
 A connection is an ordered stream of messages from one client; the driver numbers them. Nothing of a
 registration is stored before its credentials have been checked, and all of it is stored at once.
 
-Patent: Fig. 7-1 steps 701-708; tables 506, 507, 508; claims 1-5.
+Patent: Fig. 5-2 part 511; Fig. 7-1 steps 701-708; tables 506-508; claims 1, 3-5, 11.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The key server's tables.
 
-Patent: Fig. 6-1 table 506; Fig. 6-3 table 508; Figs. 12-1, 12-2 (Sub IDs).
+Patent: Fig. 7-1 steps 703, 705; tables 506, 508, 12-1, 12-2; part 1201; claims 3-5.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 The path of a datagram: the driver receives it, :meth:`Relay.receive_datagram` finds the decision that
 its flow already has or makes one, and the driver sends the same octets to each destination named.
 
-Patent: Fig. 5-2 (512); Fig. 7-2; claims 1, 11.
+Patent: Fig. 5-2 part 512; Fig. 7-2; claim 1.
 """
 
 from protocol.relay.tables import Member, RelayedGroup

@@ -3,6 +3,8 @@
 Two stages, since the first is done for every datagram: :func:`flow_octets` cuts out the fields that
 name the flow and checks the length; :meth:`Flow.parse` checks the rest, once for each flow. A later
 datagram with the same octets has passed the same checks.
+
+Patent: Fig. 7-2 steps 710, 711; Fig. 10 parts 901, 1001, 1002.
 """
 
 from __future__ import annotations

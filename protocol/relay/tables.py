@@ -1,6 +1,6 @@
 """The relay's tables: who uses which group. No key has a place in them.
 
-Patent: Fig. 6-2 table 507; Fig. 6-3 table 508 (without the SA's key); Fig. 6-4 table 509.
+Patent: Fig. 7-1 steps 706, 707; Fig. 7-2 steps 717, 718; table 507; table 508 (without the SA's key).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What a decision rests on is its group's members, its SPIs and where its stations
 group takes that group's decisions out of force and no others. Lifetimes of stations are refreshed from
 the flows' counters by :meth:`Relay.handle_timeout`, not by each datagram.
 
-Patent: Fig. 7-2 steps 709-719; tables 507, 508, 509; claims 1, 11.
+Patent: Fig. 5-2 part 512; Fig. 7-2 steps 709-719; tables 507-509; claim 1.
 """
 
 from __future__ import annotations

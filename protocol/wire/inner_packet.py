@@ -1,6 +1,6 @@
 """The inner packet: an IP header to the group's multicast address, then ESP in transport mode.
 
-Patent: Fig. 10 (1002); Fig. 8-1 steps 804-806.
+Patent: Fig. 8-1 step 804; Fig. 8-2 step 811; Fig. 10 part 1002.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Each message has a type and known fields only; what does not fit is a WireError that says where.
 The channel below (TLS) keeps them secret and in order.
 
-Patent: Fig. 1; Fig. 7-1 steps 701-708.
+Patent: Fig. 1; Fig. 7-1 steps 701, 708; claim 5.
 """
 
 from __future__ import annotations

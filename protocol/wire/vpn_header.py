@@ -1,6 +1,6 @@
 """The VPN header: what a relay reads of a frame it cannot open.
 
-Patent: Fig. 9 (901-904); Fig. 10 (1001).
+Patent: Fig. 8-1 step 807; Fig. 9 parts 901-904; Fig. 10 part 1001.
 """
 
 from __future__ import annotations

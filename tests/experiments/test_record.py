@@ -101,7 +101,7 @@ def test_a_summary_is_ok_only_if_something_was_checked_and_all_held(
         (b'"held": true', b'"held": false', "cannot be ok"),
         (b'"low": 1.5', b'"low": 7.5', "low <= value <= high"),
         (b'"ok": true', b'"fine": true', "unknown field `fine`"),
-        (b"}", b"", "malformed"),
+        (b'"ok"', b"ok", "malformed"),
     ],
 )
 def test_a_broken_summary_is_refused_with_one_clear_line(

@@ -18,7 +18,7 @@ WAYS = [(family, strip) for family in (6, 4) for strip in (Strip.KEEP, Strip.PAT
 def exchange(world: World, sender: str, octets: bytes, *receivers: str) -> None:
     """Sends a frame and demands that exactly these LANs are given it, octet for octet."""
     world.send(sender, octets)
-    assert differences(dict.fromkeys(receivers, [octets]), world.take_frames()) == []
+    assert differences({name: [octets] for name in receivers}, world.take_frames()) == []
 
 
 @pytest.mark.parametrize(("family", "strip"), WAYS)
@@ -40,7 +40,9 @@ def test_three_clients_go_through_the_whole_protocol(family: int, strip: Strip) 
     exchange(world, "a", frame("bb", "aa", b"purged, so to everybody left"), "c")
     world.peers["c"].client.channel_lost(world.now)  # falls silent; the server does not know it yet
     world.advance(31)
-    assert [member.client_id for member in world.relay.unicast_groups.members(world.vpn_of["a"])] == [1]
+    assert [
+        member.client_id for member in world.relay.unicast_groups.members(world.vpn_of["a"])
+    ] == [1]
     exchange(world, "a", frame("*", "aa", b"nobody is left"))
     assert world.relay_dropped[DropReason.NO_OTHER_MEMBER] == 2
     assert time.process_time() - started < 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from scapy.layers.inet import IP
     from scapy.layers.inet6 import IPv6
-    from scapy.layers.ipsec import ESP, SecurityAssociation
+    from scapy.layers.ipsec import ESP, IPSecIntegrityError, SecurityAssociation
     from scapy.packet import Raw
 
 ALGORITHMS: list[Algorithm] = ["aes-128-gcm", "aes-256-gcm"]
@@ -34,7 +35,8 @@ pytestmark = [
 
 def judge(key: bytes, salt: bytes, spi: int = SPI) -> Any:
     """scapy's SA with the same key material."""
-    return SecurityAssociation(ESP, spi, crypt_algo="AES-GCM", crypt_key=key + salt)
+    make: Any = SecurityAssociation
+    return make(ESP, spi, crypt_algo="AES-GCM", crypt_key=key + salt)
 
 
 def ip_class(family: int) -> Any:
@@ -48,8 +50,6 @@ def opened_by_scapy(sa: Any, packet: bytes, family: int) -> tuple[int, bytes]:
 
 
 def inner_packet(sealed: bytes, family: int) -> bytes:
-    from ipaddress import ip_address
-
     source, destination = (ip_address(text) for text in ADDRESSES[family])
     return InnerPacket(source, destination, sealed).pack()
 
@@ -90,6 +90,5 @@ def test_scapy_opens_the_vector_that_the_documentation_quotes(
 def test_scapy_refuses_what_was_changed_on_its_way(family: int, algorithm: Algorithm) -> None:
     packet = bytearray(inner_packet(association(7, algorithm).seal(frame("bb", "aa")), family))
     packet[-1] ^= 1
-    with pytest.raises(Exception, match="(?i)integrity|tag|verif") as caught:
+    with pytest.raises(IPSecIntegrityError):
         opened_by_scapy(judge(key_octets(algorithm), SALT), bytes(packet), family)
-    assert type(caught.value).__name__ == "IPSecIntegrityError"

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
+import psutil
 import pytest
 
+from tests.topologies.leftovers import links_here, watched
 from topologies.catalog import single
 from topologies.emulate import EmulationError, Network, emulate
 from topologies.plan import Plan, PlanError, Role
@@ -32,27 +34,8 @@ def _answers(network: Network, node: str, address: object, wait_s: str = "1") ->
     return network.run(node, ping, timeout=10).returncode == 0
 
 
-def _links_here() -> list[str]:
-    found = subprocess.run(["ip", "-json", "link"], capture_output=True, check=True)
-    return sorted(link["ifname"] for link in json.loads(found.stdout))
-
-
-def _namespaces(network: Network) -> set[str]:
-    return {os.readlink(f"/proc/{network.pid(node.name)}/ns/net") for node in network.plan.nodes}
-
-
-def _namespaces_in_use() -> set[str]:
-    used = set()
-    for entry in Path("/proc").glob("[0-9]*/ns/net"):
-        try:
-            used.add(os.readlink(entry))
-        except OSError:
-            continue
-    return used
-
-
-def _exists(process: int) -> bool:
-    return Path(f"/proc/{process}").exists()
+def _shells(network: Network) -> list[psutil.Process]:
+    return [psutil.Process(network.pid(node.name)) for node in network.plan.nodes]
 
 
 def test_every_client_reaches_the_server(network: Network) -> None:
@@ -122,15 +105,16 @@ def test_counters_count_what_passes(network: Network) -> None:
     assert set(network.counters("l1")) == {"l1", "l1-c1", "l1-t1a", "l1-t1b"}
 
 
-def test_a_command_that_takes_too_long_is_ended(network: Network) -> None:
+def test_a_command_that_takes_too_long_is_ended_with_its_children(network: Network) -> None:
+    seconds = f"600.{os.getpid()}"  # found again among all processes of this machine
     with pytest.raises(subprocess.TimeoutExpired):
-        network.run("c1", ["sh", "-c", "sleep 600 & wait"], timeout=0.2)
+        network.run("c1", ["sh", "-c", f"sleep {seconds} & wait"], timeout=0.2)
     shown = network.run("c1", ["ps", "ax", "-o", "args"], timeout=10).stdout
-    assert "sleep 600 & wait" not in shown
+    assert seconds not in shown
 
 
 def test_nothing_is_named_outside_the_nodes_namespaces(network: Network) -> None:
-    assert {"l1", "c1-out", "t1a-eth0"}.isdisjoint(_links_here())
+    assert {"l1", "c1-out", "t1a-eth0"}.isdisjoint(links_here())
 
 
 def test_ipv4_outside_works_too() -> None:
@@ -146,34 +130,33 @@ def test_the_build_takes_less_than_four_seconds() -> None:
 
 def test_an_exception_inside_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("topologies.emulate.STOP_DEADLINE_S", 0.2)
-    links = _links_here()
+    links = links_here()
     stubborn = "trap '' TERM; echo ready; while :; do sleep 1; done"
-    with pytest.raises(ZeroDivisionError), emulate(single(clients=2)) as network:  # noqa: PT012
-        process = network.popen("c1", ["sleep", "600"])
-        deaf = network.popen("c2", ["sh", "-c", stubborn], stdout=subprocess.PIPE, text=True)
-        assert deaf.stdout is not None
-        assert deaf.stdout.readline() == "ready\n"
-        shells = [network.pid(node.name) for node in network.plan.nodes]
-        namespaces = _namespaces(network)
-        raise ZeroDivisionError
-    assert (process.returncode, deaf.returncode) == (-signal.SIGTERM, -signal.SIGKILL)
-    assert [shell for shell in shells if _exists(shell)] == []
-    assert namespaces.isdisjoint(_namespaces_in_use())
-    assert _links_here() == links
+    with ExitStack() as stack:
+        with pytest.raises(ZeroDivisionError), emulate(single(clients=2)) as network:  # noqa: PT012
+            inside = stack.enter_context(watched(_shells(network)))
+            process = network.popen("c1", ["sleep", "600"])
+            deaf = network.popen("c2", ["sh", "-c", stubborn], stdout=subprocess.PIPE, text=True)
+            assert deaf.stdout is not None
+            assert deaf.stdout.readline() == "ready\n"
+            raise ZeroDivisionError
+        assert (process.returncode, deaf.returncode) == (-signal.SIGTERM, -signal.SIGKILL)
+        assert inside.left() == []
+    assert links_here() == links
 
 
 def test_a_half_built_network_is_taken_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    shells: list[int] = []
+    shells: list[psutil.Process] = []
 
-    def refuse(network: Network, _script: object) -> None:
-        shells.extend(network.pid(node.name) for node in network.plan.nodes)
+    def interrupt(network: Network, _script: object) -> None:
+        shells.extend(_shells(network))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Network, "_configure", refuse)
+    monkeypatch.setattr(Network, "_configure", interrupt)
     with pytest.raises(KeyboardInterrupt), emulate(single(clients=2)):
         pass
     assert len(shells) > 10
-    assert [shell for shell in shells if _exists(shell)] == []
+    assert [shell for shell in shells if shell.is_running()] == []
 
 
 def test_a_refusal_of_the_kernel_names_the_node(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,12 @@ import psutil
 import pytest
 
 from experiments.isolation import MachineError, check_machine, is_isolated
+from tests.topologies.leftovers import links_here, watched
+from topologies.catalog import single
 
 pytestmark = pytest.mark.emulated
 
+NAMESPACES = 1 + len(single().nodes)
 CHECKOUT = Path(__file__).parents[2]
 PROGRAM = (sys.executable, "-m", "tests.topologies.isolated_network")
 
@@ -53,25 +56,6 @@ def _everything(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return found
 
 
-def _namespaces_of(processes: list[psutil.Process]) -> set[str]:
-    here = os.readlink("/proc/self/ns/net")
-    return {os.readlink(f"/proc/{process.pid}/ns/net") for process in processes} - {here}
-
-
-def _namespaces_in_use() -> set[str]:
-    used = set()
-    for entry in Path("/proc").glob("[0-9]*/ns/net"):
-        try:
-            used.add(os.readlink(entry))
-        except OSError:
-            continue
-    return used
-
-
-def _links_here() -> set[str]:
-    return {entry.name for entry in Path("/sys/class/net").iterdir()}
-
-
 def _until(condition: Callable[[], bool], deadline_s: float = 5) -> bool:
     deadline = time.monotonic() + deadline_s
     while not condition():
@@ -81,43 +65,36 @@ def _until(condition: Callable[[], bool], deadline_s: float = 5) -> bool:
     return True
 
 
-def _nothing_left(processes: list[psutil.Process], namespaces: set[str]) -> bool:
-    return not any(process.is_running() for process in processes) and namespaces.isdisjoint(
-        _namespaces_in_use()
-    )
-
-
 def test_two_networks_with_the_same_names_live_side_by_side() -> None:
-    links = _links_here()
+    links = links_here()
     with _started() as first, _started() as second:
         assert _said(first)["names"] == ["lo"]
         assert _said(second)["names"] == ["lo"]
-        namespaces = [_namespaces_of(_everything(process)) for process in (first, second)]
-        assert len(namespaces[0]) == 1 + 22
-        assert namespaces[0].isdisjoint(namespaces[1])
-        assert _links_here() == links
-        for process in (first, second):
-            assert process.communicate("\n", timeout=10)[0] == "down\n"
-            assert process.returncode == 7
+        with watched(_everything(first)) as here, watched(_everything(second)) as there:
+            assert len(here.namespaces) == NAMESPACES
+            assert here.namespaces.isdisjoint(there.namespaces)
+            assert links_here() == links
+            for process in (first, second):
+                assert process.communicate("\n", timeout=10)[0] == "down\n"
+                assert process.returncode == 7
+            assert here.left() + there.left() == []
 
 
 @pytest.mark.parametrize("victim", ["caller", "unshare", "first inside", "command"])
 def test_kill_9_of_any_process_leaves_nothing(victim: str) -> None:
-    links = _links_here()
+    links = links_here()
     with _started() as process:
         _said(process)
-        processes = _everything(process)
-        namespaces = _namespaces_of(processes)
-        assert len(namespaces) == 1 + 22
-        chain = [psutil.Process(process.pid)]
-        while len(chain) < 4:
-            chain.append(chain[-1].children()[0])
-        chain[["caller", "unshare", "first inside", "command"].index(victim)].kill()
-        assert _until(lambda: _nothing_left(processes, namespaces))
-        assert process.wait(timeout=5) == (
-            -signal.SIGKILL if victim == "caller" else 128 + signal.SIGKILL
-        )
-    assert _links_here() == links
+        with watched(_everything(process)) as inside:
+            assert len(inside.namespaces) == NAMESPACES
+            chain = [psutil.Process(process.pid)]
+            while len(chain) < 4:
+                chain.append(chain[-1].children()[0])
+            chain[["caller", "unshare", "first inside", "command"].index(victim)].kill()
+            code = process.wait(timeout=5)
+            assert _until(lambda: inside.left() == []), inside.left()
+    assert code == (-signal.SIGKILL if victim == "caller" else 128 + signal.SIGKILL)
+    assert links_here() == links
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -125,12 +102,11 @@ def test_kill_9_of_any_process_leaves_nothing(victim: str) -> None:
 def test_a_signal_takes_the_network_down_in_order(number: signal.Signals, to_group: bool) -> None:
     with _started() as process:
         _said(process)
-        processes = _everything(process)
-        namespaces = _namespaces_of(processes)
-        (os.killpg if to_group else os.kill)(process.pid, number)
-        assert process.communicate(timeout=10)[0] == "down\n"
-        assert process.returncode == 128 + number
-        assert _nothing_left(processes, namespaces)
+        with watched(_everything(process)) as inside:
+            (os.killpg if to_group else os.kill)(process.pid, number)
+            assert process.communicate(timeout=10)[0] == "down\n"
+            assert process.returncode == 128 + number
+            assert inside.left() == []
 
 
 def test_an_exception_inside_leaves_nothing_and_its_exit_code_passes() -> None:

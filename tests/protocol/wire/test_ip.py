@@ -75,9 +75,7 @@ def test_another_version_breaks_the_rule(version: int) -> None:
         IpHeader.parse(bytes([version << 4]) + bytes(99))
 
 
-@pytest.mark.parametrize(
-    ("place", "value"), [(0, 0x46), (6, 0x20), (6, 0x1F), (7, 0x01)], ids=str
-)
+@pytest.mark.parametrize(("place", "value"), [(0, 0x46), (6, 0x20), (6, 0x1F), (7, 0x01)], ids=str)
 def test_ipv4_options_and_fragments_break_the_rule(place: int, value: int) -> None:
     header = bytearray(octets_of(VECTORS["ipv4"]))
     header[place] = value

@@ -153,7 +153,9 @@ def test_an_unknown_type_breaks_the_rule_and_is_named(parse: Any) -> None:
         parse(b'{"type":"abolish"}')
 
 
-@pytest.mark.parametrize("name", [name for name, vector in VECTORS.items() if vector["from"] != "both"])
+@pytest.mark.parametrize(
+    "name", [name for name, vector in VECTORS.items() if vector["from"] != "both"]
+)
 def test_a_message_of_the_other_side_is_refused(name: str) -> None:
     other = "server" if VECTORS[name]["from"] == "client" else "client"
     with pytest.raises(WireError, match=name):

@@ -1,0 +1,181 @@
+"""The experiments' command line: ``python -m experiments run|cli|report``.
+
+Exit codes: 0 all invariants held and no verdict contradicts what is expected, 1 otherwise, 2 usage,
+3 this machine cannot (with the reason).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.isolation import (
+    MachineError,
+    is_isolated,
+    isolate,
+    orderly_termination,
+)
+
+RESULTS = Path("results")
+EXIT_HELD, EXIT_BROKEN, EXIT_USAGE, EXIT_MACHINE = range(4)
+RUN_STEPS = 8
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except MachineError as error:
+        print(f"this machine cannot: {error}", file=sys.stderr)
+        return EXIT_MACHINE
+    except KeyboardInterrupt:
+        print("interrupted; everything is taken down", file=sys.stderr)
+        return 130
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    plan = _plan(options)
+    if plan is None:
+        return EXIT_USAGE
+    if not is_isolated():
+        return isolate()
+    # Loaded here: usage errors and the isolating process need none of it.
+    from experiments import single
+    from experiments.capture import CaptureError
+    from experiments.deployment import DeploymentError, Settings
+    from experiments.environment import create_run_folder, describe_checkout, point_latest
+    from experiments.probing import ProbingError
+    from experiments.progress import Progress
+    from experiments.record import write_record, write_summary
+    from experiments.report import headline, write_report
+    from experiments.traffic import TrafficError
+    from topologies.emulate import EmulationError
+
+    parameters = single.Parameters(
+        options.quick, options.seed, options.capture, Settings(strip=options.strip)
+    )
+    folder = create_run_folder(RESULTS, plan.name, describe_checkout())
+    failures = (EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError)
+    try:
+        with orderly_termination(), Progress(RUN_STEPS) as progress:
+            record, summary = single.run(plan, parameters, folder, progress)
+            progress.step("writing the report")
+            write_record(folder, record)
+            write_summary(folder, summary)
+            write_report(folder)
+    except failures as error:
+        print(f"{plan.name}: {error}", file=sys.stderr)
+        _remove_if_empty(folder)
+        return EXIT_BROKEN
+    except BaseException:
+        _remove_if_empty(folder)
+        raise
+    point_latest(folder)
+    said = headline(summary)
+    print(said.text)
+    for fault in said.faults:
+        print(f"  {fault}")
+    print(f"results: {folder}")
+    return EXIT_HELD if summary.ok else EXIT_BROKEN
+
+
+def _cli(options: argparse.Namespace) -> int:
+    plan = _plan(options)
+    if plan is None:
+        return EXIT_USAGE
+    if not is_isolated():
+        return isolate()
+    from experiments.deployment import DeploymentError, Settings, deploy
+    from topologies.emulate import EmulationError, emulate
+
+    try:
+        with (
+            orderly_termination(),
+            tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private,
+            emulate(plan) as network,
+            deploy(network, Path(private), Settings(strip=options.strip)),
+        ):
+            print(f"{plan.name} is up. Try: t1a ping -c 1 {_somebody_far(plan)}")
+            print(f"Tables: server {sys.executable} -m nodes.status {private}/server.status")
+            network.cli()
+    except (EmulationError, DeploymentError) as error:
+        print(f"{plan.name}: {error}", file=sys.stderr)
+        return EXIT_BROKEN
+    return EXIT_HELD
+
+
+def _report(options: argparse.Namespace) -> int:
+    from experiments.record import RecordError
+    from experiments.report import write_report
+
+    try:
+        print(f"report: {write_report(options.run)}")
+    except RecordError as error:
+        print(f"report: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    return EXIT_HELD
+
+
+def _plan(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    """Returns the Plan that the options name, or None after saying what is wrong with them."""
+    from topologies.catalog import CATALOG
+    from topologies.plan import PlanError
+
+    if options.topo not in CATALOG:
+        names = ", ".join(sorted(CATALOG))
+        print(f"TOPO={options.topo}: expected one of {names}", file=sys.stderr)
+        return None
+    try:
+        return CATALOG[options.topo](
+            clients=options.clients, terminals=options.terminals, family=options.family
+        )
+    except PlanError as error:
+        print(error, file=sys.stderr)
+        return None
+
+
+def _somebody_far(plan) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Returns the address of a terminal on the second LAN."""
+    there = plan.terminals_of(plan.clients()[1].name)[0]
+    return str(plan.lan_interface(there.name).addresses[0].ip)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="run|cli|report")
+    run = commands.add_parser("run", help="runs an experiment and writes its results")
+    _add_network(run)
+    run.add_argument("--quick", action="store_true", help="fewer frames: within a minute")
+    run.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    run.add_argument("--capture", action="store_true", help="keeps the captures and their keys")
+    run.set_defaults(command=_run)
+    cli = commands.add_parser("cli", help="opens Mininet's command line in the running network")
+    _add_network(cli)
+    cli.set_defaults(command=_cli)
+    report = commands.add_parser("report", help="writes a run's report again from its record")
+    report.add_argument("run", type=Path, help="a folder such as results/single/latest")
+    report.set_defaults(command=_report)
+    return parser
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--topo", default="single", help="a topology of the catalog")
+    parser.add_argument("--clients", type=int, default=3, help="clients of VPN 1001")
+    parser.add_argument("--terminals", type=int, default=2, help="terminals on each LAN")
+    parser.add_argument("--family", type=int, default=6, choices=(4, 6), help="IP outside")
+    parser.add_argument("--strip", default="keep", choices=("keep", "patent"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""Puts the real processes on a network: configuration files, users, certificates, and readiness.
+
+Everything a process reads lies in one folder in memory (``/run`` of the isolated run). A process is
+ready when it says so itself on its status socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.credentials import CertificateAuthority, write_password
+from nodes.sections import DEFAULT_DATA_PORT
+from nodes.status import StatusError, fetch_status
+from nodes.users import UserDatabase
+from topologies.emulate import Network
+from topologies.plan import Node, Plan
+
+READY_SECONDS = 30.0
+POLL_SECONDS = 0.02
+LOG_LINES = 8
+
+
+class DeploymentError(RuntimeError):
+    """Says which process did not come up, and its last words."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user may choose about the processes."""
+
+    strip: str = "keep"
+    algorithm: str = "aes-128-gcm"
+
+
+@dataclass
+class Deployment:
+    """The processes that are up on a network."""
+
+    network: Network
+    folder: Path
+    settings: Settings
+    processes: dict[str, subprocess.Popen[Any]] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the network."""
+        return self.network.plan
+
+    def status(self, node: str) -> dict[str, Any]:
+        """Asks a process for its tables and counters."""
+        return fetch_status(self.folder / f"{node}.status")
+
+    def keys(self, client: str) -> list[dict[str, Any]]:
+        """Asks a client for its SAs with their keys, to open a capture of this run."""
+        associations: list[dict[str, Any]] = fetch_status(self.folder / f"{client}.keys")[
+            "associations"
+        ]
+        return associations
+
+    def start(self, node: Node) -> None:
+        """Starts a node's process; its output goes to a file of its own."""
+        with (self.folder / f"{node.name}.log").open("ab") as log:
+            self.processes[node.name] = self.network.popen(
+                node.name,
+                self.plan.command(node.name, sys.executable, str(self.folder)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait(self, node: str, state: str) -> None:
+        """Waits until a process is in ``state``; DeploymentError when it ends or takes too long."""
+        until(
+            lambda: self._is_in(node, state),
+            f"{node}: not {state} within {READY_SECONDS:.0f} s",
+            lambda: self.log(node),
+        )
+
+    def log(self, node: str) -> str:
+        """Returns the last words of a node's process."""
+        text = (self.folder / f"{node}.log").read_text(encoding="utf-8", errors="replace")
+        return "\n".join(text.splitlines()[-LOG_LINES:])
+
+    def _is_in(self, node: str, state: str) -> bool:
+        code = self.processes[node].poll()
+        if code is not None:
+            raise DeploymentError(f"{node}: ended with exit code {code}\n{self.log(node)}")
+        try:
+            return bool(self.status(node)["process"]["state"] == state)
+        except StatusError:
+            return False
+
+
+@contextlib.contextmanager
+def deploy(network: Network, folder: Path, settings: Settings) -> Iterator[Deployment]:
+    """Starts the server and then all clients, waits until all are in their groups, ends them.
+
+    Processes that are still up at the end are asked to stop and leave; the network's teardown ends
+    by force what does not.
+    """
+    deployment = Deployment(network, folder, settings)
+    write_files(network.plan, folder, settings)
+    try:
+        for server in network.plan.servers:
+            deployment.start(server)
+            deployment.wait(server.name, "serving")
+        for client in network.plan.clients():
+            deployment.start(client)
+        for client in network.plan.clients():
+            deployment.wait(client.name, "registered")
+        yield deployment
+    finally:
+        stop(deployment)
+
+
+def stop(deployment: Deployment) -> dict[str, int]:
+    """Asks all processes to end, clients first, and returns their exit codes."""
+    codes = {}
+    names = [*(client.name for client in deployment.plan.clients())]
+    names += [server.name for server in deployment.plan.servers]
+    for name in names:
+        process = deployment.processes.get(name)
+        if process is not None and process.poll() is None:
+            process.terminate()
+    for name in names:
+        process = deployment.processes.get(name)
+        if process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                codes[name] = process.wait(timeout=5)
+    return codes
+
+
+def until(
+    condition: Callable[[], bool], what: str, details: Callable[[], str] = lambda: ""
+) -> None:
+    """Waits until ``condition`` holds; DeploymentError ``what`` after READY_SECONDS."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise DeploymentError(f"{what}\n{details()}".rstrip())
+        time.sleep(POLL_SECONDS)
+
+
+def write_files(plan: Plan, folder: Path, settings: Settings) -> None:
+    """Writes every file that the processes of ``plan`` read."""
+    authority = CertificateAuthority()
+    authority.write(folder / "authority.pem")
+    users = UserDatabase(folder / "users.sqlite")
+    for group in plan.groups:
+        users.add_group(group.vpn_id)
+    for client in plan.clients():
+        assert client.user is not None
+        assert client.vpn_id is not None
+        password = write_password(folder / f"{client.name}.password")
+        users.add(client.user, password, client.vpn_id)
+        _write_toml(folder / f"{client.name}.toml", _client_tables(plan, client))
+    for server in plan.servers:
+        authority.issue(
+            plan.data_address(server.name),
+            folder / f"{server.name}.pem",
+            folder / f"{server.name}.key",
+        )
+        _write_toml(folder / f"{server.name}.toml", _server_tables(plan, server, settings))
+
+
+def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, dict[str, Any]]:
+    groups = {
+        f"groups.{group.vpn_id}": {
+            "multicast_address": str(group.multicast_address),
+            "algorithm": settings.algorithm,
+        }
+        for group in plan.groups
+    }
+    section = {
+        "address": str(plan.data_address(server.name)),
+        "data_port": DEFAULT_DATA_PORT,
+        "certificate": f"{server.name}.pem",
+        "private_key": f"{server.name}.key",
+        "database": "users.sqlite",
+        "status_socket": f"{server.name}.status",
+        "strip": settings.strip,
+    }
+    return {"server": section, **groups}
+
+
+def _client_tables(plan: Plan, client: Node) -> dict[str, dict[str, Any]]:
+    (server,) = plan.servers
+    return {
+        "client": {
+            "server": str(plan.data_address(server.name)),
+            "certificate_authority": "authority.pem",
+            "user": client.user,
+            "password_file": f"{client.name}.password",
+            "vpn_id": client.vpn_id,
+            "address": str(plan.data_address(client.name)),
+            "data_port": DEFAULT_DATA_PORT,
+            "status_socket": f"{client.name}.status",
+            "key_socket": f"{client.name}.keys",
+        },
+        "lan": {"kind": "interface", "name": plan.lan_interface(client.name).name},
+    }
+
+
+def _write_toml(path: Path, tables: Mapping[str, Mapping[str, Any]]) -> None:
+    """Writes tables of strings and numbers; nothing else stands in our configuration files."""
+    lines = []
+    for name, values in tables.items():
+        lines.append(f"[{name}]")
+        for key, value in values.items():
+            lines.append(f"{key} = {value}" if isinstance(value, int) else f'{key} = "{value}"')
+        lines.append("")
+    path.write_text("\n".join(lines), encoding="utf-8")

@@ -1,0 +1,330 @@
+"""What must hold in every run of embodiment 1, each told from what was seen and by nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.capture import DecodingKey, contains_run_of, decode_frames
+from experiments.interop import scapy_opens, scapy_seals
+from experiments.probing import BROADCAST, Outcome
+from experiments.record import Invariant
+from experiments.traffic import Attempt
+from experiments.udp_payloads import udp_payloads
+from nodes.sections import DEFAULT_DATA_PORT
+from protocol.wire.vpn_header import LENGTH
+from topologies.plan import Kind, Plan
+
+RESIDENT_LIMIT = 60 << 20
+PEAK_LIMIT = 110 << 20
+"""Octets of memory that one process of ours may take, steady and at its peak."""
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that a run has seen; statuses are those of the processes after the last frame."""
+
+    plan: Plan
+    strip: str
+    server: str
+    statuses: dict[str, dict[str, Any]]
+    maps: dict[str, str]
+    """Each process's /proc/PID/maps: which libraries it has loaded."""
+    pings: Sequence[Attempt]
+    neighbours: Sequence[Attempt]
+    connections: Sequence[Attempt]
+    probes: Outcome
+    outside: Path
+    inside: Path
+    keys: dict[int, list[dict[str, Any]]]
+    """The SAs of each group, by VPN ID, as a member holds them."""
+
+    def counter(self, node: str, name: str) -> int:
+        """Returns a process's counter."""
+        return int(self.statuses[node]["counters"].get(name, 0))
+
+    def column(self, node: str, table: str, column: str) -> list[Any]:
+        """Returns a column of a process's table, by the table's number."""
+        for title, content in self.statuses[node]["tables"].items():
+            if title.startswith(table):
+                place = content["columns"].index(column)
+                return [row[place] for row in content["rows"]]
+        raise KeyError(table)
+
+    @property
+    def clients(self) -> list[str]:
+        """Names the clients."""
+        return [client.name for client in self.plan.clients()]
+
+
+def all_reach(attempts: Sequence[Attempt]) -> Invariant:
+    """Every attempt has succeeded, and there was one."""
+    failed = [attempt for attempt in attempts if not attempt.succeeded]
+    detail = f"{len(attempts) - len(failed)} of {len(attempts)} succeeded"
+    return Invariant(bool(attempts) and not failed, detail + _examples(map(_describe, failed)))
+
+
+def probes_arrive(seen: Seen, broadcast: bool) -> Invariant:
+    """Every unicast (or broadcast) probe frame has arrived once wherever it was due, unaltered."""
+    outcome = seen.probes
+    due = [one for one in outcome.expected if _is_broadcast(one.frame.destination) is broadcast]
+    wrong = [
+        one.describe()
+        for one in (*outcome.comparison.missing, *outcome.comparison.duplicated)
+        if _is_broadcast(one.frame.destination) is broadcast
+    ]
+    wrong += [
+        f"{name} altered: sender {record.sender} sequence {record.sequence}"
+        for name, record in outcome.comparison.altered
+        if (record.destination == BROADCAST) is broadcast
+    ]
+    detail = f"{len(due)} deliveries due, {len(wrong)} missing, doubled or altered"
+    return Invariant(bool(due) and not wrong, detail + _examples(wrong))
+
+
+def nothing_else_arrives(seen: Seen) -> Invariant:
+    """No terminal has seen a frame that was not due: nothing comes back, nothing goes astray."""
+    strays = [
+        f"{name}: sender {record.sender} sequence {record.sequence}"
+        for name, record in seen.probes.comparison.unexpected
+    ]
+    detail = f"{seen.probes.comparison.received} frames seen, {len(strays)} of them not due"
+    return Invariant(not strays, detail + _examples(strays))
+
+
+def broadcast_never_returns(seen: Seen) -> Invariant:
+    """No LAN has got a broadcast of its own back: its terminals saw each once or, the sender, never."""
+    plan = seen.plan
+    home = {
+        send_plan.sender: plan.client_of(name).name
+        for name, send_plan in seen.probes.round.plans.items()
+    }
+    copies: Counter[tuple[str, int, int]] = Counter()
+    for terminal, records in seen.probes.received.items():
+        for record in records:
+            at_home = home.get(record.sender) == plan.client_of(terminal).name
+            if record.destination == BROADCAST and at_home:
+                copies[terminal, record.sender, record.sequence] += 1
+    senders = set(seen.probes.round.plans)
+    returned = [key for key, count in copies.items() if count > (0 if key[0] in senders else 1)]
+    detail = f"{len(copies)} sightings on the own LAN, {len(returned)} of them of a returned copy"
+    return Invariant(
+        not returned, detail + _examples(f"{key[0]} sequence {key[2]}" for key in returned)
+    )
+
+
+def groups_are_apart(seen: Seen) -> Invariant:
+    """No terminal has seen a frame of another group, though MAC and IP addresses are the same."""
+    plan = seen.plan
+    group_of = {
+        send_plan.sender: plan.node(name).vpn_id
+        for name, send_plan in seen.probes.round.plans.items()
+    }
+    crossed = [
+        f"{terminal} saw sender {record.sender}"
+        for terminal, records in seen.probes.received.items()
+        for record in records
+        if group_of.get(record.sender) != plan.node(terminal).vpn_id
+    ]
+    shared = _shared_addresses(plan)
+    detail = (
+        f"{len(plan.groups)} groups, {shared} MAC addresses in both, {len(crossed)} frames crossed"
+    )
+    return Invariant(shared > 0 and not crossed, detail + _examples(crossed))
+
+
+def outside_hides_payload(seen: Seen) -> Invariant:
+    """No packet outside has 16 octets in a row of any probe frame's payload."""
+    found = contains_run_of(seen.outside, *_payloads(seen))
+    return Invariant(not found, "a run of 16 octets was " + ("found" if found else "not found"))
+
+
+def inside_shows_payload(seen: Seen) -> Invariant:
+    """The same search finds the payload on a LAN: it can find what is there."""
+    found = contains_run_of(seen.inside, seen.probes.round.marker)
+    return Invariant(found, "the marker was " + ("found" if found else "not found"))
+
+
+def tshark_decodes(seen: Seen) -> Invariant:
+    """Given the SAs, tshark reads every sent probe frame, to the octet, out of the capture outside."""
+    decoded = {frame.octets for frame in decode_frames(seen.outside, _decoding_keys(seen))}
+    sent = seen.probes.round.frames()
+    missing = [frame for frame in sent if frame not in decoded]
+    detail = f"{len(sent) - len(missing)} of {len(sent)} probe frames decoded from the capture"
+    return Invariant(bool(sent) and not missing, detail)
+
+
+def scapy_agrees(seen: Seen) -> Invariant:
+    """Scapy opens what the clients sealed, and a client's SA opens what scapy seals."""
+    sent = set(seen.probes.round.frames())
+    ours = scapy_opens(seen.outside, seen.keys, sent)
+    theirs = scapy_seals(seen.keys, sorted(sent, key=len)[:: max(1, len(sent) // 20)])
+    detail = f"scapy opened {ours} probe frames of the capture; its {theirs.describe()}"
+    return Invariant(ours > 0 and theirs.all_open, detail)
+
+
+def server_seals_and_opens_nothing(seen: Seen) -> Invariant:
+    """The server's process has called no cipher and holds none; the clients' have and do."""
+    process = seen.statuses[seen.server]["process"]
+    calls = process["frames_sealed"] + process["frames_opened"]
+    loaded = process["cipher_loaded"] or "cryptography" in seen.maps[seen.server]
+    clients = [seen.statuses[client]["process"] for client in seen.clients]
+    at_clients = sum(client["frames_sealed"] + client["frames_opened"] for client in clients)
+    shows = all(
+        client["cipher_loaded"] and "cryptography" in seen.maps[name]
+        for name, client in zip(seen.clients, clients, strict=True)
+    )
+    detail = (
+        f"server: {calls} calls, cipher {'loaded' if loaded else 'not loaded'}; "
+        f"clients: {at_clients} calls"
+    )
+    return Invariant(calls == 0 and not loaded and shows and at_clients > 0, detail)
+
+
+def octets_stay_as_they_are(seen: Seen) -> Invariant:
+    """Every payload that the server sent is one that it received, from its VPN header or inner packet on."""
+    server = seen.plan.data_address(seen.server)
+    received, sent = set(), []
+    for payload, source, destination in udp_payloads(seen.outside, DEFAULT_DATA_PORT):
+        if destination == server:
+            received.add(payload if seen.strip == "keep" else payload[LENGTH:])
+        elif source == server:
+            sent.append(payload)
+    changed = sum(payload not in received for payload in sent)
+    detail = f"{len(sent)} payloads sent, {changed} of them not as received"
+    return Invariant(bool(sent) and not changed, detail)
+
+
+def counters_balance(seen: Seen) -> Invariant:
+    """What the clients sealed is what the relay got; what it sent is what they got; no drop between."""
+    sealed = sum(seen.counter(client, "frames_sealed") for client in seen.clients)
+    got = seen.counter(seen.server, "datagrams_in")
+    copies = seen.counter(seen.server, "copies_out")
+    delivered = sum(seen.counter(client, "frames_delivered") for client in seen.clients)
+    refused = sum(_received_drops(seen.statuses[client]["counters"]) for client in seen.clients)
+    detail = (
+        f"sealed {sealed}, received by the relay {got}; copies {copies}, "
+        f"delivered {delivered}, dropped on arrival {refused}"
+    )
+    return Invariant(sealed == got and copies == delivered + refused, detail)
+
+
+def one_association_a_group(seen: Seen) -> Invariant:
+    """All clients of a group hold the group's one address and one SA, each with its own sender ID."""
+    wrong = []
+    for group in seen.plan.groups:
+        members = [client.name for client in seen.plan.clients(group.vpn_id)]
+        addresses = {seen.column(name, "309", "multicast address")[0] for name in members}
+        spis = {tuple(seen.column(name, "308", "SPI")) for name in members}
+        senders = {seen.column(name, "308", "sender ID")[0] for name in members}
+        at_server = {
+            (row[0], row[1])
+            for row in zip(
+                seen.column(seen.server, "508 multicast address", "VPN ID"),
+                seen.column(seen.server, "508 multicast address", "SPI"),
+                strict=True,
+            )
+        }
+        spi_at_server = {spi for vpn_id, spi in at_server if vpn_id == group.vpn_id}
+        if addresses != {str(group.multicast_address)} or len(senders) != len(members):
+            wrong.append(f"VPN {group.vpn_id}: addresses {addresses}, sender IDs {senders}")
+        if spis != {tuple(spi_at_server)}:
+            wrong.append(f"VPN {group.vpn_id}: SPIs {spis}, server {spi_at_server}")
+    return Invariant(not wrong, f"{len(seen.plan.groups)} groups" + _examples(wrong))
+
+
+def memory_is_bounded(seen: Seen) -> Invariant:
+    """No process of ours takes more memory than it may, steady or at its peak."""
+    processes = {name: status["process"] for name, status in seen.statuses.items()}
+    steady = max(process["resident_octets"] for process in processes.values())
+    peak = max(process["peak_resident_octets"] for process in processes.values())
+    detail = f"at most {steady >> 20} MiB resident, {peak >> 20} MiB at the peak"
+    return Invariant(steady <= RESIDENT_LIMIT and peak <= PEAK_LIMIT, detail)
+
+
+INVARIANTS: dict[str, Callable[[Seen], Invariant]] = {
+    "every_terminal_reaches_every_other_by_ping": lambda seen: all_reach(seen.pings),
+    "every_terminal_resolves_every_other": lambda seen: all_reach(seen.neighbours),
+    "every_terminal_reaches_every_other_by_tcp": lambda seen: all_reach(seen.connections),
+    "unicast_probes_arrive_once_byte_for_byte": lambda seen: probes_arrive(seen, broadcast=False),
+    "broadcast_probes_reach_every_other_once": lambda seen: probes_arrive(seen, broadcast=True),
+    "broadcast_never_returns_to_its_lan": broadcast_never_returns,
+    "nothing_arrives_that_was_not_due": nothing_else_arrives,
+    "group_with_same_addresses_is_not_touched": groups_are_apart,
+    "capture_outside_hides_the_payload": outside_hides_payload,
+    "capture_inside_shows_the_payload": inside_shows_payload,
+    "tshark_decodes_the_capture_to_the_frames": tshark_decodes,
+    "scapy_opens_ours_and_we_open_scapys": scapy_agrees,
+    "server_seals_and_opens_no_frame": server_seals_and_opens_nothing,
+    "relay_forwards_octets_unchanged": octets_stay_as_they_are,
+    "counters_balance": counters_balance,
+    "one_address_and_association_a_group": one_association_a_group,
+    "memory_is_bounded": memory_is_bounded,
+}
+
+
+def check_all(seen: Seen) -> dict[str, Invariant]:
+    """Tells of every invariant whether it held, and what was seen."""
+    return {name: check(seen) for name, check in INVARIANTS.items()}
+
+
+def _describe(attempt: Attempt) -> str:
+    return attempt.describe()
+
+
+def _examples(texts: Iterable[str]) -> str:
+    """Appends the first few of what went wrong."""
+    first = list(texts)[:EXAMPLES]
+    return f": {'; '.join(first)}" if first else ""
+
+
+def _is_broadcast(destination: bytes) -> bool:
+    return destination == b"\xff" * 6
+
+
+def _payloads(seen: Seen) -> list[bytes]:
+    """What must not show outside: the marker, and each frame behind its Ethernet header."""
+    return [seen.probes.round.marker, *(frame[14:] for frame in seen.probes.round.frames())]
+
+
+def _decoding_keys(seen: Seen) -> list[DecodingKey]:
+    return [
+        DecodingKey(key["spi"], bytes.fromhex(key["key"]), bytes.fromhex(key["salt"]))
+        for keys in seen.keys.values()
+        for key in keys
+    ]
+
+
+def _shared_addresses(plan: Plan) -> int:
+    """Counts the MAC addresses that occur in more than one group."""
+    groups: dict[str, set[int | None]] = {}
+    for terminal in plan.terminals():
+        for interface in plan.interfaces(terminal.name, Kind.LAN):
+            if interface.mac is not None:
+                groups.setdefault(interface.mac, set()).add(terminal.vpn_id)
+    return sum(len(found) > 1 for found in groups.values())
+
+
+_ON_SENDING = {
+    "frame_too_large",
+    "not_registered",
+    "group_source",
+    "station_seen_outside",
+    "local_destination",
+    "bridge_local_destination",
+    "malformed_frame",
+    "counter_exhausted",
+}
+
+
+def _received_drops(counters: dict[str, int]) -> int:
+    """Sums what a client dropped of what came from outside."""
+    return sum(
+        count
+        for name, count in counters.items()
+        if name.startswith("dropped_") and name.removeprefix("dropped_") not in _ON_SENDING
+    )

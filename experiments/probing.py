@@ -1,0 +1,177 @@
+"""A round of probe frames over a network: who sends what to whom, and what arrived where."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from experiments.deliveries import Delivery, ProbeOutcome, compare, expected_deliveries
+from experiments.probe import MARKER_LENGTH, SIZES, ReceivedFrame, SendPlan, Stream
+from experiments.probe_program import read_received
+from experiments.traffic import settle
+from topologies.emulate import Network
+from topologies.plan import Node, Plan
+
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+RATE = 400.0
+"""Frames a second of one sender."""
+RECEIVE_SECONDS = 120.0
+SILENCE_SECONDS = 0.5
+
+
+class ProbingError(RuntimeError):
+    """Says which sender or receiver did not do its work."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is sent in one round: a plan for each sending terminal, by its node's name."""
+
+    marker: bytes
+    plans: dict[str, SendPlan]
+
+    def expected(self, plan: Plan) -> tuple[Delivery, ...]:
+        """Lists what is due: a unicast frame to its terminal, a broadcast to all others of the group."""
+        senders = {send_plan.sender: name for name, send_plan in self.plans.items()}
+
+        def receivers(send_plan: SendPlan, stream: Stream) -> Iterable[str]:
+            sender = plan.node(senders[send_plan.sender])
+            others = [node for node in plan.terminals(sender.vpn_id) if node.name != sender.name]
+            if stream.destination == BROADCAST:
+                return [node.name for node in others]
+            return [
+                node.name
+                for node in others
+                if plan.lan_interface(node.name).mac == stream.destination
+            ]
+
+        return expected_deliveries(self.plans.values(), receivers)
+
+    def frames(self) -> list[bytes]:
+        """Builds every frame of the round as octets."""
+        return [
+            frame.to_bytes()
+            for send_plan in self.plans.values()
+            for stream in send_plan.streams
+            for frame in send_plan.frames_of(stream)
+        ]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a round showed."""
+
+    round: Round
+    expected: tuple[Delivery, ...]
+    received: dict[str, list[ReceivedFrame]]
+    comparison: ProbeOutcome
+
+
+def plan_round(plan: Plan, count: int, chance: random.Random) -> Round:
+    """Plans ``count`` unicast and ``count`` broadcast frames of each size for one sender on each LAN.
+
+    A sender's unicast frames go to a terminal of the next LAN of its group.
+    """
+    marker = chance.randbytes(MARKER_LENGTH)
+    plans = {}
+    number = 0
+    for group in plan.groups:
+        clients = plan.clients(group.vpn_id)
+        for index, client in enumerate(clients):
+            number += 1
+            sender = plan.terminals_of(client.name)[0]
+            there = plan.terminals_of(clients[(index + 1) % len(clients)].name)
+            target = chance.choice(there)
+            plans[sender.name] = SendPlan(
+                marker.hex(), number, _mac(plan, sender), _streams(plan, target, count)
+            )
+    return Round(marker, plans)
+
+
+def _streams(plan: Plan, target: Node, count: int) -> tuple[Stream, ...]:
+    streams = []
+    first = 0
+    limit = plan.lan_interface(target.name).mtu + 14
+    for destination in (_mac(plan, target), BROADCAST):
+        for size in SIZES:
+            streams.append(Stream(destination, min(size, limit), count, RATE, first))
+            first += count
+    return tuple(streams)
+
+
+def run_round(network: Network, folder: Path, sent: Round) -> Outcome:
+    """Sends a round and records what every terminal of every group receives, its own LAN's too."""
+    plan = network.plan
+    expected = sent.expected(plan)
+    terminals = [terminal.name for terminal in plan.terminals()]
+    receivers = {name: _start_receiver(network, folder, name) for name in terminals}
+    try:
+        for name, process in receivers.items():
+            _expect_ready(process, name)
+        _send(network, folder, sent)
+        _wait_for_silence(folder, terminals)
+    finally:
+        for process in receivers.values():
+            process.terminate()
+            process.communicate(timeout=RECEIVE_SECONDS)
+    records = {name: read_received(_record(folder, name)) for name in terminals}
+    frames = {
+        name: [line for line in lines if isinstance(line, ReceivedFrame)]
+        for name, lines in records.items()
+    }
+    return Outcome(sent, expected, frames, compare(expected, records))
+
+
+def _start_receiver(network: Network, folder: Path, name: str) -> subprocess.Popen[bytes]:
+    interface = network.plan.lan_interface(name).name
+    argv = [sys.executable, "-m", "experiments.probe", "receive", "--interface", interface]
+    argv += ["--out", str(_record(folder, name)), "--deadline", str(RECEIVE_SECONDS)]
+    return network.popen(name, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+
+
+def _expect_ready(process: subprocess.Popen[bytes], name: str) -> None:
+    assert process.stdout is not None
+    if process.stdout.readline() != b"ready\n":
+        raise ProbingError(f"the receiver at {name} ended before it was ready")
+
+
+def _send(network: Network, folder: Path, sent: Round) -> None:
+    """Runs all senders at the same time and waits for their end."""
+    running = {}
+    for name, send_plan in sent.plans.items():
+        path = folder / f"{name}.plan"
+        path.write_bytes(msgspec.json.encode(send_plan))
+        interface = network.plan.lan_interface(name).name
+        argv = [sys.executable, "-m", "experiments.probe", "send", "--interface", interface]
+        running[name] = network.popen(
+            name,
+            [*argv, "--plan", str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    for name, process in running.items():
+        _, errors = process.communicate(timeout=RECEIVE_SECONDS)
+        if process.returncode:
+            raise ProbingError(f"the sender at {name}: {errors.decode(errors='replace').strip()}")
+
+
+def _wait_for_silence(folder: Path, terminals: list[str]) -> None:
+    """Waits until no receiver writes any more: what comes too late or too often is seen as well."""
+    settle(lambda: [_record(folder, name).stat().st_size for name in terminals], SILENCE_SECONDS)
+
+
+def _record(folder: Path, name: str) -> Path:
+    return folder / f"{name}.received"
+
+
+def _mac(plan: Plan, node: Node) -> str:
+    mac = plan.lan_interface(node.name).mac
+    assert mac is not None
+    return mac

@@ -1,0 +1,179 @@
+"""Real traffic between terminals: ping (with ARP and neighbour discovery before it) and TCP.
+
+Every pair of terminals of a group is tried; above ``ALL_PAIRS`` terminals each tries the next
+three, so that a run's time grows with the terminals and not with their square.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from topologies.emulate import Network
+from topologies.plan import Kind, Plan
+
+ALL_PAIRS = 10
+NEIGHBOURS = 3
+TCP_OCTETS = 262_144
+PING_SECONDS = 5
+TCP_SECONDS = 20.0
+TCP_PORT = 5201
+ENDED_SECONDS = 30.0
+
+
+class TrafficError(RuntimeError):
+    """Says which program of the traffic did not do its work."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of one terminal to reach another."""
+
+    source: str
+    destination: str
+    what: str
+    succeeded: bool
+    detail: str
+
+    def describe(self) -> str:
+        """Says in a few words what was tried and what came of it."""
+        return f"{self.source} to {self.destination} {self.what}: {self.detail}"
+
+
+def pairs(plan: Plan) -> list[tuple[str, str]]:
+    """Lists (from, to) for the terminals of each group."""
+    found = []
+    for group in plan.groups:
+        names = [terminal.name for terminal in plan.terminals(group.vpn_id)]
+        reach = len(names) - 1 if len(names) <= ALL_PAIRS else NEIGHBOURS
+        for index, source in enumerate(names):
+            for step in range(1, reach + 1):
+                found.append((source, names[(index + step) % len(names)]))
+    return found
+
+
+def ping_all(network: Network) -> list[Attempt]:
+    """Pings every pair once by each family, all pairs of a source at the same time."""
+    attempts = []
+    for source, targets in _by_source(pairs(network.plan)):
+        running = []
+        for target in targets:
+            for address in network.plan.lan_interface(target).addresses:
+                argv = ["ping", "-n", "-c", "1", "-W", str(PING_SECONDS), str(address.ip)]
+                process = network.popen(
+                    source, argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                )
+                running.append((target, f"ping IPv{address.version}", process))
+        for target, what, process in running:
+            code = process.wait(timeout=ENDED_SECONDS)
+            detail = "answered" if code == 0 else "no answer"
+            attempts.append(Attempt(source, target, what, code == 0, detail))
+    return attempts
+
+
+def neighbours(network: Network) -> list[Attempt]:
+    """Reads what ARP and neighbour discovery found for every pair, and compares the MAC."""
+    attempts = []
+    plan = network.plan
+    for source, targets in _by_source(pairs(plan)):
+        shown = network.run(source, ["ip", "-json", "neighbour", "show"], timeout=ENDED_SECONDS)
+        found = {row["dst"]: row.get("lladdr", "nothing") for row in json.loads(shown.stdout)}
+        for target in targets:
+            interface = plan.lan_interface(target)
+            for address in interface.addresses:
+                what = "ARP" if address.version == 4 else "neighbour discovery"
+                mac = found.get(str(address.ip), "nothing")
+                attempts.append(
+                    Attempt(source, target, what, mac == interface.mac, f"{address.ip} is {mac}")
+                )
+    return attempts
+
+
+def tcp_all(network: Network) -> list[Attempt]:
+    """Sends some octets over TCP (iperf3) from each pair's first to its second terminal."""
+    tried = pairs(network.plan)
+    servers = {}
+    for name in dict.fromkeys(target for _, target in tried):
+        argv = ["iperf3", "--server", "--forceflush", "--port", str(TCP_PORT)]
+        servers[name] = network.popen(
+            name, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    try:
+        for name, process in servers.items():
+            _wait_for_line(process, b"listening", f"iperf3 at {name}")
+        return [_tcp(network, source, target) for source, target in tried]
+    finally:
+        for process in servers.values():
+            process.terminate()
+            process.communicate(timeout=ENDED_SECONDS)
+
+
+def _tcp(network: Network, source: str, target: str) -> Attempt:
+    address = network.plan.lan_interface(target).addresses[0].ip
+    done = network.run(
+        source,
+        [
+            *("iperf3", "--client", str(address), "--port", str(TCP_PORT), "--json"),
+            *("--bytes", str(TCP_OCTETS), "--connect-timeout", "5000"),
+        ],
+        timeout=TCP_SECONDS,
+    )
+    report = _report(done.stdout)
+    received = report.get("end", {}).get("sum_received", {}).get("bytes", 0)
+    # The server stops counting when the client has sent all, so the count is a lower bound.
+    succeeded = done.returncode == 0 and received > 0
+    detail = report.get("error") or f"{received} octets or more"
+    return Attempt(source, target, "TCP", succeeded, detail)
+
+
+def _report(text: str) -> dict[str, Any]:
+    try:
+        report: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return {"error": "no report"}
+    return report
+
+
+def _by_source(tried: list[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    for source in dict.fromkeys(source for source, _ in tried):
+        yield source, [target for other, target in tried if other == source]
+
+
+def _wait_for_line(process: subprocess.Popen[bytes], word: bytes, what: str) -> None:
+    """Reads a program's output up to the line that has ``word`` in it."""
+    assert process.stdout is not None
+    for line in iter(process.stdout.readline, b""):
+        if word in line:
+            return
+    raise TrafficError(f"{what}: ended before it was ready")
+
+
+def settle(read: Callable[[], Any], seconds: float = 0.3, deadline: float = 10.0) -> Any:
+    """Returns what ``read`` gives once it has not changed for ``seconds``: frames are all through."""
+    end = time.monotonic() + deadline
+    value, since = read(), time.monotonic()
+    while time.monotonic() - since < seconds and time.monotonic() < end:
+        time.sleep(seconds / 6)
+        again = read()
+        if again != value:
+            value, since = again, time.monotonic()
+    return value
+
+
+def link_packets(network: Network) -> dict[tuple[str, str], int]:
+    """Reads how many packets each link has carried in both directions."""
+    counted = {}
+    for link in network.plan.links:
+        # A bridge's ports show what its LAN's members do not: count at the end that is a host.
+        end = link.ends[0] if link.kind is Kind.OUTSIDE else _host_end(network.plan, link.ends)
+        counters = network.counters(end)[link.interface_of(end).name]
+        counted[link.ends[0], link.ends[1]] = counters["rx_packets"] + counters["tx_packets"]
+    return counted
+
+
+def _host_end(plan: Plan, ends: tuple[str, str]) -> str:
+    return next((end for end in ends if plan.node(end).role.value != "lan"), ends[0])

@@ -1,0 +1,27 @@
+"""UDP payloads out of a capture of Ethernet frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from experiments.capture import read_packets
+
+
+def udp_payloads(
+    capture: Path, port: int
+) -> Iterator[tuple[bytes, IPv4Address | IPv6Address, IPv4Address | IPv6Address]]:
+    """Yields (payload, source, destination) of the datagrams from or to ``port``, not of fragments."""
+    for packet in read_packets(capture):
+        ether_type = int.from_bytes(packet[12:14], "big")
+        if ether_type == 0x86DD and packet[20] == 17:
+            source, destination, datagram = packet[22:38], packet[38:54], packet[54:]
+        elif ether_type == 0x0800 and packet[23] == 17 and packet[14] == 0x45:
+            source, destination, datagram = packet[26:30], packet[30:34], packet[34:]
+        else:
+            continue
+        ports = int.from_bytes(datagram[:2], "big"), int.from_bytes(datagram[2:4], "big")
+        if port in ports:
+            end = int.from_bytes(datagram[4:6], "big")
+            yield bytes(datagram[8:end]), ip_address(source), ip_address(destination)
