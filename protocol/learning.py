@@ -72,7 +72,9 @@ class LearningTable(Generic[Key, Place]):
             return Learnt.REFRESHED
         if entry is not None and now - entry.since < self.hold_down:
             return Learnt.HELD_DOWN
-        if self._stations_at[place] >= self.capacity:
+        expired = self._entries.get(key)
+        leaving = expired is not None and expired.place == place
+        if self._stations_at[place] - leaving >= self.capacity:
             return Learnt.FULL
         if key in self._entries:
             self._remove(key)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 MAP = CHECKOUT / "docs" / "patent-map.toml"

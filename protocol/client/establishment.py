@@ -59,9 +59,8 @@ class Establishment:
         self._keepalive_interval = 0
         self._keepalive_due: int | None = None
         self._silent_at: int | None = None
-        self._activation: tuple[int, int] | None = None
-        self._deactivation: tuple[int, int] | None = None
-        self._rekey_asked: int | None = None
+        self._activations: list[tuple[int, int]] = []
+        self._deactivations: list[tuple[int, int]] = []
 
     def channel_opened(self, now: int) -> None:
         """Registers: the control channel to the server is there."""
@@ -106,22 +105,22 @@ class Establishment:
         self.state = State.LEFT
         self.information = None
         self._associations.clear()
-        self._keepalive_due = self._silent_at = self._activation = self._deactivation = None
+        self._keepalive_due = self._silent_at = None
+        self._activations, self._deactivations = [], []
         self._act(CloseChannel())
 
     def check_counter(self) -> None:
-        """Asks for a new SA, once, when the counter of the one that seals will soon be used up."""
+        """Asks for a new SA while the counter of the one that seals will soon be used up."""
         association = self._associations.sealing
         if association is None or association.next_counter < REKEY_COUNTER:
             return
-        if self.state is State.REGISTERED and self._rekey_asked != association.spi:
-            self._rekey_asked = association.spi
+        if self.state is State.REGISTERED:
             self._act(SendMessage(RekeyRequest(association.spi)))
 
     def next_timeout(self) -> int | None:
         """Returns when :meth:`handle_timeout` is due, or None."""
         times = [self._keepalive_due, self._silent_at]
-        times += [step[0] for step in (self._activation, self._deactivation) if step is not None]
+        times += [due for due, _ in (*self._activations, *self._deactivations)]
         return min((time for time in times if time is not None), default=None)
 
     def handle_timeout(self, now: int) -> None:
@@ -132,12 +131,10 @@ class Establishment:
         if self._silent_at is not None and now >= self._silent_at:
             self._silent_at = None
             self._act(CloseChannel())
-        if self._activation is not None and now >= self._activation[0]:
-            self._associations.activate(self._activation[1])
-            self._activation = None
-        if self._deactivation is not None and now >= self._deactivation[0]:
-            self._associations.remove_others(self._deactivation[1])
-            self._deactivation = None
+        while self._activations and now >= self._activations[0][0]:
+            self._associations.activate(self._activations.pop(0)[1])
+        while self._deactivations and now >= self._deactivations[0][0]:
+            self._associations.remove_older(self._deactivations.pop(0)[1])
 
     def _registered(self, message: Registered, now: int) -> None:
         association = self._association(message.security_association)
@@ -153,7 +150,7 @@ class Establishment:
             message.lan_mtu,
         )
         self._associations.replace_all(association)
-        self._activation = self._deactivation = None
+        self._activations, self._deactivations = [], []
         self._keepalive_interval = message.keepalive_interval * MILLISECOND
         if self._keepalive_interval:
             self._keepalive_due = now + self._keepalive_interval
@@ -167,11 +164,9 @@ class Establishment:
             return
         self._associations.install(association)
         activation = now + message.activation_delay * MILLISECOND
-        self._activation = (activation, association.spi)
-        self._deactivation = (
-            activation + message.deactivation_delay * MILLISECOND,
-            association.spi,
-        )
+        deactivation = activation + message.deactivation_delay * MILLISECOND
+        self._activations.append((activation, association.spi))
+        self._deactivations.append((deactivation, association.spi))
 
     def _association(self, given: GroupSecurityAssociation) -> SecurityAssociation | None:
         """Builds the SA, or ends the channel: its key does not fit, or its nonces would repeat.

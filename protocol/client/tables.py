@@ -42,12 +42,13 @@ class SaManagementTable:
         """Seals with the SA from now on, if it is still there."""
         self._sealing = self._by_spi.get(spi, self._sealing)
 
-    def remove_others(self, spi: int) -> None:
-        """Forgets every SA but this one, if it is still there."""
-        association = self._by_spi.get(spi)
-        if association is not None:
-            self._by_spi = {spi: association}
-            self._sealing = association
+    def remove_older(self, spi: int) -> None:
+        """Forgets every SA that came before this one, if this one is still there."""
+        if spi not in self._by_spi:
+            return
+        order = list(self._by_spi)
+        for older in order[: order.index(spi)]:
+            del self._by_spi[older]
 
     def replace_all(self, association: SecurityAssociation) -> None:
         """Starts again with one SA: a new registration."""

@@ -269,10 +269,15 @@ class Management:
     # -- new SAs
 
     def _rekey_requested(self, known: Connection, message: RekeyRequest, now: int) -> None:
-        """Makes a new SA when a sender's counter nears its end; a request about an old SA is late."""
+        """Makes a new SA when a sender's counter nears its end.
+
+        A request about an old SA is late, and one about an SA that has just come cannot be true.
+        """
         assert known.user is not None
         key = self.multicast_addresses.newest(known.user.vpn_id, known.user.sub_id)
-        if key is not None and key.spi == message.spi:
+        if key is None or key.spi != message.spi:
+            return
+        if now - key.created >= ACTIVATION_DELAY + DEACTIVATION_DELAY:
             self._rekey(known.user, now)
 
     def _rekey(self, user: UserRecord, now: int) -> GroupKey:
