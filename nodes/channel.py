@@ -2,7 +2,7 @@
 
 The server proves who it is by its certificate; the user by a password, which the channel keeps secret.
 
-Patent: Fig. 7-1 step 701 ("IKE or the like"); part 510.
+Patent: Fig. 7-1 step 701 ("IKE or the like").
 """
 
 from __future__ import annotations

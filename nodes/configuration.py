@@ -12,10 +12,13 @@ import os
 from collections.abc import Hashable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from nodes.private_file import PRIVATE_FILE, private_file_problem, read_password
 from nodes.sections import (
     ClientConfiguration,
     ClientSection,
+    ForwardingName,
     GroupSection,
     LanSection,
     ManualClient,
@@ -56,12 +59,19 @@ SOCKET_PATH_LENGTH = 107
 _NO_KEYS = dict.fromkeys(("key", "keys", "salt", "password"), "no key, because relays hold none")
 
 
-def load_server(path: Path | str) -> ServerConfiguration:
-    """Reads a server's file; raises ConfigurationError."""
+def load_server(path: Path | str, forwarding: ForwardingName | None = None) -> ServerConfiguration:
+    """Reads a server's file; ``forwarding`` stands in for the file's. Raises ConfigurationError."""
     document = Document(Path(path))
     configuration = document.build(ServerConfiguration)
+    if forwarding is not None:
+        section = replace(configuration.server, forwarding=forwarding)
+        configuration = replace(configuration, server=section)
     server = configuration.server
     _require_key_source(document, "server", server, ("certificate", "private_key", "database"))
+    if server.keys == "manual" and server.forwarding == "hub":
+        raise document.error(
+            ("server", "keys"), '"tls", because a hub needs its clients\' SAs', '"manual"'
+        )
     if server.keys == "tls" and not configuration.groups:
         raise document.error(("groups",), "at least one table such as [groups.1001]", "none")
     _check_host(document, ("server", "address"), server.address, may_be_any=True)

@@ -5,47 +5,82 @@ Patent: Fig. 7-2 steps 709, 719.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from nodes.clock import now
 from nodes.udp import UdpSocket
-from protocol.relay import Drop, Forward
+from protocol.relay import Verdict
+from protocol.types import Address
 
 BATCH = 64
 """Datagrams taken for one wake-up, so that the control channel and timers get their turn."""
 
 
-class Forwarding(Protocol):
-    """What decides about datagrams: the relay, or what it is compared with."""
+class Deciding(Protocol):
+    """What decides where a datagram's payload goes, without changing it: relay and null forwarder."""
+
+    def receive_datagram(self, datagram: bytes, source: tuple[str, int], now: int) -> Verdict:
+        """Returns where the payload goes."""
+
+
+class Resealing(Protocol):
+    """What makes new payloads of a datagram's: a hub."""
 
     def receive_datagram(
         self, datagram: bytes, source: tuple[str, int], now: int
-    ) -> Forward | Drop:
-        """Returns where the datagram's payload goes."""
+    ) -> Iterable[tuple[bytes, Address]]:
+        """Returns (payload, destination) for each copy."""
 
 
-class SocketPlane:
-    """Moves datagrams as ``forwarding`` decides. The payload is sent as it came, or its tail."""
+class SocketPlane(ABC):
+    """The loop that all ways of forwarding share: they differ in what is done with one datagram."""
 
-    def __init__(
-        self, udp: UdpSocket, forwarding: Forwarding, arm_timer: Callable[[], None]
-    ) -> None:
-        """Takes the socket, what decides, and what to call after each batch of datagrams."""
+    def __init__(self, udp: UdpSocket, arm_timer: Callable[[], None]) -> None:
+        """Takes the socket, and what to call after each batch of datagrams."""
         self._udp = udp
-        self._forwarding = forwarding
         self._arm_timer = arm_timer
 
     def readable(self) -> None:
-        """Takes up to ``BATCH`` waiting datagrams and sends each where it goes."""
-        receive, send = self._udp.receive, self._udp.send
-        decide = self._forwarding.receive_datagram
+        """Takes up to ``BATCH`` waiting datagrams and moves each."""
+        receive, move = self._udp.receive, self._move
         time = now()
         for _ in range(BATCH):
             received = receive()
             if received is None:
                 break
-            payload, source = received
-            for destination, strip in decide(payload, source, time).destinations:
-                send(memoryview(payload)[strip:] if strip else payload, destination)
+            move(received.payload, received.source, time)
         self._arm_timer()
+
+    @abstractmethod
+    def _move(self, payload: bytes, source: tuple[str, int], time: int) -> None:
+        """Sends what is to be sent for one datagram."""
+
+
+class DecidingPlane(SocketPlane):
+    """Sends the payload as it came, or its tail."""
+
+    def __init__(self, udp: UdpSocket, forwarding: Deciding, arm_timer: Callable[[], None]) -> None:
+        super().__init__(udp, arm_timer)
+        self._decide = forwarding.receive_datagram
+        self._send = udp.send
+
+    def _move(self, payload: bytes, source: tuple[str, int], time: int) -> None:
+        for destination, strip in self._decide(payload, source, time).destinations:
+            self._send(memoryview(payload)[strip:] if strip else payload, destination)
+
+
+class ResealingPlane(SocketPlane):
+    """Sends what was sealed anew."""
+
+    def __init__(
+        self, udp: UdpSocket, forwarding: Resealing, arm_timer: Callable[[], None]
+    ) -> None:
+        super().__init__(udp, arm_timer)
+        self._reseal = forwarding.receive_datagram
+        self._send = udp.send
+
+    def _move(self, payload: bytes, source: tuple[str, int], time: int) -> None:
+        for sealed, destination in self._reseal(payload, source, time):
+            self._send(sealed, destination)

@@ -25,6 +25,7 @@ UserName = Annotated[str, Meta(min_length=1, max_length=64)]
 Seconds = Annotated[float, Meta(gt=0, le=10_000_000)]
 Mtu = Annotated[int, Meta(ge=576, le=65535)]
 KeySource = Literal["tls", "manual"]
+ForwardingName = Literal["relay", "hub", "null"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,7 +51,7 @@ class ServerSection(Section, frozen=True, kw_only=True):
     certificate: Path | None = None
     private_key: Path | None = None
     database: Path | None = None
-    forwarding: Literal["relay", "hub", "null"] = "relay"
+    forwarding: ForwardingName = "relay"
     strip: Literal["keep", "patent"] = "keep"
     keys: KeySource = "tls"
     manual_file: Path | None = None

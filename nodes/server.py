@@ -24,8 +24,9 @@ from nodes.configuration import (
     load_manual_server,
     load_server,
 )
-from nodes.data_plane import SocketPlane
+from nodes.forwarding import Forwarding, forwarding_of
 from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
+from nodes.sections import ForwardingName
 from nodes.status import StatusError, close_status, print_status, serve_status
 from nodes.udp import UdpSocket
 from nodes.users import UserDatabase, UserDatabaseError
@@ -34,13 +35,14 @@ from protocol.management import GroupConfiguration, Management
 from protocol.management.actions import (
     Action,
     CheckCredentials,
+    ClientKeyMade,
     CloseConnection,
     GroupChanged,
     MemberJoined,
     MemberLeft,
     SendMessage,
 )
-from protocol.relay import Member, Relay, RelayedGroup, Strip
+from protocol.relay import Member, RelayedGroup
 from protocol.types import SECOND, Address, ClientId, VpnId
 from protocol.wire.messages import parse_from_client
 
@@ -54,12 +56,12 @@ class KeyServer:
         self,
         management: Management,
         users: UserDatabase,
-        relay: Relay,
+        forwarding: Forwarding,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.management = management
         self._users = users
-        self._relay = relay
+        self._forwarding = forwarding
         self._loop = loop
         self._timer = Timer(loop, self._time_out)
         self._channels: dict[int, Channel] = {}
@@ -123,11 +125,13 @@ class KeyServer:
         elif isinstance(action, CloseConnection):
             self._channel(action.connection, Channel.close)
         elif isinstance(action, GroupChanged):
-            self._relay.install_group(action.group)
+            self._forwarding.install_group(action.group)
+        elif isinstance(action, ClientKeyMade):
+            self._forwarding.install_association(action.client_id, action.security_association)
         elif isinstance(action, MemberJoined):
-            self._relay.add_member(action.member)
+            self._forwarding.add_member(action.member)
         elif isinstance(action, MemberLeft):
-            self._relay.remove_member(action.client_id)
+            self._forwarding.remove_member(action.client_id)
 
     def _channel(self, number: int, use: Any) -> None:
         channel = self._channels.get(number)
@@ -163,12 +167,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._state = "starting"
-        timers = configuration.timers
-        self.relay = Relay(
-            Strip(configuration.server.strip),
-            round(timers.mac_lifetime_s * SECOND),
-            round(timers.hold_down_s * SECOND),
-        )
+        self.forwarding = forwarding_of(configuration)
         self._key_server: KeyServer | None = None
 
     async def run(self) -> None:
@@ -176,14 +175,13 @@ class Server:
         section = self._configuration.server
         udp = UdpSocket(section.address, section.data_port)
         on_end(self._loop, self._ended.set)
-        sweep = RelayTimer(self.relay, self._loop)
         try:
-            plane = SocketPlane(udp, self.relay, sweep.arm)
+            plane = self.forwarding.plane(udp, ForwardingTimer(self.forwarding, self._loop).arm)
             control = await self._start_keys()
             self._loop.add_reader(udp.fileno(), plane.readable)
             status = await serve_status(section.status_socket, self._snapshot)
             self._state = "serving"
-            print(f"{PROGRAM}: serving on {udp.address}", flush=True)
+            print(f"{PROGRAM}: {section.forwarding} serving on {udp.address}", flush=True)
             await self._ended.wait()
             await close_status(status)
             if control is not None:
@@ -197,13 +195,14 @@ class Server:
         section = self._configuration.server
         if section.keys == "manual":
             assert section.manual_file is not None
-            _set_by_hand(self.relay, section.manual_file)
+            _set_by_hand(self.forwarding, section.manual_file)
             return None
         assert section.certificate is not None
         assert section.private_key is not None
         assert section.database is not None
         users = UserDatabase(section.database)
-        self._key_server = KeyServer(self._management(users), users, self.relay, self._loop)
+        management = self._management(users)
+        self._key_server = KeyServer(management, users, self.forwarding, self._loop)
         context = server_context(section.certificate, section.private_key)
         key_server = self._key_server
         return await self._loop.create_server(
@@ -226,36 +225,37 @@ class Server:
             os.urandom,
             round(timers.keepalive_s * SECOND),
             round(timers.timeout_s * SECOND),
+            self.forwarding.association_per,
         )
 
     def _snapshot(self) -> dict[str, Any]:
-        tables = server_view.relay_tables(self.relay, now())
+        tables = self.forwarding.tables(now())
         if self._key_server is not None:
             tables |= server_view.management_tables(self._key_server.management)
         return {
             "tables": dict(sorted(tables.items())),
-            "counters": server_view.relay_counters(self.relay),
+            "counters": self.forwarding.counters(),
             "process": server_view.process_view(self._state),
         }
 
 
-class RelayTimer:
-    """Keeps the relay's time-outs; the data plane arms it when a datagram has changed something."""
+class ForwardingTimer:
+    """Keeps what forwards in time; the data plane arms it when datagrams may have changed something."""
 
-    def __init__(self, relay: Relay, loop: asyncio.AbstractEventLoop) -> None:
-        self._relay = relay
+    def __init__(self, forwarding: Forwarding, loop: asyncio.AbstractEventLoop) -> None:
+        self._forwarding = forwarding
         self._timer = Timer(loop, self._time_out)
 
     def arm(self) -> None:
-        """Sets the timer to what the relay says."""
-        self._timer.set(self._relay.next_timeout())
+        """Sets the timer to what the forwarding says."""
+        self._timer.set(self._forwarding.next_timeout())
 
     def _time_out(self) -> None:
-        self._relay.handle_timeout(now())
+        self._forwarding.handle_timeout(now())
         self.arm()
 
 
-def _set_by_hand(relay: Relay, path: Path) -> None:
+def _set_by_hand(relay: Forwarding, path: Path) -> None:
     """Gives the relay its groups and members from a file: no registration, and no key anywhere."""
     for vpn_id, group in load_manual_server(path).groups.items():
         relay.install_group(
@@ -266,10 +266,10 @@ def _set_by_hand(relay: Relay, path: Path) -> None:
             relay.add_member(Member(ClientId(member.client_id), VpnId(vpn_id), address))
 
 
-def serve(path: Path) -> int:
+def serve(path: Path, forwarding: ForwardingName | None = None) -> int:
     """Runs a server from its configuration file; returns the exit code."""
     try:
-        configuration = load_server(path)
+        configuration = load_server(path, forwarding)
         asyncio.run(_run(configuration))
     except (ConfigurationError, ChannelError, UserDatabaseError, StatusError) as error:
         complain(PROGRAM, error)
@@ -288,11 +288,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m nodes.server", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, metavar="server.toml")
+    parser.add_argument(
+        "--forwarding",
+        choices=("relay", "hub", "null"),
+        help="what it does with frames, whatever the file says: relay (the patent's), hub (decrypts "
+        "and encrypts again), null (sends on without looking; for measuring)",
+    )
     parser.add_argument("--status", action="store_true", help="show a running server's tables")
     parser.add_argument("--json", action="store_true", help="with --status: as JSON")
     options = parser.parse_args(arguments)
     if not options.status:
-        return serve(options.config)
+        return serve(options.config, options.forwarding)
     try:
         return print_status(load_server(options.config).server.status_socket, options.json)
     except ConfigurationError as error:

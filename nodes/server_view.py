@@ -5,13 +5,17 @@ Patent: Figs. 6-1 to 6-4.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nodes.process import cipher_calls, memory
 from protocol.management import Management
+from protocol.null_forwarder import NullForwarder
 from protocol.relay import Relay
 from protocol.types import SECOND
 from protocol.wire.ethernet import format_mac
+
+if TYPE_CHECKING:
+    from protocol.hub import Hub
 
 Table = dict[str, list[Any]]
 
@@ -40,17 +44,23 @@ def management_tables(management: Management) -> dict[str, Table]:
     }
 
 
-def relay_tables(relay: Relay, now: int) -> dict[str, Table]:
-    """Returns tables 507, 508 (a relay's: without keys) and 509."""
+def unicast_groups(forwarding: Relay | Hub | NullForwarder) -> dict[str, Table]:
+    """Returns table 507."""
     return {
         "507 unicast group": {
             "columns": ["VPN ID", "client", "unicast address"],
             "rows": [
                 [vpn_id, member.client_id, str(member.address)]
-                for vpn_id, members in relay.unicast_groups.rows()
+                for vpn_id, members in forwarding.unicast_groups.rows()
                 for member in members
             ],
-        },
+        }
+    }
+
+
+def learnt_tables(relay: Relay | Hub, now: int) -> dict[str, Table]:
+    """Returns tables 508 (a relay's: without keys) and 509."""
+    return {
         "508 multicast address (relay)": {
             "columns": ["VPN ID", "multicast address", "SPIs"],
             "rows": [
@@ -89,6 +99,18 @@ def relay_counters(relay: Relay) -> dict[str, int]:
         "flows": len(relay.flows),
         **{f"dropped_{reason.value}": count for reason, count in sorted(totals.drops.items())},
         **{f"not_learnt_{learnt.value}": count for learnt, count in relay.not_learnt.items()},
+    }
+
+
+def hub_counters(hub: Hub) -> dict[str, int]:
+    """Returns what has passed a hub, and what it dropped, by reason."""
+    return {
+        "datagrams_in": hub.datagrams_in,
+        "octets_in": hub.octets_in,
+        "copies_out": hub.copies_out,
+        "octets_out": hub.octets_out,
+        **{f"dropped_{reason.value}": count for reason, count in sorted(hub.drops.items())},
+        **{f"not_learnt_{learnt.value}": count for learnt, count in hub.not_learnt.items()},
     }
 
 

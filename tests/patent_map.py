@@ -6,7 +6,7 @@ The grammar of a line, one for all docstrings:
     item    = [figures " "] kind " " numbers [note] | figures [note] | "background" [note]
     figures = "Fig. " number | "Figs. " numbers
     kind    = "step" | "table" | "part" | "claim" | "effect", each with an "s" before several
-    numbers = range *(", " range), a range being 709, 709-719 or 6-1 to 6-4
+    numbers = range *(", " range), a range being 709, 709-719, or 6-1 to 6-4 of figures
     note    = " (" words without parentheses, semicolons and reference numbers ")"
 """
 
@@ -104,7 +104,9 @@ def _entry(name: str, row: Mapping[str, Any]) -> Entry:
     surplus = row.keys() - FIELDS
     if surplus or not row.get("text"):
         raise MapError(f"[{name}]: expected text and fields among {sorted(FIELDS)}")
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    fields: dict[str, Any] = dict(row)
+    for key in ("implemented_by", "tested_by"):
+        fields[key] = tuple(fields.get(key, ()))
     return Entry(**fields)
 
 
@@ -165,7 +167,7 @@ def _expand(kind: str, numbers: str, entries: Entries) -> set[Reference]:
         if Reference(kind, part) in entries:
             found.add(Reference(kind, part))
             continue
-        first, _, last = part.partition(" to " if kind == "figure" else "-")
+        first, _, last = part.partition(" to " if " to " in part else "-")
         ends = [Reference(kind, end) for end in (first, last)]
         if any(end not in entries for end in ends):
             raise MapError(f"{kind} {part}: expected an entry of the map")

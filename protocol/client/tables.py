@@ -6,11 +6,13 @@ Patent: Fig. 3-2 tables 308-311; Fig. 8-1 steps 803, 805, 808; Fig. 8-2 steps 81
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from protocol.security_association import SecurityAssociation
 from protocol.types import Address, ClientId, IpAddress, Secret, VpnId
+from protocol.wire import esp
+from protocol.wire.ip import HeaderTemplate
 
 
 class SaManagementTable:
@@ -77,6 +79,11 @@ class VpnInformation:
     multicast_address: IpAddress
     relay: Address
     lan_mtu: int
+    inner_header: HeaderTemplate = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        template = HeaderTemplate(self.client_address, self.multicast_address, esp.NEXT_HEADER)
+        object.__setattr__(self, "inner_header", template)
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,8 @@ class Transfer:
             packet = association.seal(frame)  # 806
         except SealError as error:
             return error.reason
-        inner = InnerPacket(
-            information.client_address, information.multicast_address, packet
-        )  # 804
-        return VpnHeader((header.source, header.destination)).pack() + inner.pack()  # 807
+        inner_header = information.inner_header.pack(len(packet))  # 804
+        return VpnHeader((header.source, header.destination)).pack() + inner_header + packet  # 807
 
     def _why_not_outside(self, header: EthernetHeader, now: int) -> DropReason | None:
         """Learns a local station; a reason when its frame stays on this LAN."""

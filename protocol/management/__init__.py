@@ -8,7 +8,7 @@ It makes keys and hands them out; it seals and opens nothing.
 Patent: Fig. 5-2 part 511; Fig. 7-1; claims 1, 3-5.
 """
 
-from protocol.management.management import Management
+from protocol.management.management import AssociationPer, Management
 from protocol.management.tables import GroupConfiguration, UserRecord
 
-__all__ = ["GroupConfiguration", "Management", "UserRecord"]
+__all__ = ["AssociationPer", "GroupConfiguration", "Management", "UserRecord"]

@@ -1,4 +1,4 @@
-"""What user VPN management asks of its driver; the last three are for the relays."""
+"""What user VPN management asks of its driver; the last ones are for what forwards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from protocol.relay.tables import Member, RelayedGroup
 from protocol.types import ClientId, Secret
-from protocol.wire.messages import ServerMessage
+from protocol.wire.messages import GroupSecurityAssociation, ServerMessage
 
 
 @dataclass(frozen=True)
@@ -54,5 +54,13 @@ class MemberLeft:
     client_id: ClientId
 
 
+@dataclass(frozen=True)
+class ClientKeyMade:
+    """A hub is to share this SA with a client, under a sender ID of its own. Never for a relay."""
+
+    client_id: ClientId
+    security_association: GroupSecurityAssociation
+
+
 RelayAction = GroupChanged | MemberJoined | MemberLeft
-Action = CheckCredentials | SendMessage | CloseConnection | RelayAction
+Action = CheckCredentials | SendMessage | CloseConnection | ClientKeyMade | RelayAction

@@ -17,6 +17,7 @@ from ipaddress import ip_address
 from protocol.management.actions import (
     Action,
     CheckCredentials,
+    ClientKeyMade,
     CloseConnection,
     GroupChanged,
     MemberJoined,
@@ -56,6 +57,13 @@ DEACTIVATION_DELAY = 10 * SECOND
 """RFC 9838's delays: when to send with a new SA, and how much later to forget the old one."""
 
 
+class AssociationPer(Enum):
+    """Who shares an SA: a whole group, as the patent has it, or each client with a hub."""
+
+    GROUP = "group"
+    CLIENT = "client"
+
+
 class State(Enum):
     """Where a connection stands."""
 
@@ -89,8 +97,10 @@ class Management:
         random_octets: RandomOctets,
         keepalive_interval: int = 10 * SECOND,
         timeout: int = 30 * SECOND,
+        association_per: AssociationPer = AssociationPer.GROUP,
     ) -> None:
         """Takes the groups, table 506, where clients send datagrams, and the times in ns."""
+        self._association_per = association_per
         self.users = UserVpnGroupTable(users)  # 506
         self.unicast_groups = UnicastGroupTable()  # 507
         self.multicast_addresses = MulticastAddressTable(random_octets)  # 508
@@ -132,7 +142,7 @@ class Management:
             known.deadline = now + self._timeout
             self._actions.append(SendMessage(connection, KeepAlive()))
         elif isinstance(message, RekeyRequest):
-            self._rekey_requested(known, message, now)
+            self._rekey_requested(connection, known, message, now)
         elif isinstance(message, Leave):
             self._end(connection)
         else:
@@ -203,9 +213,12 @@ class Management:
             self._refuse(connection, RefusalReason.ADDRESS_IN_USE, detail)
             return
         self._supersede(user.user)
-        key, sender_id = self._key_for(user, now)
         member = Member(ClientId(self._next_client_id), user.vpn_id, address)
         self._next_client_id += 1
+        if self._association_per is AssociationPer.GROUP:
+            key, sender_id = self._key_for(user, now)
+        else:
+            key, sender_id = self._client_key(member, now)
         self.unicast_groups.add(member)  # 706, 707
         known.state, known.member, known.user, known.sender_id = (
             State.REGISTERED,
@@ -251,6 +264,16 @@ class Management:
         assert sender_id is not None
         return key, sender_id
 
+    def _client_key(self, member: Member, now: int) -> tuple[GroupKey, SenderId]:
+        """Makes an SA for the client and the hub, and a sender ID for each of the two."""
+        algorithm = self.groups[member.vpn_id].algorithm
+        key = self.multicast_addresses.create_for_client(member.client_id, algorithm, now)
+        of_client, of_hub = key.take_sender_id(), key.take_sender_id()
+        assert of_client is not None
+        assert of_hub is not None
+        self._actions.append(ClientKeyMade(member.client_id, _handed_out(key, of_hub)))
+        return key, of_client
+
     def _create_key(self, user: UserRecord, now: int) -> GroupKey:
         algorithm = self.groups[user.vpn_id].algorithm
         return self.multicast_addresses.create(user.vpn_id, user.sub_id, algorithm, now)
@@ -268,12 +291,17 @@ class Management:
 
     # -- new SAs
 
-    def _rekey_requested(self, known: Connection, message: RekeyRequest, now: int) -> None:
+    def _rekey_requested(
+        self, connection: int, known: Connection, message: RekeyRequest, now: int
+    ) -> None:
         """Makes a new SA when a sender's counter nears its end.
 
         A request about an old SA is late, and one about an SA that has just come cannot be true.
         """
         assert known.user is not None
+        if self._association_per is AssociationPer.CLIENT:
+            self._end(connection)  # it registers again, and gets a new SA
+            return
         key = self.multicast_addresses.newest(known.user.vpn_id, known.user.sub_id)
         if key is None or key.spi != message.spi:
             return
@@ -328,6 +356,7 @@ class Management:
             return
         del self._connection_of[known.user.user]
         self.unicast_groups.remove(known.member)
+        self.multicast_addresses.remove_client(known.member.client_id)
         self._actions.append(MemberLeft(known.member.client_id))
         if not self.unicast_groups.members(known.member.vpn_id):
             self.multicast_addresses.remove_group(known.member.vpn_id)

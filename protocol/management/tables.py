@@ -12,6 +12,7 @@ from protocol.types import (
     KEY_LENGTHS,
     SALT_LENGTH,
     Algorithm,
+    ClientId,
     IpAddress,
     RandomOctets,
     Secret,
@@ -93,6 +94,7 @@ class MulticastAddressTable:
     def __init__(self, random_octets: RandomOctets) -> None:
         self._random_octets = random_octets
         self._keys: dict[tuple[VpnId, SubId], list[GroupKey]] = {}
+        self._client_keys: dict[ClientId, GroupKey] = {}
 
     def newest(self, vpn_id: VpnId, sub_id: SubId) -> GroupKey | None:
         """Returns the SA that senders of the group use."""
@@ -101,15 +103,18 @@ class MulticastAddressTable:
 
     def create(self, vpn_id: VpnId, sub_id: SubId, algorithm: Algorithm, now: int) -> GroupKey:
         """Makes a fresh SA beside those that the group has (step 705)."""
-        key = GroupKey(
-            self._unused_spi(),
-            algorithm,
-            Secret(self._random_octets(KEY_LENGTHS[algorithm])),
-            Secret(self._random_octets(SALT_LENGTH)),
-            created=now,
-        )
+        key = self._make(algorithm, now)
         self._keys.setdefault((vpn_id, sub_id), []).append(key)
         return key
+
+    def create_for_client(self, client_id: ClientId, algorithm: Algorithm, now: int) -> GroupKey:
+        """Makes an SA for one client and a hub: what the patent does without."""
+        key = self._client_keys[client_id] = self._make(algorithm, now)
+        return key
+
+    def remove_client(self, client_id: ClientId) -> None:
+        """Forgets the SA that a client shares with a hub, if there is one."""
+        self._client_keys.pop(client_id, None)
 
     def remove(self, vpn_id: VpnId, spi: Spi) -> bool:
         """Forgets one SA of a group; False when it is not there any more."""
@@ -134,8 +139,22 @@ class MulticastAddressTable:
             for key in keys:
                 yield vpn_id, sub_id, key
 
+    def client_rows(self) -> Iterator[tuple[ClientId, GroupKey]]:
+        """Yields (client, the SA that it shares with a hub)."""
+        yield from self._client_keys.items()
+
+    def _make(self, algorithm: Algorithm, now: int) -> GroupKey:
+        return GroupKey(
+            self._unused_spi(),
+            algorithm,
+            Secret(self._random_octets(KEY_LENGTHS[algorithm])),
+            Secret(self._random_octets(SALT_LENGTH)),
+            created=now,
+        )
+
     def _unused_spi(self) -> Spi:
         taken = {key.spi for _, _, key in self.rows()}
+        taken |= {key.spi for key in self._client_keys.values()}
         while True:
             spi = Spi(int.from_bytes(self._random_octets(4), "big"))
             if spi >= FIRST_SPI and spi not in taken:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from protocol.errors import WireError
@@ -81,6 +81,22 @@ class IpHeader:
         before, behind = (0x45, 0, length, 0, _DONT_FRAGMENT), (source, destination)
         blank = _IPV4.pack(*before, self.hop_limit, self.next_header, 0, *behind)
         return _IPV4.pack(*before, self.hop_limit, self.next_header, checksum(blank), *behind)
+
+
+class HeaderTemplate:
+    """The header of one sender's packets to one destination: only the length differs."""
+
+    def __init__(self, source: IpAddress, destination: IpAddress, next_header: int) -> None:
+        self._header = IpHeader(source, destination, next_header, 0)
+        self._packed: dict[int, bytes] = {}
+
+    def pack(self, payload_length: int) -> bytes:
+        """Returns the header of a packet with ``payload_length`` octets behind it."""
+        packed = self._packed.get(payload_length)
+        if packed is None:
+            packed = replace(self._header, payload_length=payload_length).pack()
+            self._packed[payload_length] = packed
+        return packed
 
 
 def checksum(octets: bytes) -> int:

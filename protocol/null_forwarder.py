@@ -1,0 +1,63 @@
+"""The null forwarder: what the sockets and the loop cost, with no look-up at all.
+
+It sends every datagram to the same destinations: the next client of the group, or all others where
+the header's destination MAC is a group address. It checks nothing and is for measuring alone.
+"""
+
+from __future__ import annotations
+
+from protocol.errors import DropReason
+from protocol.relay.tables import Member, RelayedGroup, UnicastGroupTable
+from protocol.relay.verdicts import Drop, Forward, Verdict
+from protocol.types import ClientId
+
+_FIRST_OCTET_OF_DESTINATION = 10
+_NOWHERE = Drop(DropReason.UNREGISTERED_SENDER)
+
+
+class NullForwarder:
+    """Forwards without deciding."""
+
+    def __init__(self) -> None:
+        self.unicast_groups = UnicastGroupTable()
+        self._members: dict[ClientId, Member] = {}
+        self._one: dict[tuple[str, int], Verdict] = {}
+        self._all: dict[tuple[str, int], Verdict] = {}
+
+    def install_group(self, group: RelayedGroup) -> None:
+        """Takes no notice of groups' addresses and SPIs."""
+
+    def add_member(self, member: Member) -> None:
+        """Adds a client."""
+        self.unicast_groups.add(member)
+        self._members[member.client_id] = member
+        self._prepare()
+
+    def remove_member(self, client_id: ClientId) -> None:
+        """Removes a client."""
+        self.unicast_groups.remove(self._members.pop(client_id))
+        self._prepare()
+
+    def receive_datagram(self, datagram: bytes, source: tuple[str, int], now: int) -> Verdict:
+        """Returns the sender's fixed destinations."""
+        if (
+            len(datagram) > _FIRST_OCTET_OF_DESTINATION
+            and datagram[_FIRST_OCTET_OF_DESTINATION] & 1
+        ):
+            return self._all.get(source, _NOWHERE)
+        return self._one.get(source, _NOWHERE)
+
+    def next_timeout(self) -> None:
+        """Returns None: there is nothing to do in time."""
+
+    def handle_timeout(self, now: int) -> None:
+        """Does nothing."""
+
+    def _prepare(self) -> None:
+        self._one, self._all = {}, {}
+        for _, members in self.unicast_groups.rows():
+            for index, member in enumerate(members):
+                others = (*members[index + 1 :], *members[:index])
+                if others:
+                    self._all[member.address] = Forward(tuple((one.address, 0) for one in others))
+                    self._one[member.address] = Forward(((others[0].address, 0),))

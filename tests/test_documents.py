@@ -1,0 +1,77 @@
+"""Holds the documents to what they quote: test vectors, names in the code, tests, files, settings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nodes.configuration import load_client, load_server
+from protocol.wire.inner_packet import lan_mtu
+from tests.patent_map import CHECKOUT, is_test, resolves
+from tests.protocol.vectors import vectors
+
+DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+WIRE_FORMAT = CHECKOUT / "docs" / "wire-format.md"
+PACKAGES = "protocol|nodes|topologies|experiments|simulator"
+
+QUOTED = re.findall(r"```vector (\w+)\.(\w+)\n([0-9a-f\n]+)```", WIRE_FORMAT.read_text("utf-8"))
+
+
+def quotes(pattern: str) -> list[tuple[str, str]]:
+    """Returns (document, text) for whatever the documents quote in that form."""
+    return [
+        (document.name, found)
+        for document in DOCUMENTS
+        for found in re.findall(pattern, document.read_text(encoding="utf-8"))
+    ]
+
+
+@pytest.mark.parametrize(("file", "name", "octets"), QUOTED)
+def test_a_quoted_vector_is_the_vector(file: str, name: str, octets: str) -> None:
+    assert octets.replace("\n", "") == vectors(file)[name]["octets"]
+
+
+def test_the_wire_format_quotes_vectors() -> None:
+    assert {file for file, _, _ in QUOTED} >= {"vpn_header", "ip", "esp", "datagram", "messages"}
+
+
+@pytest.mark.parametrize(("version", "octets"), [(6, 1346), (4, 1386)])
+def test_the_lan_mtu_of_the_documents_is_the_codes(version: int, octets: int) -> None:
+    assert lan_mtu(version, version) == octets
+    assert f"**{octets}**" in WIRE_FORMAT.read_text(encoding="utf-8")
+
+
+def test_every_name_of_the_code_exists() -> None:
+    named = quotes(rf"`((?:{PACKAGES})[\w.]*:[\w.]+)`")
+    assert named
+    assert [pair for pair in named if not resolves(pair[1])] == []
+
+
+def test_every_file_and_test_that_is_named_exists() -> None:
+    named = quotes(rf"`((?:tests|{PACKAGES})/[\w/.]+(?:::[\w:]+)?)`")
+    assert named
+    files = [pair for pair in named if not (CHECKOUT / pair[1].partition("::")[0]).exists()]
+    tests = [pair for pair in named if "::" in pair[1] and not is_test(pair[1], CHECKOUT)]
+    assert files + tests == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_link_leads_to_a_file(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8"))
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_settings_that_the_readme_shows_are_accepted(tmp_path: Path) -> None:
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    server, client = re.findall(
+        r"^cat > (?:server|client-A)\.toml <<'END'\n(.*?)^END$", readme, re.M | re.S
+    )
+    (tmp_path / "server.toml").write_text(server, encoding="utf-8")
+    (tmp_path / "client-A.toml").write_text(client, encoding="utf-8")
+    password = tmp_path / "A.password"
+    password.write_text("open\n", encoding="utf-8")
+    password.chmod(0o600)
+    assert load_server(tmp_path / "server.toml").groups.keys() == {1001}
+    assert load_client(tmp_path / "client-A.toml").client.vpn_id == 1001
