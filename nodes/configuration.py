@@ -74,7 +74,7 @@ def load_server(path: Path | str, forwarding: ForwardingName | None = None) -> S
         )
     if server.keys == "tls" and not configuration.groups:
         raise document.error(("groups",), "at least one table such as [groups.1001]", "none")
-    _check_host(document, ("server", "address"), server.address, may_be_any=True)
+    _check_host(document, ("server", "address"), server.address)
     _check_socket_path(document, ("server", "status_socket"), server.status_socket)
     timers = configuration.timers
     if timers.timeout_s <= timers.keepalive_s:
@@ -159,10 +159,8 @@ def _require_key_source(
             raise document.error((table, name), expected, "nothing")
 
 
-def _check_host(
-    document: Document, key: KeyPath, address: IpAddress, may_be_any: bool = False
-) -> None:
-    if address.is_multicast or (address.is_unspecified and not may_be_any):
+def _check_host(document: Document, key: KeyPath, address: IpAddress) -> None:
+    if address.is_multicast or address.is_unspecified:
         raise document.error(key, "the address of one host", document.describe(str(address)))
 
 
