@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,62 @@ def topology(
             line = lines.get(nodes[name].get("vpn_id"), "solid")
             _draw_node(axes, nodes[name], place, box, (node_loads or {}).get(name), line)
         _draw_legend(axes, {node["role"] for node in nodes.values()}, lines)
+        return _save(figure, folder, stem)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a series with its 95 % interval."""
+
+    x: float
+    value: float
+    low: float
+    high: float
+
+
+_MARKERS = (("#0072B2", "o", "solid"), ("#D55E00", "s", "dashed"), ("#009E73", "^", "dotted"))
+"""Colour, marker and line of the first, second, … series: each tells by itself."""
+
+
+def ratios(
+    series: Mapping[str, Sequence[Point]],
+    folder: Path,
+    stem: str,
+    x_label: str,
+    y_label: str,
+) -> tuple[Path, Path]:
+    """Draws ratios with their intervals against x, and the line at 1; the paths of SVG and PNG.
+
+    Each x that occurs is a place of its own on the axis: sizes and numbers of clients are few.
+    """
+    places = sorted({point.x for points in series.values() for point in points})
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axhline(1.0, color="#444444", linewidth=1.2)
+        for index, (name, points) in enumerate(series.items()):
+            colour, marker, line = _MARKERS[index % len(_MARKERS)]
+            ordered = sorted(points, key=lambda point: point.x)
+            shift = 0.06 * (index - (len(series) - 1) / 2)
+            axes.errorbar(
+                [places.index(point.x) + shift for point in ordered],
+                [point.value for point in ordered],
+                yerr=[
+                    [point.value - point.low for point in ordered],
+                    [point.high - point.value for point in ordered],
+                ],
+                color=colour,
+                marker=marker,
+                linestyle=line,
+                capsize=4,
+                label=name,
+            )
+        axes.set_xticks(range(len(places)), [f"{place:g}" for place in places])
+        axes.set_xlim(-0.4, len(places) - 0.6)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.set_ylim(bottom=min(0.9, axes.get_ylim()[0]))
+        axes.legend(frameon=False)
         return _save(figure, folder, stem)
 
 

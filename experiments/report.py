@@ -23,6 +23,7 @@ from typing import Any
 import jinja2
 
 from experiments import plots
+from experiments.ratio_drawings import draw
 from experiments.record import (
     CLAIMS,
     Record,
@@ -104,6 +105,10 @@ def write_report(folder: Path) -> Path:
         headline=headline(summary),
         drawing=drawing,
         picture=picture,
+        ratios=[
+            (_inline(one.svg.read_text(encoding="utf-8")), one.caption)
+            for one in draw(summary.figures, folder)
+        ],
         claims=[(name, _CLAIM_TEXTS[name], summary.claims[name]) for name in CLAIMS],
         drops=[sample for sample in record.samples if sample.name == DROPS],
         load_units=_load_units(record),
@@ -189,11 +194,14 @@ def _drawing(record: Record, folder: Path) -> tuple[str, str]:
         for path in plots.topology(record.plan, Path(scratch), node_loads, link_loads):
             path.replace(folder / path.name)
     text = (folder / "topology.svg").read_text(encoding="utf-8")
-    # Inline, an SVG has no prologue, takes its size from the page, and is one picture to readers.
-    start = text.index("<svg")
-    opening = re.sub(r' (width|height)="[^"]*"', "", text[start : text.index(">", start)])
-    described = f'{opening} aria-hidden="true" focusable="false"'
-    return described + text[text.index(">", start) :], _in_words(record.plan)
+    return _inline(text), _in_words(record.plan)
+
+
+def _inline(svg: str) -> str:
+    """Turns an SVG file into part of a page: no prologue, the page's size, one picture to readers."""
+    start = svg.index("<svg")
+    opening = re.sub(r' (width|height)="[^"]*"', "", svg[start : svg.index(">", start)])
+    return f'{opening} aria-hidden="true" focusable="false"' + svg[svg.index(">", start) :]
 
 
 def _in_words(plan: dict[str, Any]) -> str:

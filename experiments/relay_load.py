@@ -1,0 +1,228 @@
+"""The relay's CPU load against decryption and re-encryption: cells measured with the instrument.
+
+In each cell null forwarder, relay and hub get the same frames at the same rate, half of what the null
+forwarder bears without loss, in interleaved blocks; the relay takes part twice, against itself.
+
+Patent: effect E1.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from experiments.cells import Cell
+from experiments.instrument import statistics
+from experiments.instrument.loads import SHARE, loss_free_rate
+from experiments.instrument.statistics import Blocks, Rule, measure_blocks
+from experiments.instrument.window import Load, Window
+from experiments.record import Claim, Figure, Sample, Table
+
+VARIANTS = ("null", "relay", "hub")
+AGAIN = "relay_again"
+"""The relay's second place in each block: the same process, measured against itself."""
+LOWEST_RATE, HIGHEST_RATE = 500.0, 60_000.0
+"""Frames a second between which the null forwarder's highest loss-free rate is sought."""
+TRIAL_SECONDS = 0.15
+RATIO_PRECISION = 0.08
+CIPHER_REPETITIONS = 9
+CIPHER_CALLS = 300
+
+QUICK_SECONDS, FULL_SECONDS = 0.1, 0.25
+"""How long one window is."""
+
+WindowOf = Callable[[str, Load], Window]
+"""Offers a load to the server of that name and returns what it cost."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What one cell has shown."""
+
+    cell: Cell
+    rate: float
+    blocks: Blocks
+    cipher_ns: tuple[float, ...]
+    """What the hub's cipher calls for one frame take by themselves, several times, in ns."""
+
+    def ratio(self, over: str, under: str) -> statistics.Figure:
+        """Returns a ratio of two variants' CPU time per frame."""
+        return statistics.ratio(self.blocks, over, under)
+
+    @property
+    def cipher(self) -> float:
+        """Median of ``cipher_ns``."""
+        return sorted(self.cipher_ns)[len(self.cipher_ns) // 2]
+
+    @property
+    def cipher_share(self) -> float:
+        """The cipher calls' share of the hub's CPU time per frame."""
+        return self.cipher / statistics.level(self.blocks, "hub").estimate
+
+
+@dataclass
+class Results:
+    """All cells of a run."""
+
+    cells: list[CellResult] = field(default_factory=list)
+
+    def figures(self) -> dict[str, Figure]:
+        """Returns every figure by its name."""
+        return {name: figure for result in self.cells for name, figure in _figures(result)}
+
+    def samples(self) -> Iterator[Sample]:
+        """Yields every window as raw values."""
+        for result in self.cells:
+            yield from _samples(result)
+
+    def table(self) -> Table:
+        """Returns the cells side by side, with the flagged blocks left in and left out."""
+        columns = (
+            *("frames", "clients", "octets", "frames/s", "null ns", "relay ns", "hub ns"),
+            *("hub/relay", "95 %", "blocks", "flagged", "without them", "cipher share"),
+        )
+        note = (
+            "CPU time of the server's process per frame in, at half of the null forwarder's highest "
+            "loss-free rate. The cipher's share is what its calls alone take in a warm loop, so it is "
+            "the least that it is."
+        )
+        return Table("Relay against hub", columns, tuple(map(_row, self.cells)), note)
+
+    def verdict(self) -> Claim:
+        """Returns E1: the relay costs less than the hub in every cell, or it does not."""
+        ratios = {result.cell: result.ratio("hub", "relay") for result in self.cells}
+        if not ratios:
+            return Claim("not tested", "")
+        least = min(ratios.values(), key=lambda one: one.estimate)
+        most = max(ratios.values(), key=lambda one: one.estimate)
+        shares = [result.cipher_share for result in self.cells]
+        said = (
+            f"hub over relay {least.estimate:.2f} to {most.estimate:.2f} in {len(ratios)} cells; "
+            f"the cipher itself is {min(shares):.0%} to {max(shares):.0%} of the hub's cost"
+        )
+        if all(one.low > 1 for one in ratios.values()):
+            return Claim("confirmed", said)
+        if any(one.high < 1 for one in ratios.values()):
+            return Claim("refuted", said)
+        return Claim("inconclusive", said)
+
+
+def measure(
+    cell: Cell, window_of: WindowOf, rule: Rule, seconds: float, chance: random.Random
+) -> CellResult:
+    """Measures one cell: finds the load, then blocks of null, relay, hub and relay again."""
+    load = Load(cell.members, cell.size, "unicast", LOWEST_RATE, seconds)
+    load = replace(load, cast=cell.cast)  # type: ignore[arg-type]
+    rate = SHARE * highest_rate(load, window_of)
+    if not rate:
+        raise LoadError(f"{cell.describe()}: the null forwarder loses even {LOWEST_RATE:.0f}/s")
+    offered = replace(load, rate=rate)
+    variants = {name: _offer(window_of, name, offered) for name in VARIANTS}
+    variants[AGAIN] = variants["relay"]
+    return CellResult(cell, rate, measure_blocks(variants, rule, chance), tuple(cipher_times(cell)))
+
+
+class LoadError(RuntimeError):
+    """Says which load could not be offered."""
+
+
+def highest_rate(load: Load, window_of: WindowOf) -> float:
+    """Returns the null forwarder's highest loss-free rate for such frames, in frames a second."""
+
+    def is_loss_free(rate: float) -> bool:
+        tried = window_of("null", replace(load, rate=rate, seconds=TRIAL_SECONDS))
+        return not tried.lost and not tried.saturated
+
+    highest = HIGHEST_RATE / load.copies if load.copies > 1 else HIGHEST_RATE
+    return loss_free_rate(is_loss_free, LOWEST_RATE, highest, RATIO_PRECISION)
+
+
+def cipher_times(cell: Cell) -> Iterator[float]:
+    """Yields what one open and a seal for each copy take by themselves, in ns."""
+    from protocol.cipher import Aead
+    from protocol.types import Secret
+
+    aead = Aead(Secret(bytes(range(16))))
+    plaintext, header = bytes(cell.size + 4), bytes(8)
+    sealed = aead.seal(bytes(12), plaintext, header)
+    for _ in range(CIPHER_REPETITIONS):
+        begin = time.process_time_ns()
+        for number in range(CIPHER_CALLS):
+            nonce = number.to_bytes(12, "big")
+            aead.open(bytes(12), sealed, header)
+            for _ in range(cell.copies):
+                aead.seal(nonce, plaintext, header)
+        yield (time.process_time_ns() - begin) / CIPHER_CALLS
+
+
+def _offer(window_of: WindowOf, server: str, load: Load) -> Callable[[], Window]:
+    return lambda: window_of(server, load)
+
+
+def _figures(result: CellResult) -> Iterator[tuple[str, Figure]]:
+    cell, blocks = result.cell, result.blocks
+    yield cell.name("frames_a_second"), _exact(result.rate, "frames/s")
+    for name in VARIANTS:
+        per_frame = statistics.level(blocks, name)
+        yield cell.name(f"{name}_ns_per_frame_in"), _figure(per_frame, "ns")
+        per_copy = statistics.level(blocks, name, lambda one: one.ns_per_frame / cell.copies)
+        yield cell.name(f"{name}_ns_per_copy_out"), _figure(per_copy, "ns")
+    for over, under, name in (
+        ("hub", "relay", "hub_over_relay"),
+        (AGAIN, "relay", "relay_over_relay"),
+        ("relay", "null", "relay_over_null"),
+    ):
+        yield cell.name(name), _figure(result.ratio(over, under), "ratio")
+    for over, under in (("hub", "relay"), ("relay", "null")):
+        figure = statistics.difference(blocks, over, under)
+        yield cell.name(f"{over}_minus_{under}"), _figure(figure, "ns per frame in")
+    low, high = min(result.cipher_ns), max(result.cipher_ns)
+    times = Figure(result.cipher, low, high, len(result.cipher_ns), "ns per frame in")
+    yield cell.name("cipher_alone"), times
+    yield cell.name("cipher_share_of_hub"), _exact(result.cipher_share, "share")
+
+
+def _figure(figure: statistics.Figure, unit: str) -> Figure:
+    """Turns an estimate into a record's figure; a BCa interval may leave the mean out by a hair."""
+    low, high = min(figure.low, figure.estimate), max(figure.high, figure.estimate)
+    return Figure(figure.estimate, low, high, figure.blocks, unit)
+
+
+def _exact(value: float, unit: str) -> Figure:
+    return Figure(value, value, value, 1, unit)
+
+
+def _samples(result: CellResult) -> Iterator[Sample]:
+    for number, block in enumerate(result.blocks.blocks):
+        for variant, windows in block.windows.items():
+            for place, window in enumerate(windows):
+                assert isinstance(window, Window)
+                labels = {
+                    "cell": result.cell.name(variant),
+                    "block": str(number),
+                    "place": str(place),
+                    "flags": " ".join(window.flags),
+                }
+                yield Sample("window.cpu", window.cpu_ns, "ns", labels)
+                yield Sample("window.frames_in", window.frames_in, "frames", labels)
+                yield Sample("window.copies_out", window.copies_out, "datagrams", labels)
+
+
+def _row(result: CellResult) -> tuple[str | int | float, ...]:
+    ratio = result.ratio("hub", "relay")
+    without = ratio.unflagged
+    return (
+        result.cell.cast,
+        result.cell.members,
+        result.cell.size,
+        round(result.rate),
+        *(round(statistics.level(result.blocks, name).estimate) for name in VARIANTS),
+        f"{ratio.estimate:.3f}",
+        f"{ratio.low:.3f} to {ratio.high:.3f}",
+        ratio.blocks,
+        ratio.flagged,
+        f"{without.estimate:.3f}" if without else "",
+        f"{result.cipher_share:.0%}",
+    )
