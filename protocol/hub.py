@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from protocol.errors import DropReason, OpenError, SealError, WireError
+from protocol.errors import DropReason, OpenError, SealError
 from protocol.learning import LearningTable, Learnt
 from protocol.relay.flow import Flow, FlowOctets, flow_octets
 from protocol.relay.tables import Member, MulticastAddressTable, RelayedGroup, UnicastGroupTable
 from protocol.relay.transfer import STATIONS_PER_CLIENT, SWEEP_INTERVAL, Strip
 from protocol.security_association import SecurityAssociation
 from protocol.types import SECOND, Address, ClientId, IpAddress, VpnId
-from protocol.wire import esp, ip
-from protocol.wire.ethernet import EthernetHeader, is_station
+from protocol.wire import esp, ethernet, ip
+from protocol.wire.ethernet import is_station
 from protocol.wire.messages import GroupSecurityAssociation
 from protocol.wire.vpn_header import VpnHeader
 
@@ -121,14 +121,17 @@ class Hub:
         offset, macs = checked
         try:
             frame = session.association.open(datagram[offset:])
-            header = EthernetHeader.parse(frame)
         except OpenError as error:
             return self._drop(error.reason)
-        except WireError:
+        if len(frame) < ethernet.HEADER_LENGTH:
             return self._drop(DropReason.MALFORMED_PLAINTEXT)
-        if macs is not None and macs != (header.source, header.destination):
+        inside = frame[ethernet.SOURCE], frame[ethernet.DESTINATION]
+        if macs is not None and macs != inside:
             return self._drop(DropReason.HEADER_MISMATCH)
-        return self._forward(session.member, header, frame, now)
+        to = self._destinations(session.member, *inside, now)
+        if isinstance(to, DropReason):
+            return self._drop(to)
+        return self._seal(VpnHeader(inside).pack() if self._keeps_header else b"", frame, to)
 
     def next_timeout(self) -> int | None:
         """Returns when :meth:`handle_timeout` is due, or None."""
@@ -161,28 +164,32 @@ class Hub:
         version = flow.inner_destination.version
         return flow.header.length + ip.HEADER_LENGTHS[version], flow.header.macs
 
-    def _forward(self, member: Member, header: EthernetHeader, frame: bytes, now: int) -> Copies:
-        """Learns the source station, and seals the frame for the one or the many that it goes to."""
-        if is_station(header.source):
-            learnt = self.mac_ip.learn((member.vpn_id, header.source), member, now)
-            if learnt in (Learnt.HELD_DOWN, Learnt.FULL):
-                self.not_learnt[learnt] += 1
-            elif self._next_sweep is None:
-                self._next_sweep = now + SWEEP_INTERVAL
+    def _destinations(
+        self, member: Member, source: bytes, destination: bytes, now: int
+    ) -> list[Member] | DropReason:
+        """Learns the source station, and returns the one or the many that the frame goes to."""
+        if is_station(source):
+            learnt = self.mac_ip.learn((member.vpn_id, source), member, now)
+            if learnt is not Learnt.REFRESHED:
+                self._note(learnt, now)
         holder = None
-        if is_station(header.destination):
-            holder = self.mac_ip.lookup((member.vpn_id, header.destination), now)
+        if is_station(destination):
+            holder = self.mac_ip.lookup((member.vpn_id, destination), now)
         if holder is member:
-            return self._drop(DropReason.HAIRPIN)
-        to = [holder] if holder is not None else self._others(member)
-        if not to:
-            return self._drop(DropReason.NO_OTHER_MEMBER)
-        return self._seal(header, frame, to)
+            return DropReason.HAIRPIN
+        if holder is not None:
+            return [holder]
+        return self._others(member) or DropReason.NO_OTHER_MEMBER
 
-    def _seal(self, header: EthernetHeader, frame: bytes, to: list[Member]) -> Copies:
-        before = b""
-        if self._keeps_header:
-            before = VpnHeader((header.source, header.destination)).pack()
+    def _note(self, learnt: Learnt, now: int) -> None:
+        """Counts a station that was not learnt; has lifetimes looked after once one was."""
+        if learnt in (Learnt.HELD_DOWN, Learnt.FULL):
+            self.not_learnt[learnt] += 1
+        elif self._next_sweep is None:
+            self._next_sweep = now + SWEEP_INTERVAL
+
+    def _seal(self, before: bytes, frame: bytes, to: list[Member]) -> Copies:
+        """Seals the frame for each destination under that client's SA."""
         inner = self._inner[to[0].vpn_id]
         copies = []
         for member in to:

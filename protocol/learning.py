@@ -68,7 +68,8 @@ class LearningTable(Generic[Key, Place]):
         """Notes that the station was seen at ``place`` and tells what that changed."""
         entry = self.entry(key, now)
         if entry is not None and entry.place == place:
-            entry.last_seen = max(now, entry.last_seen)
+            if now > entry.last_seen:
+                entry.last_seen = now
             return Learnt.REFRESHED
         if entry is not None and now - entry.since < self.hold_down:
             return Learnt.HELD_DOWN

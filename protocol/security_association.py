@@ -70,8 +70,10 @@ class SecurityAssociation:
         if counter > self.last_counter:
             raise SealError(DropReason.COUNTER_EXHAUSTED)
         self.next_counter = counter + 1
-        header = esp.EspHeader(self.spi, counter & 0xFFFFFFFF, self.sender_id, counter).pack()
-        plaintext = esp.pad(etherip.pack(frame), etherip.NEXT_HEADER)
+        low = counter & 0xFFFFFFFF
+        header = esp.pack_header(self.spi, low, self.sender_id, counter >> 32, low)
+        trailer = esp.trailer(etherip.HEADER_LENGTH + len(frame), etherip.NEXT_HEADER)
+        plaintext = etherip.HEADER + frame + trailer
         return header + self._aead.seal(self._salt + header[8:], plaintext, header[:8])
 
     def open(self, packet: bytes) -> bytes:
@@ -79,22 +81,22 @@ class SecurityAssociation:
 
         The window is checked first and changed last: a packet that fails leaves no trace.
         """
-        try:
-            header = esp.EspHeader.parse(packet)
-        except WireError:
-            raise OpenError(DropReason.MALFORMED_DATAGRAM) from None
-        if header.sequence_number != header.counter & 0xFFFFFFFF:
+        if len(packet) < esp.MINIMUM_LENGTH:
             raise OpenError(DropReason.MALFORMED_DATAGRAM)
-        if header.sender_id in self._own:
+        _, sequence_number, sender_id, high, low = esp.unpack_header(packet)
+        if sequence_number != low:
+            raise OpenError(DropReason.MALFORMED_DATAGRAM)
+        if sender_id in self._own:
             raise OpenError(DropReason.OWN_PACKET)
-        window = self._windows.get(header.sender_id) or ReplayWindow()
-        if not window.check(header.counter):
+        counter = high << 32 | low
+        window = self._windows.get(sender_id) or ReplayWindow()
+        if not window.check(counter):
             raise OpenError(DropReason.REPLAYED)
         plaintext = self._aead.open(self._salt + packet[8:16], packet[16:], packet[:8])
         if plaintext is None:
             raise OpenError(DropReason.FORGED_ICV)
-        window.mark(header.counter)
-        self._windows[header.sender_id] = window
+        window.mark(counter)
+        self._windows[sender_id] = window
         return _frame(plaintext)
 
 

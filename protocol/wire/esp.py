@@ -21,7 +21,14 @@ SENDER_ID_BITS = 16
 COUNTER_BITS = 48
 
 _HEADER = struct.Struct("!IIHHI")
-_PADDING = bytes(range(1, ALIGNMENT))
+pack_header = _HEADER.pack
+"""Packs (SPI, sequence number, sender ID, counter's high 16 bits, counter's low 32 bits)."""
+unpack_header = _HEADER.unpack_from
+"""Reads the same five from the start of a packet."""
+
+_PADDING_AND_LENGTH = tuple(bytes((*range(1, n + 1), n)) for n in range(ALIGNMENT))
+_OCTETS = tuple(bytes((n,)) for n in range(256))
+_LONGEST_PADDING = bytes(range(1, 256))
 
 MINIMUM_LENGTH = HEADER_LENGTH + IV_LENGTH + ALIGNMENT + ICV_LENGTH
 
@@ -55,14 +62,19 @@ class EspHeader(NamedTuple):
         )
 
 
+def trailer(payload_length: int, next_header: int) -> bytes:
+    """Returns padding 1, 2, 3, …, pad length and next header that make a multiple of four octets."""
+    length = -(payload_length + TRAILER_LENGTH) % ALIGNMENT
+    return _PADDING_AND_LENGTH[length] + _OCTETS[next_header]
+
+
 def pad(payload: bytes, next_header: int) -> bytes:
-    """Returns ``payload`` with padding, pad length and next header, a multiple of four octets."""
-    length = -(len(payload) + TRAILER_LENGTH) % ALIGNMENT
-    return payload + _PADDING[:length] + bytes((length, next_header))
+    """Returns ``payload`` with its trailer."""
+    return payload + trailer(len(payload), next_header)
 
 
 def unpad(plaintext: bytes) -> tuple[bytes, int]:
-    """Returns payload and next header; raises WireError unless the padding is 1, 2, 3, ...
+    """Returns payload and next header; raises WireError unless the padding is 1, 2, 3, ….
 
     RFC 4303 section 2.4 has the receiver inspect the padding.
     """
@@ -72,6 +84,6 @@ def unpad(plaintext: bytes) -> tuple[bytes, int]:
     end = len(plaintext) - TRAILER_LENGTH
     if length > end:
         raise WireError(f"ESP pad length {length}, expected at most {end}")
-    if plaintext[end - length : end] != bytes(range(1, length + 1)):
+    if length and plaintext[end - length : end] != _LONGEST_PADDING[:length]:
         raise WireError("ESP padding, expected 1, 2, 3, ...")
     return plaintext[: end - length], next_header

@@ -43,7 +43,7 @@ def is_group(mac: bytes) -> bool:
 
 def is_station(mac: bytes) -> bool:
     """Tells whether ``mac`` can name one station, and so may be learnt and looked up."""
-    return not is_group(mac) and mac != ZERO
+    return not mac[0] & 1 and mac != ZERO
 
 
 def is_bridge_local(mac: bytes) -> bool:
