@@ -1,13 +1,13 @@
 # `make help` lists the targets. Every target first installs what is missing (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment cli report test test-fast check format lock clean distclean
+.PHONY: help setup experiment instrument cli report test test-fast check format lock clean distclean
 
 PYTHON := .venv/bin/python
 TOPO ?= single
 RUN ?= results/$(TOPO)/latest
 
 # A misspelt variable would silently change what is measured.
-KNOWN := TOPO QUICK N M SEED CAPTURE FAMILY STRIP WIRE RUN ARGS
+KNOWN := TOPO QUICK N M SEED CAPTURE FAMILY STRIP WIRE SERIES RUN ARGS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
@@ -18,8 +18,8 @@ flag = $(if $(filter-out 0,$($(1))),$(2))
 option = $(if $($(1)),$(2) '$($(1))')
 
 NETWORK_OPTIONS = --topo '$(TOPO)' $(call option,N,--clients) $(call option,M,--terminals) \
-	$(call option,FAMILY,--family) $(call option,STRIP,--strip) $(call option,WIRE,--wire)
-RUN_OPTIONS = $(call flag,QUICK,--quick) $(call option,SEED,--seed) $(call flag,CAPTURE,--capture)
+	$(call option,FAMILY,--family) $(call option,STRIP,--strip)
+RUN_OPTIONS = $(call flag,QUICK,--quick) $(call option,WIRE,--wire) $(call option,SEED,--seed) $(call flag,CAPTURE,--capture)
 
 help: ## this list
 	@echo 'blindrelay: a layer-2 VPN whose relay never decrypts'
@@ -29,6 +29,7 @@ help: ## this list
 	@echo
 	@echo 'Variables: TOPO=single  QUICK=1 (within a minute)  N=clients  M=terminals on each LAN  SEED=number'
 	@echo '           CAPTURE=1  FAMILY=6|4  STRIP=keep|patent  WIRE=segmented|whole  RUN=folder'
+	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'
 	@echo '           ARGS="more arguments" (experiment, cli, test, test-fast)'
 	@echo 'Failures:  make always ends with 2; the line "exit N: reason" tells the code: 1 an invariant or a'
 	@echo '           test failed, 2 usage or configuration, 3 this machine cannot. For the code itself:'
@@ -40,6 +41,10 @@ setup: ## installs what is missing: Debian packages and .venv
 experiment: ## builds the topology, checks and measures, writes results/TOPO/...
 	@scripts/setup
 	@scripts/run --root -m experiments run $(NETWORK_OPTIONS) $(RUN_OPTIONS) $(ARGS)
+
+instrument: ## checks what load is measured with: fit or not fit, and why
+	@scripts/setup
+	@scripts/run --root -m experiments instrument $(call flag,QUICK,--quick) $(call option,SERIES,--series) $(ARGS)
 
 cli: ## opens the topology with Mininet's command line
 	@scripts/setup

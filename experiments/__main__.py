@@ -1,4 +1,4 @@
-"""The experiments' command line: ``python -m experiments run|cli|report``.
+"""The experiments' command line: ``python -m experiments run|instrument|cli|report``.
 
 Exit codes: 0 all invariants held and no verdict contradicts what is expected, 1 otherwise, 2 usage,
 3 this machine cannot (with the reason).
@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from experiments.isolation import (
     MachineError,
@@ -20,9 +21,11 @@ from experiments.isolation import (
     orderly_termination,
 )
 
+if TYPE_CHECKING:
+    from topologies.plan import Plan
+
 RESULTS = Path("results")
 EXIT_HELD, EXIT_BROKEN, EXIT_USAGE, EXIT_MACHINE = range(4)
-RUN_STEPS = 8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,20 +53,29 @@ def _run(options: argparse.Namespace) -> int:
     from experiments.capture import CaptureError
     from experiments.deployment import DeploymentError, Settings
     from experiments.environment import create_run_folder, describe_checkout, point_latest
+    from experiments.instrument.programs import InstrumentError
     from experiments.probing import ProbingError
     from experiments.progress import Progress
     from experiments.record import write_record, write_summary
+    from experiments.relay_load import LoadError
     from experiments.report import headline, write_report
     from experiments.traffic import TrafficError
     from topologies.emulate import EmulationError
 
     parameters = single.Parameters(
-        options.quick, options.seed, options.capture, Settings(strip=options.strip)
+        options.quick,
+        options.seed,
+        options.capture,
+        options.wire,
+        Settings(strip=options.strip),
     )
     folder = create_run_folder(RESULTS, plan.name, describe_checkout())
-    failures = (EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError)
+    failures = (
+        *(EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError),
+        *(InstrumentError, LoadError),
+    )
     try:
-        with orderly_termination(), Progress(RUN_STEPS) as progress:
+        with orderly_termination(), Progress(single.steps(options.quick)) as progress:
             record, summary = single.run(plan, parameters, folder, progress)
             progress.step("writing the report")
             write_record(folder, record)
@@ -110,6 +122,12 @@ def _cli(options: argparse.Namespace) -> int:
     return EXIT_HELD
 
 
+def _instrument(options: argparse.Namespace) -> int:
+    from experiments.instrument import command
+
+    return command.run(options)
+
+
 def _report(options: argparse.Namespace) -> int:
     from experiments.record import RecordError
     from experiments.report import write_report
@@ -122,7 +140,7 @@ def _report(options: argparse.Namespace) -> int:
     return EXIT_HELD
 
 
-def _plan(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _plan(options: argparse.Namespace) -> Plan | None:
     """Returns the Plan that the options name, or None after saying what is wrong with them."""
     from topologies.catalog import CATALOG
     from topologies.plan import PlanError
@@ -140,7 +158,7 @@ def _plan(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa:
         return None
 
 
-def _somebody_far(plan) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _somebody_far(plan: Plan) -> str:
     """Returns the address of a terminal on the second LAN."""
     there = plan.terminals_of(plan.clients()[1].name)[0]
     return str(plan.lan_interface(there.name).addresses[0].ip)
@@ -151,15 +169,36 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run|cli|report")
+    parser = _Parser(prog="python -m experiments", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="run|instrument|cli|report")
     run = commands.add_parser("run", help="runs an experiment and writes its results")
     _add_network(run)
     run.add_argument("--quick", action="store_true", help="fewer frames: within a minute")
     run.add_argument("--seed", type=int, default=1, help="what chance begins with")
     run.add_argument("--capture", action="store_true", help="keeps the captures and their keys")
+    run.add_argument(
+        "--wire",
+        default="segmented",
+        choices=("segmented", "whole"),
+        help="whether batches pass as single datagrams, as on a real wire",
+    )
     run.set_defaults(command=_run)
+    instrument = commands.add_parser(
+        "instrument", help="checks what load is measured with: fit or not fit, and why"
+    )
+    instrument.add_argument("--quick", action="store_true", help="8 blocks of A/A, come what may")
+    instrument.add_argument(
+        "--series", type=int, default=1, metavar="N", help="A/A comparisons to make and count"
+    )
+    instrument.set_defaults(command=_instrument)
     cli = commands.add_parser("cli", help="opens Mininet's command line in the running network")
     _add_network(cli)
     cli.set_defaults(command=_cli)

@@ -207,14 +207,18 @@ class DecodingKey:
     key: bytes
     salt: bytes
 
-    def records(self, closing: str) -> list[str]:
-        """Writes the rows of Wireshark's table of ESP associations, for both IP versions."""
+    def rows(self, closing: str = "") -> list[str]:
+        """Writes the rows of Wireshark's file ``esp_sa``, for both IP versions."""
         secret = (self.key + self.salt).hex()
         return [
-            f'uat:esp_sa:"{family}","*","*","{self.spi:#010x}",'
+            f'"{family}","*","*","{self.spi:#010x}",'
             f'"AES-GCM with 16 octet ICV [RFC4106]","0x{secret}","NULL",""{closing}'
             for family in ("IPv6", "IPv4")
         ]
+
+    def settings(self, closing: str) -> list[str]:
+        """Writes the same rows for tshark's command line."""
+        return [f"uat:esp_sa:{row}" for row in self.rows(closing)]
 
 
 @dataclass(frozen=True)
@@ -237,7 +241,7 @@ def decode_frames(
     keys = list(security_associations)
     # Wireshark's newer versions may want two more columns (extended sequence numbers) in a row.
     for closing in ("", ',"32-bit","0"'):
-        rows = [row for key in keys for row in key.records(closing)]
+        rows = [row for key in keys for row in key.settings(closing)]
         result = _run_tshark(path, rows, port)
         if "Lua: Error" in result.stderr:
             break

@@ -60,4 +60,4 @@ def cells(quick: bool) -> Iterator[Cell]:
 def _is_on_a_line(cell: Cell) -> bool:
     if cell.cast == "unicast":
         return cell.members == BASE_GROUP
-    return cell.size == BASE_SIZE
+    return cell.size == BASE_SIZE and cell.members != BASE_GROUP

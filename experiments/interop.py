@@ -50,8 +50,10 @@ def scapy_opens(
     associations = {key["spi"]: _scapy(key) for some in keys.values() for key in some}
     found = 0
     for payload, _, _ in udp_payloads(capture, DEFAULT_DATA_PORT):
-        inner = payload if payload[0] >> 4 in (4, 6) else payload[_VPN_HEADER_LENGTH:]
-        packet = IPv6(inner) if inner[0] >> 4 == 6 else IP(inner)
+        inner = payload if _version(payload) in (4, 6) else payload[_VPN_HEADER_LENGTH:]
+        if _version(inner) not in (4, 6):
+            continue
+        packet = IPv6(inner) if _version(inner) == 6 else IP(inner)
         if ESP not in packet or packet[ESP].spi not in associations:
             continue
         try:
@@ -80,6 +82,11 @@ def scapy_seals(keys: Mapping[int, Sequence[Mapping[str, Any]]], frames: Iterabl
             made += 1
             opened += ours.open(bytes(sealed.payload)) == frame
     return Sealed(made, opened)
+
+
+def _version(packet: bytes) -> int:
+    """Returns the IP version that a packet claims, 0 for none."""
+    return packet[0] >> 4 if packet else 0
 
 
 def _scapy(key: Mapping[str, Any]) -> Any:

@@ -52,14 +52,23 @@ class CellResult:
         return statistics.ratio(self.blocks, over, under)
 
     @property
-    def cipher(self) -> float:
-        """Median of ``cipher_ns``."""
-        return sorted(self.cipher_ns)[len(self.cipher_ns) // 2]
+    def cipher(self) -> Figure:
+        """What the hub's cipher calls for one frame take by themselves."""
+        low, high = statistics.interval(self.cipher_ns)
+        mean = sum(self.cipher_ns) / len(self.cipher_ns)
+        return Figure(mean, min(low, mean), max(high, mean), len(self.cipher_ns), "ns per frame in")
 
     @property
-    def cipher_share(self) -> float:
-        """The cipher calls' share of the hub's CPU time per frame."""
-        return self.cipher / statistics.level(self.blocks, "hub").estimate
+    def cipher_share(self) -> Figure:
+        """The cipher calls' share of the hub's CPU time per frame; the interval is a cautious one."""
+        hub, cipher = statistics.level(self.blocks, "hub"), self.cipher
+        return Figure(
+            cipher.value / hub.estimate,
+            cipher.low / hub.high,
+            cipher.high / hub.low,
+            hub.blocks,
+            "share",
+        )
 
 
 @dataclass
@@ -97,7 +106,7 @@ class Results:
             return Claim("not tested", "")
         least = min(ratios.values(), key=lambda one: one.estimate)
         most = max(ratios.values(), key=lambda one: one.estimate)
-        shares = [result.cipher_share for result in self.cells]
+        shares = [result.cipher_share.value for result in self.cells]
         said = (
             f"hub over relay {least.estimate:.2f} to {most.estimate:.2f} in {len(ratios)} cells; "
             f"the cipher itself is {min(shares):.0%} to {max(shares):.0%} of the hub's cost"
@@ -178,10 +187,8 @@ def _figures(result: CellResult) -> Iterator[tuple[str, Figure]]:
     for over, under in (("hub", "relay"), ("relay", "null")):
         figure = statistics.difference(blocks, over, under)
         yield cell.name(f"{over}_minus_{under}"), _figure(figure, "ns per frame in")
-    low, high = min(result.cipher_ns), max(result.cipher_ns)
-    times = Figure(result.cipher, low, high, len(result.cipher_ns), "ns per frame in")
-    yield cell.name("cipher_alone"), times
-    yield cell.name("cipher_share_of_hub"), _exact(result.cipher_share, "share")
+    yield cell.name("cipher_alone"), result.cipher
+    yield cell.name("cipher_share_of_hub"), result.cipher_share
 
 
 def _figure(figure: statistics.Figure, unit: str) -> Figure:
@@ -224,5 +231,5 @@ def _row(result: CellResult) -> tuple[str | int | float, ...]:
         ratio.blocks,
         ratio.flagged,
         f"{without.estimate:.3f}" if without else "",
-        f"{result.cipher_share:.0%}",
+        f"{result.cipher_share.value:.0%}",
     )

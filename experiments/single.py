@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import claims
-from experiments.capture import Capture
+from experiments import claims, load_run
+from experiments.capture import Capture, DecodingKey
 from experiments.deployment import Deployment, Settings, deploy, stop
 from experiments.environment import describe_checkout, describe_environment, utc_now
+from experiments.instrument.settings import Wire
 from experiments.invariants import Seen, check_all
 from experiments.probing import plan_round, run_round
 from experiments.progress import Progress
@@ -57,7 +58,13 @@ class Parameters:
     quick: bool
     seed: int
     capture: bool
+    wire: Wire
     settings: Settings
+
+
+def steps(quick: bool) -> int:
+    """Returns how many steps a run and its report have."""
+    return len(STEPS) + load_run.steps(quick) + 1
 
 
 def run(
@@ -78,6 +85,7 @@ def run(
                 invariants["processes_end_in_order"] = _end(deployment)
         if parameters.capture:
             _keep_captures(seen, folder)
+    load = load_run.run(parameters.quick, parameters.seed, parameters.wire, progress)
     record = Record(
         schema=SCHEMA,
         topo=plan.name,
@@ -90,10 +98,12 @@ def run(
         environment=describe_environment(),
         started=started,
         ended=utc_now(),
-        samples=tuple(_samples(seen, links)),
-        tables=tuple(_tables(seen)),
+        samples=(*_samples(seen, links), *load.samples()),
+        tables=(*load.tables(), *_tables(seen)),
     )
-    summary = summarise(plan.name, invariants, _figures(seen), claims.structure(invariants))
+    figures = {**load.figures(), **_figures(seen)}
+    verdicts = {**claims.structure(invariants), "E1": load.verdict()}
+    summary = summarise(plan.name, invariants, figures, verdicts)
     return record, summary
 
 
@@ -180,15 +190,13 @@ def _keep_captures(seen: Seen, folder: Path) -> None:
     """Keeps both captures, with the dead keys of this run in the form that Wireshark reads."""
     for path in (seen.outside, seen.inside):
         (folder / path.name).write_bytes(path.read_bytes())
-    from experiments.capture import DecodingKey
-
     rows = [
         row
         for keys in seen.keys.values()
         for key in keys
         for row in DecodingKey(
             key["spi"], bytes.fromhex(key["key"]), bytes.fromhex(key["salt"])
-        ).records("")
+        ).rows()
     ]
     (folder / "esp_sa").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
@@ -197,6 +205,7 @@ def _flat(parameters: Parameters) -> dict[str, str | int | float | bool | None]:
     return {
         "quick": parameters.quick,
         "capture": parameters.capture,
+        "wire": parameters.wire,
         **vars(parameters.settings),
     }
 

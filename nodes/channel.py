@@ -85,8 +85,11 @@ class Channel(asyncio.Protocol):
 
     def close(self) -> None:
         """Ends the channel after what was sent before."""
-        if self._transport is not None:
-            self._transport.close()
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._transport.close()
+        # a peer that hangs never answers TLS's farewell
+        asyncio.get_running_loop().call_later(CLOSING_TIME, self._transport.abort)
 
 
 def server_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
@@ -95,7 +98,7 @@ def server_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, private_key)
     except OSError as error:
-        reason = error.strerror or "a certificate and its private key in PEM were expected"
+        reason = _reason(error, "a certificate and its private key in PEM")
         raise ChannelError(f"{certificate}, {private_key}: {reason}") from None
     return context
 
@@ -106,9 +109,16 @@ def client_context(certificate_authority: Path) -> ssl.SSLContext:
     try:
         context.load_verify_locations(certificate_authority)
     except OSError as error:
-        reason = error.strerror or "certificates in PEM were expected"
+        reason = _reason(error, "certificates in PEM")
         raise ChannelError(f"{certificate_authority}: {reason}") from None
     return context
+
+
+def _reason(error: OSError, expected: str) -> str:
+    """Says why a file does not serve; the words of the TLS library are not for users."""
+    if isinstance(error, ssl.SSLError):
+        return f"expected {expected}, got something else"
+    return f"expected {expected}, got {(error.strerror or str(error)).lower()}"
 
 
 def _context(side: int) -> ssl.SSLContext:

@@ -46,7 +46,7 @@ class UdpSocket:
     """Sends and receives datagrams without blocking; what the network refuses is counted."""
 
     def __init__(self, address: IpAddress, port: int) -> None:
-        """Binds to ``address`` and ``port``; raises OSError when they cannot be had."""
+        """Binds to ``address`` and ``port``; raises OSError, naming them, when they cannot be had."""
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.refused = 0
@@ -59,9 +59,10 @@ class UdpSocket:
             for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
                 self._socket.setsockopt(socket.SOL_SOCKET, option, BUFFER_OCTETS)
             self._socket.bind((str(address), port))
-        except OSError:
+        except OSError as error:
             self._socket.close()
-            raise
+            wanted = Address(str(address), port)
+            raise OSError(f"UDP {wanted}: {(error.strerror or str(error)).lower()}") from None
         self.address = Address(*self._socket.getsockname()[:2])
 
     def fileno(self) -> int:

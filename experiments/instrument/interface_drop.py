@@ -1,0 +1,89 @@
+"""Counts, and on request drops, the UDP that passes a server's own interface (nftables, netdev).
+
+What is dropped at egress costs the server nothing behind its interface; what is dropped at ingress
+never reaches it. TCP and neighbour discovery pass. It goes with the server's namespace.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import NamedTuple
+
+from experiments.instrument.settings import run
+from experiments.isolation import MachineError
+from topologies.emulate import EmulationError, Network
+
+PROGRAM, PACKAGE = "nft", "nftables"
+HEADER_OCTETS = 14 + 40 + 8
+"""Ethernet, IPv6 and UDP: what is counted of a datagram beside its payload."""
+_TABLE = "netdev instrument"
+
+
+def check_program() -> None:
+    """Raises MachineError unless the program is there."""
+    if shutil.which(PROGRAM) is None:
+        raise MachineError(f"{PROGRAM}: not found, install the package {PACKAGE}")
+
+
+class Copies(NamedTuple):
+    """What has left since the rig is up: packets as the kernel handed them on, and octets."""
+
+    packets: int
+    octets: int
+
+    def since(self, earlier: Copies) -> Copies:
+        """Returns what came after ``earlier``."""
+        return Copies(self.packets - earlier.packets, self.octets - earlier.octets)
+
+    def datagrams(self, payload: int) -> int:
+        """Returns how many datagrams with ``payload`` octets that was; a batch counts as many."""
+        return (self.octets - self.packets * HEADER_OCTETS) // payload if payload else 0
+
+
+class InterfaceDrop:
+    """The two hooks of one node's interface."""
+
+    def __init__(self, network: Network, node: str, interface: str) -> None:
+        """Makes the table; MachineError when this kernel has no egress hook."""
+        self._network, self._node = network, node
+        self.at_egress = self.at_ingress = False
+        text = (
+            f"table {_TABLE} {{\n"
+            "counter copies { }\n"
+            f'chain egress {{ type filter hook egress device "{interface}" priority 0; }}\n'
+            f'chain ingress {{ type filter hook ingress device "{interface}" priority 0; }}\n'
+            "}\n"
+        )
+        try:
+            self._run(text)
+            self.set_egress(True)
+        except EmulationError as error:
+            reason = f"netdev egress hook of nftables: needs Linux 5.16: {error}"
+            raise MachineError(reason) from None
+
+    def set_egress(self, drop: bool) -> None:
+        """Drops UDP that leaves, or lets it pass; counts it either way."""
+        verdict = "drop" if drop else "accept"
+        self._replace("egress", f'meta l4proto udp counter name "copies" {verdict}')
+        self.at_egress = drop
+
+    def set_ingress(self, drop: bool) -> None:
+        """Drops UDP that arrives, or lets it pass."""
+        self._replace("ingress", "meta l4proto udp drop" if drop else None)
+        self.at_ingress = drop
+
+    def copies(self) -> Copies:
+        """Reads the counter of what has left."""
+        argv = [PROGRAM, "-j", "list", "counter", *_TABLE.split(), "copies"]
+        for item in json.loads(run(self._network, self._node, argv))["nftables"]:
+            if "counter" in item:
+                return Copies(item["counter"]["packets"], item["counter"]["bytes"])
+        raise EmulationError(f"node {self._node}: {PROGRAM}: expected the counter copies")
+
+    def _replace(self, chain: str, rule: str | None) -> None:
+        added = f"add rule {_TABLE} {chain} {rule}\n" if rule else ""
+        self._run(f"flush chain {_TABLE} {chain}\n{added}")
+
+    def _run(self, text: str) -> None:
+        run(self._network, self._node, [PROGRAM, "-f", "-"], text)

@@ -1,0 +1,96 @@
+"""Sends datagrams on an absolute schedule."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from experiments.instrument.commands import LARGEST_BATCH_OCTETS, MOST_SEGMENTS, Sent
+from experiments.instrument.window import LATENESS_LIMIT
+
+UDP_SEGMENT = 103
+"""linux/udp.h: the kernel cuts what one call sends into datagrams of this many octets."""
+
+_SECOND = 1_000_000_000
+_LEAD_NS = 1_000_000
+_SLEEP_FROM_NS = 500_000
+_SPIN_NS = 300_000
+_TOLERATED_NS = 2_000_000
+_FULL = (errno.ENOBUFS, errno.EAGAIN)
+
+
+class PacingError(ValueError):
+    """A burst that one system call cannot carry."""
+
+
+def batches(datagrams: Sequence[bytes], burst: int) -> list[bytes]:
+    """Joins each ``burst`` datagrams, all of one size, into what one system call sends.
+
+    Where first and last are the same object, all are: one and the same, again and again.
+    """
+    if burst == 1:
+        return list(datagrams)
+    octets = burst * len(datagrams[0]) if datagrams else 0
+    if not 1 < burst <= MOST_SEGMENTS or octets > LARGEST_BATCH_OCTETS:
+        raise PacingError(
+            f"burst of {burst}: expected 1 to {MOST_SEGMENTS} datagrams and at most "
+            f"{LARGEST_BATCH_OCTETS} octets together"
+        )
+    if datagrams and datagrams[0] is datagrams[-1]:
+        return [b"".join(datagrams[:burst])] * (len(datagrams) // burst)
+    return [b"".join(datagrams[first : first + burst]) for first in range(0, len(datagrams), burst)]
+
+
+def sender(
+    udp: socket.socket, destination: tuple[str, int], segment: int | None
+) -> Callable[[bytes], object]:
+    """Returns what sends one batch; ``segment`` is the datagrams' size when it holds several."""
+    if segment is None:
+        return lambda batch: udp.sendto(batch, destination)
+    ancillary = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", segment))]
+    return lambda batch: udp.sendmsg([batch], ancillary, 0, destination)
+
+
+def send_paced(send: Callable[[bytes], object], work: Sequence[bytes], rate: float) -> Sent:
+    """Sends one batch after the other, ``rate`` a second, and says how that went.
+
+    Call i is due at start + i/rate, however late the one before was. Frames are counted as
+    batches here. A call that the kernel refuses for want of room is counted and not repeated.
+    """
+    clock = time.monotonic_ns
+    latest = late = refused = 0
+    gc.collect()
+    gc.disable()
+    try:
+        start = clock() + _LEAD_NS
+        for due, batch in zip(_schedule(start, rate), work, strict=False):
+            while (ahead := due - clock()) > 0:
+                if ahead > _SLEEP_FROM_NS:
+                    time.sleep((ahead - _SPIN_NS) / _SECOND)
+            late = -ahead
+            if late > latest:
+                latest = late
+            try:
+                send(batch)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                refused += 1
+        end = clock()
+    finally:
+        gc.enable()
+    planned = len(work) / rate
+    saturated = late > max(planned * LATENESS_LIMIT * _SECOND, _TOLERATED_NS)
+    return Sent(len(work) - refused, refused, start, (end - start) / _SECOND, latest, saturated)
+
+
+def _schedule(start: int, rate: float) -> Iterator[int]:
+    interval = _SECOND / rate
+    index = 0
+    while True:
+        yield start + int(index * interval)
+        index += 1

@@ -1,0 +1,214 @@
+"""The rig: servers, members and settings, up and ready to measure windows."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.deployment import Deployment
+from experiments.instrument import accounting
+from experiments.instrument.commands import Prepare, Send, Sent
+from experiments.instrument.interface_drop import InterfaceDrop, check_program
+from experiments.instrument.programs import GeneratorHandle, program
+from experiments.instrument.servers import GENERATOR_FILE, serving
+from experiments.instrument.settings import (
+    Cores,
+    Wire,
+    choose_cores,
+    kept_to,
+    pin,
+    run,
+    set_wire,
+    steer,
+)
+from experiments.instrument.window import Cast, Load, Window
+from topologies.emulate import Network, emulate
+from topologies.plan import Plan
+from topologies.rig import (
+    MEMBERS,
+    SERVER_INTERFACE,
+    bridge_of,
+    members_interface,
+    rig,
+    unknown_neighbour,
+)
+
+SETTLE_SECONDS = 2.0
+_QUIET_SECONDS = 0.015
+_POLL_SECONDS = 0.003
+
+
+@dataclass
+class Rig:
+    """The measured servers with all that belongs to them."""
+
+    network: Network
+    deployment: Deployment
+    folder: Path
+    cores: Cores
+    wire: Wire
+    drops: dict[str, InterfaceDrop]
+    generator: GeneratorHandle
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the network."""
+        return self.network.plan
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Names the servers."""
+        return tuple(server.name for server in self.plan.servers)
+
+    def process(self, server: str) -> int:
+        """Returns the ID of a server's process."""
+        return self.deployment.processes[server].pid
+
+    def window(
+        self,
+        server: str,
+        frame_size: int,
+        cast: Cast,
+        rate: float,
+        seconds: float,
+        members: int,
+        burst: int = 1,
+    ) -> Window:
+        """Measures one server's process under one load.
+
+        ``rate`` is in frames a second, ``members`` the size of the group, ``burst`` how many
+        datagrams one system call of the generator carries. Frames are sealed beforehand.
+        """
+        return self.measure(server, Load(members, frame_size, cast, rate, seconds, burst))
+
+    def measure(self, server: str, load: Load) -> Window:
+        """Measures one server's process under one load."""
+        payload = self.prepare(server, load)
+        process, drop = self.process(server), self.drops[server]
+        copies = drop.copies()
+        before = accounting.read(process, self.cores.measured)
+        sent = self.send(load)
+        self.settle(process, None if drop.at_ingress else before.datagrams.handled + sent.frames)
+        after = accounting.read(process, self.cores.measured)
+        came = after.datagrams.read - before.datagrams.read
+        return Window(
+            server=server,
+            load=load,
+            seconds=sent.seconds,
+            sent=sent.frames,
+            frames_in=came,
+            copies_out=drop.copies().since(copies).datagrams(payload),
+            lost=sent.frames + sent.refused - came,
+            cpu_ns=after.cpu - before.cpu,
+            schedstat_ns=after.scheduled - before.scheduled,
+            steal_ns=after.core.steal - before.core.steal,
+            saturated=sent.saturated,
+            latest_ns=sent.latest_ns,
+            elapsed_ns=after.moment - before.moment,
+            core_busy_ns=after.core.busy - before.core.busy,
+        )
+
+    def prepare(self, server: str, load: Load, port: int | None = None) -> int:
+        """Has a load's frames sealed; returns the octets of a datagram's payload."""
+        command = Prepare(server, load.members, load.frame_size, load.cast, load.frames, port)
+        return self.generator.prepare(command).payload
+
+    def send(self, load: Load, dry: bool = False) -> Sent:
+        """Has what is prepared sent; ``dry``: the generator works as hard, and sends nothing."""
+        return self.generator.send(Send(load.rate, load.burst, dry))
+
+    def set_egress_drop(self, drop: bool) -> None:
+        """Has all servers' copies dropped at their own interface, or lets them go."""
+        for one in self.drops.values():
+            one.set_egress(drop)
+
+    def set_steering(self, core: int | None) -> None:
+        """Has receives for all servers run on a core (RPS), or, None, where they arrive."""
+        for server in self.servers:
+            steer(self.network, server, SERVER_INTERFACE, core)
+
+    def settle(self, process: int, handled: int | None) -> None:
+        """Waits until the process has nothing left to do, at most SETTLE_SECONDS.
+
+        That is when it has spent no CPU time for a while, and its namespace's counters have come to
+        ``handled`` datagrams: it may also be idle because somebody else keeps its core busy.
+        """
+        deadline = time.monotonic() + SETTLE_SECONDS
+        known, quiet_since = accounting.cpu_time(process), time.monotonic()
+        while (moment := time.monotonic()) < deadline:
+            found = accounting.cpu_time(process)
+            waiting = handled is not None and accounting.datagrams(process).handled < handled
+            if found != known or waiting:
+                known, quiet_since = found, moment
+            elif moment - quiet_since >= _QUIET_SECONDS:
+                return
+            time.sleep(_POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def rig_up(
+    servers: tuple[str, ...] = ("null", "relay", "hub"),
+    groups: tuple[int, ...] = (8,),
+    wire: Wire = "segmented",
+    algorithm: str = "aes-128-gcm",
+) -> Iterator[Rig]:
+    """Builds the rig in the right set-up, hands it out, and takes it down whatever happened.
+
+    A server forwards as its name says, up to the first hyphen. ``groups`` are the sizes of the
+    groups that each server has. Needs an isolated run. Raises MachineError, EmulationError,
+    DeploymentError, InstrumentError.
+    """
+    check_program()
+    cores = choose_cores()
+    plan = rig(servers, groups)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(kept_to(cores.others))
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="instrument-", dir="/run"))
+        folder = Path(name)
+        network = stack.enter_context(emulate(plan))
+        drops = {server: _set_up(network, server, wire) for server in servers}
+        deployment = stack.enter_context(serving(network, folder, groups, algorithm))
+        for process in deployment.processes.values():
+            pin(process.pid, cores.measured)
+        argv = ("-m", "experiments.instrument.generator", str(folder / GENERATOR_FILE))
+        generator = GeneratorHandle(
+            stack.enter_context(program(network, MEMBERS, argv, folder, "generator"))
+        )
+        yield Rig(network, deployment, folder, cores, wire, drops, generator)
+
+
+def _set_up(network: Network, server: str, wire: Wire) -> InterfaceDrop:
+    """Makes one server's interfaces as they must be: steering off, neighbours known for good."""
+    plan = network.plan
+    there = members_interface(server)
+    bridge = bridge_of(server)
+    for node, interface in (
+        (server, SERVER_INTERFACE),
+        (MEMBERS, there),
+        (bridge, "port-server"),
+        (bridge, "port-members"),
+    ):
+        steer(network, node, interface, None)
+        set_wire(network, node, interface, wire)
+    own = next(item for item in plan.interfaces(server) if item.name == SERVER_INTERFACE)
+    theirs = next(item for item in plan.interfaces(MEMBERS) if item.name == there)
+    nobody, unknown = unknown_neighbour(plan, server)
+    known = [(str(address.ip), theirs.mac) for address in theirs.addresses] + [(nobody, unknown)]
+    _know(network, server, SERVER_INTERFACE, known)
+    _know(network, MEMBERS, there, [(str(own.addresses[0].ip), own.mac)])
+    return InterfaceDrop(network, server, SERVER_INTERFACE)
+
+
+def _know(
+    network: Network, node: str, interface: str, neighbours: list[tuple[str, str | None]]
+) -> None:
+    """Enters neighbours for good, so that no one is asked for them during a window."""
+    lines = [
+        f"neighbour replace {address} lladdr {mac} dev {interface} nud permanent\n"
+        for address, mac in neighbours
+    ]
+    run(network, node, ["ip", "-batch", "-"], "".join(lines))

@@ -1,0 +1,121 @@
+"""Starts the servers of the rig, and writes what they and the members read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from experiments.credentials import CertificateAuthority, write_password
+from experiments.deployment import Deployment, Settings, stop
+from experiments.instrument.members import GeneratorFile, GroupOfMembers, MemberFile, ServerAddress
+from nodes.sections import DEFAULT_CONTROL_PORT, DEFAULT_DATA_PORT
+from nodes.users import UserDatabase
+from protocol.types import VpnId
+from topologies.emulate import Network
+from topologies.plan import Plan
+from topologies.rig import MEMBERS, members_interface, vpn_id_of
+
+GENERATOR_FILE = "generator.json"
+_NO_KEEPALIVE_S = 28_800
+
+
+@contextlib.contextmanager
+def serving(
+    network: Network, folder: Path, groups: tuple[int, ...], algorithm: str
+) -> Iterator[Deployment]:
+    """Starts all servers of the rig and ends them; DeploymentError when one does not come up."""
+    plan = network.plan
+    authority = CertificateAuthority()
+    authority.write(folder / "authority.pem")
+    passwords = _register_users(folder, groups)
+    for server in plan.servers:
+        certificate, key = folder / f"{server.name}.pem", folder / f"{server.name}.key"
+        authority.issue(plan.data_address(server.name), certificate, key)
+        text = _configuration(plan, server.name, algorithm)
+        (folder / f"{server.name}.toml").write_text(text, encoding="utf-8")
+    written = msgspec.json.encode(_generator_file(plan, folder, groups, passwords))
+    (folder / GENERATOR_FILE).write_bytes(written)
+    deployment = Deployment(network, folder, Settings(algorithm=algorithm))
+    try:
+        for server in plan.servers:
+            deployment.start(server)
+        for server in plan.servers:
+            deployment.wait(server.name, "serving")
+        yield deployment
+    finally:
+        stop(deployment)
+
+
+def _register_users(folder: Path, groups: tuple[int, ...]) -> dict[str, Path]:
+    users = UserDatabase(folder / "users.sqlite")
+    files = {}
+    for size in groups:
+        users.add_group(VpnId(vpn_id_of(size)))
+        for name in _users_of(size):
+            files[name] = folder / f"{name}.password"
+            users.add(name, write_password(files[name]), VpnId(vpn_id_of(size)))
+    return files
+
+
+def _users_of(size: int) -> list[str]:
+    return [f"member-{size}-{index}" for index in range(1, size + 1)]
+
+
+def _configuration(plan: Plan, server: str, algorithm: str) -> str:
+    """Returns a server's file: its way of forwarding, and no keep-alive while we measure."""
+    lines = [
+        "[server]",
+        f'address = "{plan.data_address(server)}"',
+        f'certificate = "{server}.pem"',
+        f'private_key = "{server}.key"',
+        'database = "users.sqlite"',
+        f'status_socket = "{server}.status"',
+        f'forwarding = "{forwarding_of(server)}"',
+        "[timers]",
+        f"keepalive_s = {_NO_KEEPALIVE_S}",
+        f"timeout_s = {3 * _NO_KEEPALIVE_S}",
+    ]
+    for group in plan.groups:
+        lines += [
+            f"[groups.{group.vpn_id}]",
+            f'multicast_address = "{group.multicast_address}"',
+            f'algorithm = "{algorithm}"',
+        ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def forwarding_of(server: str) -> str:
+    """Returns how a server forwards: its name up to the first hyphen."""
+    return server.partition("-")[0]
+
+
+def _generator_file(
+    plan: Plan, folder: Path, groups: tuple[int, ...], passwords: dict[str, Path]
+) -> GeneratorFile:
+    servers = {
+        server.name: ServerAddress(
+            str(plan.data_address(server.name)), DEFAULT_CONTROL_PORT, DEFAULT_DATA_PORT
+        )
+        for server in plan.servers
+    }
+    addresses = {server.name: _member_addresses(plan, server.name) for server in plan.servers}
+    described = []
+    place = 0
+    for size in groups:
+        members = []
+        for name in _users_of(size):
+            here = {server: found[place] for server, found in addresses.items()}
+            members.append(MemberFile(name, str(passwords[name]), here))
+            place += 1
+        described.append(GroupOfMembers(size, vpn_id_of(size), members))
+    return GeneratorFile(str(folder / "authority.pem"), servers, described)
+
+
+def _member_addresses(plan: Plan, server: str) -> list[str]:
+    for interface in plan.interfaces(MEMBERS):
+        if interface.name == members_interface(server):
+            return [str(address.ip) for address in interface.addresses]
+    raise ValueError(f"server {server}: expected a link to the members")

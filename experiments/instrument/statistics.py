@@ -1,0 +1,214 @@
+"""Blocks of paired windows, and what may be said of them: ratios and differences with intervals.
+
+A block measures every variant twice, in an order drawn by chance and then backwards (ABBA), so
+that a drift of the machine falls on all alike. Nothing is ever dropped: blocks with a doubtful
+window are flagged, and every figure is given with and without them. Only a block in which a server
+did nothing at all has no ratio to give; it counts as flagged.
+"""
+
+from __future__ import annotations
+
+import math
+import random as chance
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+CONFIDENCE = 0.95
+RESAMPLES = 9_999
+_SEED = 20040929
+
+
+class Sample(Protocol):
+    """What a window must say of itself."""
+
+    @property
+    def ns_per_frame(self) -> float: ...
+    @property
+    def flags(self) -> tuple[str, ...]: ...
+
+
+Value = Callable[[Sample], float]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When to stop: after ``minimum`` blocks at the earliest, ``maximum`` at the latest.
+
+    Between them it ends when the ratio of every pair has an interval of at most ``half_width``.
+    """
+
+    minimum: int
+    maximum: int
+    half_width: float = 0.0
+    pairs: tuple[tuple[str, str], ...] = ()
+
+
+QUICK = Rule(8, 8)
+
+
+def full(*pairs: tuple[str, str]) -> Rule:
+    """Returns the rule of a full run: half-width below 3 % for all pairs, or 80 blocks."""
+    return Rule(8, 80, 0.03, pairs)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Two windows of each variant, in the order of ``order`` and back."""
+
+    order: tuple[str, ...]
+    windows: Mapping[str, tuple[Sample, Sample]]
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Names what makes any of its windows doubtful."""
+        every = {flag for pair in self.windows.values() for one in pair for flag in one.flags}
+        return tuple(sorted(every))
+
+    def flags_of(self, variants: Sequence[str]) -> tuple[str, ...]:
+        """Names what makes a window of these variants doubtful."""
+        every = {flag for name in variants for one in self.windows[name] for flag in one.flags}
+        return tuple(sorted(every))
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """All blocks of a comparison."""
+
+    blocks: tuple[Block, ...]
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An estimate with its 95 % interval over ``blocks`` blocks, ``flagged`` of them doubtful.
+
+    ``unflagged`` is the same without those, where enough are left and any was flagged.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    blocks: int
+    flagged: int
+    unflagged: Figure | None = None
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval's width, in the figure's own unit."""
+        return (self.high - self.low) / 2
+
+    def covers(self, value: float) -> bool:
+        """Tells whether the interval holds ``value``."""
+        return self.low <= value <= self.high
+
+
+def measure_blocks(
+    variants: Mapping[str, Callable[[], Sample]], rule: Rule, random: chance.Random
+) -> Blocks:
+    """Measures block after block until the rule says stop."""
+    names = list(variants)
+    blocks: list[Block] = []
+    while len(blocks) < rule.maximum and not _may_stop(Blocks(tuple(blocks)), rule):
+        order = random.sample(names, len(names))
+        first = {name: variants[name]() for name in order}
+        second = {name: variants[name]() for name in reversed(order)}
+        blocks.append(Block(tuple(order), {name: (first[name], second[name]) for name in names}))
+    return Blocks(tuple(blocks))
+
+
+def ns_per_frame(window: Sample) -> float:
+    """Is the value that is compared unless another is asked for."""
+    return window.ns_per_frame
+
+
+def ratio(blocks: Blocks, over: str, under: str, value: Value = ns_per_frame) -> Figure:
+    """Returns the ratio of two variants: the geometric mean of the blocks' own ratios."""
+
+    def paired(block: Block) -> float:
+        return _mean_log(block.windows[over], value) - _mean_log(block.windows[under], value)
+
+    figure = _figure(blocks, (over, under), paired)
+    return _mapped(figure, math.exp)
+
+
+def difference(blocks: Blocks, over: str, under: str, value: Value = ns_per_frame) -> Figure:
+    """Returns the mean of the blocks' own differences, in the value's unit."""
+
+    def paired(block: Block) -> float:
+        return _mean(block.windows[over], value) - _mean(block.windows[under], value)
+
+    return _figure(blocks, (over, under), paired)
+
+
+def level(blocks: Blocks, variant: str, value: Value = ns_per_frame) -> Figure:
+    """Returns one variant's mean, in the value's unit."""
+    return _figure(blocks, (variant,), lambda block: _mean(block.windows[variant], value))
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Returns the bias-corrected and accelerated bootstrap interval of the mean of ``values``."""
+    if len(values) < 2:
+        return -math.inf, math.inf
+    if max(values) - min(values) <= 1e-12 * max(map(abs, values)):
+        return min(values), max(values)
+    import numpy
+    from scipy.stats import bootstrap
+
+    found = bootstrap(
+        (numpy.asarray(values),),
+        numpy.mean,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        method="BCa",
+        rng=numpy.random.default_rng(_SEED),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def _may_stop(blocks: Blocks, rule: Rule) -> bool:
+    if len(blocks) < rule.minimum or not rule.pairs:
+        return False
+    return all(ratio(blocks, *pair).half_width < rule.half_width for pair in rule.pairs)
+
+
+def _figure(blocks: Blocks, variants: Sequence[str], paired: Callable[[Block], float]) -> Figure:
+    if not blocks.blocks:
+        raise ValueError("no blocks: expected at least one")
+    every = [(paired(block), bool(block.flags_of(variants))) for block in blocks.blocks]
+    values = [found for found, _ in every if math.isfinite(found)]
+    if not values:
+        raise ValueError("no figure: expected a block in which every server did something")
+    clean = [found for found, doubtful in every if math.isfinite(found) and not doubtful]
+    flagged = len(blocks) - len(clean)
+    unflagged = _estimate(clean, 0, None) if flagged and len(clean) > 1 else None
+    return _estimate(values, flagged, unflagged)
+
+
+def _estimate(values: list[float], flagged: int, unflagged: Figure | None) -> Figure:
+    return Figure(sum(values) / len(values), *interval(values), len(values), flagged, unflagged)
+
+
+def _mapped(figure: Figure, change: Callable[[float], float]) -> Figure:
+    without = _mapped(figure.unflagged, change) if figure.unflagged is not None else None
+    return Figure(
+        change(figure.estimate),
+        change(figure.low),
+        change(figure.high),
+        figure.blocks,
+        figure.flagged,
+        without,
+    )
+
+
+def _mean(windows: Sequence[Sample], value: Value) -> float:
+    return sum(map(value, windows)) / len(windows)
+
+
+def _mean_log(windows: Sequence[Sample], value: Value) -> float:
+    values = [value(window) for window in windows]
+    if not all(one > 0 for one in values):
+        return math.nan
+    return sum(map(math.log, values)) / len(values)

@@ -1,0 +1,96 @@
+"""The load measurement of a run: the rig, the instrument's checks, and then, if it is fit, the cells."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from experiments.cells import BASE_GROUP, BASE_SIZE, GROUPS, cells
+from experiments.instrument.checks import CHEAP, Check, Subject, find_load
+from experiments.instrument.rig import rig_up
+from experiments.instrument.settings import Wire
+from experiments.instrument.statistics import QUICK, full
+from experiments.progress import Progress
+from experiments.record import Claim, Figure, Sample, Table
+from experiments.relay_load import (
+    AGAIN,
+    FULL_SECONDS,
+    QUICK_SECONDS,
+    VARIANTS,
+    Results,
+    measure,
+)
+
+CHECK_SECONDS = 0.2
+
+
+@dataclass
+class LoadRun:
+    """What the instrument said of itself, and what it measured if it was fit."""
+
+    checks: list[Check] = field(default_factory=list)
+    results: Results = field(default_factory=Results)
+
+    @property
+    def unfit(self) -> list[Check]:
+        """The checks that failed: with one of them, no figure is published."""
+        return [check for check in self.checks if not check.fit]
+
+    def figures(self) -> dict[str, Figure]:
+        """Returns the cells' figures."""
+        return self.results.figures()
+
+    def samples(self) -> Iterator[Sample]:
+        """Yields every window, and every figure of the checks."""
+        for check in self.checks:
+            for name, value in check.values.items():
+                yield Sample(f"instrument.{name}", value, "", {"check": check.name})
+        yield from self.results.samples()
+
+    def tables(self) -> Iterator[Table]:
+        """Yields the cells side by side, and the checks."""
+        if self.results.cells:
+            yield self.results.table()
+        rows = tuple(
+            (check.name, "fit" if check.fit else "not fit", check.detail) for check in self.checks
+        )
+        yield Table("The instrument's checks", ("check", "", "seen"), rows)
+
+    def verdict(self) -> Claim:
+        """Returns E1."""
+        if self.unfit:
+            said = "; ".join(f"{check.name}: {check.detail}" for check in self.unfit)
+            return Claim("inconclusive", f"the instrument is not fit: {said}")
+        return self.results.verdict()
+
+
+def steps(quick: bool) -> int:
+    """Returns how many steps of a run this is."""
+    return 2 + len(list(cells(quick)))
+
+
+def run(quick: bool, seed: int, wire: Wire, progress: Progress) -> LoadRun:
+    """Measures all cells, or none when the instrument is not fit."""
+    chance = random.Random(seed)
+    seconds = QUICK_SECONDS if quick else FULL_SECONDS
+    rule = QUICK if quick else full(("hub", "relay"), (AGAIN, "relay"))
+    run = LoadRun()
+    progress.step("load: servers and members")
+    with rig_up(VARIANTS, GROUPS, wire) as rig:
+        progress.step("load: the instrument's own checks")
+        load = find_load(rig, "null", BASE_GROUP, BASE_SIZE, CHECK_SECONDS)
+        subject = Subject(rig, "null", "relay", load, chance)
+        run.checks = [check(subject) for check in CHEAP]
+        if run.unfit:
+            return run
+        for cell in cells(quick):
+            progress.step(f"load: {cell.describe()}")
+            result = measure(cell, rig.measure, rule, seconds, chance)
+            run.results.cells.append(result)
+            ratio = result.ratio("hub", "relay")
+            progress.note(
+                f"  hub over relay {ratio.estimate:.3f}, 95 % half-width {ratio.half_width:.1%}, "
+                f"{ratio.blocks} blocks, {ratio.flagged} flagged"
+            )
+    return run

@@ -1,0 +1,125 @@
+"""The statistics, on windows that are made up."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from experiments.instrument.statistics import (
+    QUICK,
+    Rule,
+    difference,
+    full,
+    interval,
+    level,
+    measure_blocks,
+    ratio,
+)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A window that is only its cost."""
+
+    ns_per_frame: float
+    flags: tuple[str, ...] = ()
+
+
+def costing(mean: float, chance: random.Random, spread: float = 0.05) -> Callable[[], Made]:
+    return lambda: Made(mean * math.exp(chance.gauss(0, spread)))
+
+
+def test_a_quick_comparison_has_eight_blocks_of_two_windows_each() -> None:
+    made: list[str] = []
+
+    def measure(name: str) -> Callable[[], Made]:
+        def window() -> Made:
+            made.append(name)
+            return Made(1.0)
+
+        return window
+
+    blocks = measure_blocks({"a": measure("a"), "b": measure("b")}, QUICK, random.Random(1))
+    assert len(blocks) == 8
+    orders = [tuple(made[first : first + 4]) for first in range(0, len(made), 4)]
+    assert set(orders) == {("a", "b", "b", "a"), ("b", "a", "a", "b")}
+
+
+def test_the_ratio_is_found_and_its_interval_holds_it() -> None:
+    chance = random.Random(7)
+    variants = {"hub": costing(300, chance), "relay": costing(100, chance)}
+    figure = ratio(measure_blocks(variants, Rule(40, 40), chance), "hub", "relay")
+    assert figure.covers(3.0)
+    assert figure.half_width < 0.1
+
+
+def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
+    chance = random.Random(11)
+    covering = 0
+    for _ in range(60):
+        variants = {"a": costing(100, chance), "b": costing(100, chance)}
+        covering += ratio(measure_blocks(variants, Rule(20, 20), chance), "a", "b").covers(1.0)
+    assert 51 <= covering <= 60
+
+
+def test_a_drift_of_the_machine_falls_on_all_alike() -> None:
+    clock = iter(range(10_000))
+
+    def drifting(mean: float) -> Callable[[], Made]:
+        return lambda: Made(mean + next(clock))
+
+    variants = {"a": drifting(1000), "b": drifting(1000)}
+    blocks = measure_blocks(variants, Rule(10, 10), random.Random(3))
+    assert difference(blocks, "a", "b").estimate == 0.0
+
+
+def test_flagged_blocks_stay_and_the_figure_is_given_without_them_too() -> None:
+    flagged = iter([Made(400.0, ("steal",)) if n < 4 else Made(100.0) for n in range(16)])
+    variants: dict[str, Callable[[], Made]] = {"a": lambda: next(flagged), "b": lambda: Made(100.0)}
+    figure = ratio(measure_blocks(variants, QUICK, random.Random(5)), "a", "b")
+    assert figure.blocks == 8
+    assert figure.flagged == 2
+    assert figure.estimate == pytest.approx(4 ** (2 / 8))
+    assert figure.unflagged is not None
+    assert figure.unflagged.estimate == 1.0
+    assert figure.unflagged.blocks == 6
+
+
+def test_a_full_comparison_ends_when_it_is_sharp_enough() -> None:
+    chance = random.Random(2)
+    variants = {"a": costing(100, chance, 0.05), "b": costing(100, chance, 0.05)}
+    blocks = measure_blocks(variants, full(("a", "b")), chance)
+    assert 8 < len(blocks) < 80
+    assert ratio(blocks, "a", "b").half_width < 0.03
+
+
+def test_a_full_comparison_ends_at_eighty_blocks() -> None:
+    chance = random.Random(2)
+    variants = {"a": costing(100, chance, 0.9), "b": costing(100, chance, 0.9)}
+    assert len(measure_blocks(variants, full(("a", "b")), chance)) == 80
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    assert interval([2.0, 2.0, 2.0]) == (2.0, 2.0)
+
+
+def test_one_value_says_nothing_of_its_interval() -> None:
+    assert interval([2.0]) == (-math.inf, math.inf)
+
+
+def test_a_level_is_the_mean() -> None:
+    windows = iter([Made(1.0), Made(3.0)] * 8)
+    blocks = measure_blocks({"a": lambda: next(windows)}, QUICK, random.Random(1))
+    assert level(blocks, "a").estimate == 2.0
+
+
+def test_a_block_in_which_nothing_came_in_has_no_ratio_and_counts_as_flagged() -> None:
+    windows = iter([Made(math.nan, ("lost",))] + [Made(2.0)] * 15)
+    variants: dict[str, Callable[[], Made]] = {"a": lambda: next(windows), "b": lambda: Made(1.0)}
+    figure = ratio(measure_blocks(variants, QUICK, random.Random(1)), "a", "b")
+    assert figure.estimate == pytest.approx(2.0)
+    assert (figure.blocks, figure.flagged) == (7, 1)

@@ -1,0 +1,112 @@
+"""The processes of a run: the files that they read, and what is said when one does not come up."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments import deployment as module
+from experiments.deployment import DeploymentError, Settings, deploy, stop, until, write_files
+from nodes.configuration import load_client, load_server, read_password
+from nodes.users import UserDatabase
+from topologies.catalog import single
+from topologies.emulate import emulate
+from topologies.plan import Node, Plan, Role
+
+PLAN = single(clients=2, terminals=1, second_group=1)
+
+
+def _with_server(program: str) -> Plan:
+    """Plans the same with another program in the server's place."""
+
+    def changed(node: Node) -> Node:
+        if node.role is not Role.SERVER:
+            return node
+        return replace(node, command=("{python}", "-c", program, "{run}"))
+
+    return replace(PLAN, nodes=tuple(map(changed, PLAN.nodes)))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Writes a run's files."""
+    folder = tmp_path_factory.mktemp("files")
+    write_files(PLAN, folder, Settings(strip="patent", algorithm="aes-256-gcm"))
+    return folder
+
+
+def test_every_file_is_one_that_the_processes_take(files: Path) -> None:
+    server = load_server(files / "server.toml")
+    assert (server.server.strip, server.server.forwarding) == ("patent", "relay")
+    assert {vpn_id: group.algorithm for vpn_id, group in server.groups.items()} == {
+        1001: "aes-256-gcm",
+        1002: "aes-256-gcm",
+    }
+    for client in PLAN.clients():
+        configuration = load_client(files / f"{client.name}.toml")
+        assert configuration.client.address == PLAN.data_address(client.name)
+        assert configuration.lan.name == f"{client.name}-lan"
+
+
+def test_users_are_in_the_database_with_their_passwords(files: Path) -> None:
+    users = UserDatabase(files / "users.sqlite")
+    found = [(record.user, record.vpn_id) for record in users.records()]
+    assert found == [("A", 1001), ("B", 1001), ("C", 1002)]
+    password = read_password(files / "c1.password").reveal()
+    assert users.verify("A", password)
+    assert not users.verify("B", password)
+
+
+def test_secrets_are_their_owners_alone(files: Path) -> None:
+    for name in ("server.key", "c1.password", "c2.password", "c3.password", "users.sqlite"):
+        assert stat.S_IMODE((files / name).stat().st_mode) == 0o600, name
+
+
+def test_nothing_secret_is_in_a_configuration_file(files: Path) -> None:
+    text = "".join(path.read_text() for path in files.glob("*.toml"))
+    for path in files.glob("*.password"):
+        assert path.read_text().strip() not in text
+
+
+def test_waiting_ends_with_what_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "READY_SECONDS", 0.05)
+    with pytest.raises(DeploymentError, match="the moon is not full\nlast words"):
+        until(lambda: False, "the moon is not full", lambda: "last words")
+    until(lambda: True, "never said")
+
+
+@pytest.mark.emulated
+class TestOnANetwork:
+    def test_all_come_up_and_end_in_order(self, tmp_path: Path) -> None:
+        with emulate(PLAN) as network, deploy(network, tmp_path, Settings()) as deployed:
+            assert len(deployed.status("server")["tables"]["507 unicast group"]["rows"]) == 3
+            (key,) = deployed.keys("c1")
+            assert key["algorithm"] == "aes-128-gcm"
+            assert stop(deployed) == {"c1": 0, "c2": 0, "c3": 0, "server": 0}
+            # once more does no harm: the network's teardown comes behind it
+            assert stop(deployed) == {"c1": 0, "c2": 0, "c3": 0, "server": 0}
+
+    def test_a_process_that_ends_early_is_named_with_its_last_words(self, tmp_path: Path) -> None:
+        program = "import sys; print('no certificate here', file=sys.stderr); sys.exit(2)"
+        expected = "server: ended with exit code 2\nno certificate here"
+        with (
+            emulate(_with_server(program)) as network,
+            pytest.raises(DeploymentError, match=expected),
+            deploy(network, tmp_path, Settings()),
+        ):
+            raise AssertionError("it must not come so far")
+
+    def test_a_process_that_never_serves_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "READY_SECONDS", 0.3)
+        program = "import signal; print('hm', flush=True); signal.pause()"
+        with (
+            emulate(_with_server(program)) as network,
+            pytest.raises(DeploymentError, match="server: not serving within 0 s\nhm"),
+            deploy(network, tmp_path, Settings()),
+        ):
+            raise AssertionError("it must not come so far")

@@ -1,0 +1,199 @@
+"""The experiments' command line: what is wrong is one line, and an interrupted run leaves nothing."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from experiments.__main__ import main
+from tests.experiments.runs import CHECKOUT, SMALLEST, Ended, end, started
+from tests.nodes.running import eventually
+from tests.topologies.leftovers import links_here, watched
+
+Runs = tuple[Path, dict[str, Ended]]
+
+USAGE: dict[str, tuple[list[str], str]] = {
+    "topology": (["run", "--topo", "nosuch"], "TOPO=nosuch: expected one of"),
+    "one client": (["run", "--clients", "1"], "clients: expected 2 to 64, got 1"),
+    "no terminal": (["run", "--terminals", "0"], "terminals: expected 1 to 26, got 0"),
+    "no number": (["run", "--clients", "two"], "--clients"),
+    "family": (["run", "--family", "5"], "--family"),
+    "strip": (["run", "--strip", "all"], "--strip"),
+    "seed": (["run", "--seed", "x"], "--seed"),
+    "unknown option": (["run", "--nosuch"], "--nosuch"),
+    "unknown command": (["fly"], "fly"),
+    "no command": ([], "are required: run|"),
+    "topology for cli": (["cli", "--topo", "nosuch"], "TOPO=nosuch: expected one of"),
+    "no folder to report": (["report"], "run"),
+}
+
+
+def _main(arguments: list[str]) -> int:
+    try:
+        return main(arguments)
+    except SystemExit as error:
+        return int(error.code or 0)
+
+
+@pytest.fixture
+def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes this process seem not to be root."""
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_a_mistake_on_the_command_line_is_one_line(
+    name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, expected = USAGE[name]
+    assert _main(arguments) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert expected in line
+    assert said.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["run", "cli"])
+@pytest.mark.usefixtures("unprivileged")
+def test_without_root_there_is_one_line_that_says_so(
+    command: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _main([command]) == 3
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("this machine cannot: not root: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("unprivileged")
+def test_a_report_of_no_run_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert _main(["report", str(tmp_path / "none")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "none") in line
+
+
+@pytest.mark.emulated
+class TestRuns:
+    def test_the_last_line_names_the_folder_and_latest_leads_there(self, runs: Runs) -> None:
+        folder, ended = runs
+        topology = folder / "results" / "single"
+        made = {path.name for path in topology.iterdir() if not path.is_symlink()}
+        assert made == {run.folder.name for run in ended.values()}
+        assert {run.folder.parent for run in ended.values()} == {Path("results/single")}
+        assert (topology / "latest").resolve().name in made
+
+    @pytest.mark.usefixtures("unprivileged")
+    def test_a_report_is_made_again_from_the_record_alone(
+        self, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder, ended = runs
+        run = tmp_path / "run"
+        run.mkdir()
+        source = folder / ended["sound"].folder
+        for name in ("record.json", "summary.json"):
+            shutil.copy(source / name, run / name)
+        assert _main(["report", str(run)]) == 0
+        assert capsys.readouterr().out == f"report: {run / 'report.html'}\n"
+        html = (run / "report.html").read_text(encoding="utf-8")
+        assert "counters_balance" in html
+        assert html == (source / "report.html").read_text(encoding="utf-8")
+
+    @pytest.mark.usefixtures("unprivileged")
+    def test_a_broken_record_is_one_line(
+        self, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder, ended = runs
+        run = Path(shutil.copytree(folder / ended["sound"].folder, tmp_path / "run"))
+        (run / "record.json").write_text('{"schema": 1}')
+        assert _main(["report", str(run)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "record.json" in line
+
+    def test_progress_is_told_step_by_step(self, runs: Runs) -> None:
+        _, ended = runs
+        steps = ("building the network", "probe frames", "checking invariants", "done")
+        places = [ended["sound"].errors.find(step) for step in steps]
+        assert places == sorted(places)
+        assert -1 not in places
+
+
+INTERRUPTIONS = {
+    "SIGTERM": (signal.SIGTERM, "building the network", 143),
+    "SIGINT": (signal.SIGINT, "starting server and clients", 130),
+    "SIGHUP": (signal.SIGHUP, "starting server and clients", 129),
+    "kill -9": (signal.SIGKILL, "ARP", -9),
+}
+
+
+@pytest.mark.emulated
+def test_interrupted_runs_leave_no_process_namespace_link_or_file(tmp_path: Path) -> None:
+    links, held = links_here(), _run_folders()
+    with ExitStack() as stack:
+        going = {}
+        for name in INTERRUPTIONS:
+            folder = tmp_path / name
+            folder.mkdir()
+            going[name] = stack.enter_context(started(folder, *SMALLEST))
+        for name, (number, step, code) in INTERRUPTIONS.items():
+            process = going[name]
+            _read_until(process, step)
+            family = psutil.Process(process.pid).children(recursive=True)
+            inside = stack.enter_context(watched(_alive(family)))
+            assert inside.namespaces
+            process.send_signal(number)
+            ended = end(process)
+            assert ended.code == code, (name, ended)
+            assert eventually(lambda seen=inside: seen.left() == []), inside.left()  # type: ignore[misc]
+            assert "Traceback" not in ended.errors
+            if number != signal.SIGKILL:
+                assert [path for path in (tmp_path / name).rglob("*") if not path.is_dir()] == []
+                assert list((tmp_path / name).glob("results/single/*")) == []
+    assert links_here() == links
+    assert _run_folders() == held
+
+
+def _read_until(process: subprocess.Popen[str], step: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if step in line:
+            return
+    raise AssertionError(f"the run ended before {step!r}")
+
+
+def _alive(family: list[psutil.Process]) -> list[psutil.Process]:
+    """Leaves out what has ended meanwhile: a run starts many short programs."""
+    return [process for process in family if Path(f"/proc/{process.pid}/ns/net").exists()]
+
+
+def _run_folders() -> set[str]:
+    return {path.name for path in Path("/run").glob("blindrelay-*")}
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [("TOPO=nosuch", "TOPO=nosuch"), ("TOPPO=single", "unknown variable TOPPO")],
+)
+def test_make_says_what_is_wrong_and_which_code_it_would_be(variable: str, expected: str) -> None:
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-C", str(CHECKOUT), "experiment", variable],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "exit 2" in done.stderr
