@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mininet.nodelib import LinuxBridge
 from topologies.plan import Interface, Link, Plan, PlanError, Role
 from topologies.processes import ProcessRecord, deferred_signals
 from topologies.settings import first_script, link_batch, second_script
+from topologies.smcroute import MulticastRoutingError, start_routers
 
 STOP_DEADLINE_S = 5.0
 """Seconds that processes have between SIGTERM and SIGKILL."""
@@ -243,11 +245,15 @@ def emulate(plan: Plan) -> Iterator[Network]:
         if link.delay_ns is not None or link.rate_bits is not None:
             raise PlanError(f"link {link.name}: delay_ns, rate_bits: expected none: not emulated")
     network = Network(plan)
-    try:
-        network.build()
-        yield network
-    finally:
-        network.stop()
+    with tempfile.TemporaryDirectory(prefix="blindrelay-routers-") as folder:
+        try:
+            network.build()
+            start_routers(plan, Path(folder), network.popen, network.pid)
+            yield network
+        except MulticastRoutingError as error:
+            raise EmulationError(str(error)) from None
+        finally:
+            network.stop()
 
 
 def _one_line(text: str) -> str:
