@@ -44,10 +44,11 @@ def _run(options: argparse.Namespace) -> int:
     if plan is None:
         return EXIT_USAGE
     if not is_isolated():
-        return isolate()
+        return isolate(programs=_programs(plan))
     # Loaded here: usage errors and the isolating process need none of it.
-    from experiments import single
+    from experiments import multicast, single
     from experiments.capture import CaptureError
+    from experiments.course import Parameters
     from experiments.deployment import DeploymentError, Settings
     from experiments.environment import create_run_folder, describe_checkout, point_latest
     from experiments.probing import ProbingError
@@ -57,14 +58,15 @@ def _run(options: argparse.Namespace) -> int:
     from experiments.traffic import TrafficError
     from topologies.emulate import EmulationError
 
-    parameters = single.Parameters(
+    parameters = Parameters(
         options.quick, options.seed, options.capture, Settings(strip=options.strip)
     )
+    run = {1: single.run, 3: multicast.run}[plan.embodiment]
     folder = create_run_folder(RESULTS, plan.name, describe_checkout())
     failures = (EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError)
     try:
         with orderly_termination(), Progress(RUN_STEPS) as progress:
-            record, summary = single.run(plan, parameters, folder, progress)
+            record, summary = run(plan, parameters, folder, progress)
             progress.step("writing the report")
             write_record(folder, record)
             write_summary(folder, summary)
@@ -90,7 +92,7 @@ def _cli(options: argparse.Namespace) -> int:
     if plan is None:
         return EXIT_USAGE
     if not is_isolated():
-        return isolate()
+        return isolate(programs=_programs(plan))
     from experiments.deployment import DeploymentError, Settings, deploy
     from topologies.emulate import EmulationError, emulate
 
@@ -132,12 +134,18 @@ def _plan(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa:
         print(f"TOPO={options.topo}: expected one of {names}", file=sys.stderr)
         return None
     try:
-        return CATALOG[options.topo](
-            clients=options.clients, terminals=options.terminals, family=options.family
-        )
+        clients = {} if options.clients is None else {"clients": options.clients}
+        return CATALOG[options.topo](terminals=options.terminals, family=options.family, **clients)
     except PlanError as error:
         print(error, file=sys.stderr)
         return None
+
+
+def _programs(plan) -> dict[str, str]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Returns the programs that this topology needs beside those of every topology."""
+    from topologies.smcroute import PROGRAMS
+
+    return PROGRAMS if plan.multicast_routers else {}
 
 
 def _somebody_far(plan) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
@@ -171,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topo", default="single", help="a topology of the catalog")
-    parser.add_argument("--clients", type=int, default=3, help="clients of VPN 1001")
+    parser.add_argument("--clients", type=int, help="clients of VPN 1001")
     parser.add_argument("--terminals", type=int, default=2, help="terminals on each LAN")
     parser.add_argument("--family", type=int, default=6, choices=(4, 6), help="IP outside")
     parser.add_argument("--strip", default="keep", choices=("keep", "patent"))

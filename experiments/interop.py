@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.udp_payloads import udp_payloads
+from experiments.udp_payloads import esp_packets, udp_payloads
 from nodes.sections import DEFAULT_DATA_PORT
 from protocol.security_association import SecurityAssociation
 from protocol.types import Secret
@@ -49,8 +49,7 @@ def scapy_opens(
 
     associations = {key["spi"]: _scapy(key) for some in keys.values() for key in some}
     found = 0
-    for payload, _, _ in udp_payloads(capture, DEFAULT_DATA_PORT):
-        inner = payload if payload[0] >> 4 in (4, 6) else payload[_VPN_HEADER_LENGTH:]
+    for inner in _inner_packets(capture):
         packet = IPv6(inner) if inner[0] >> 4 == 6 else IP(inner)
         if ESP not in packet or packet[ESP].spi not in associations:
             continue
@@ -62,6 +61,13 @@ def scapy_opens(
         if found == _OPENED:
             break
     return found
+
+
+def _inner_packets(capture: Path) -> Iterator[bytes]:
+    """Yields what datagrams carry, and what was sent without one."""
+    for payload, _, _ in udp_payloads(capture, DEFAULT_DATA_PORT):
+        yield payload if payload[0] >> 4 in (4, 6) else payload[_VPN_HEADER_LENGTH:]
+    yield from esp_packets(capture)
 
 
 def scapy_seals(keys: Mapping[int, Sequence[Mapping[str, Any]]], frames: Iterable[bytes]) -> Sealed:
