@@ -245,15 +245,24 @@ def emulate(plan: Plan) -> Iterator[Network]:
         if link.delay_ns is not None or link.rate_bits is not None:
             raise PlanError(f"link {link.name}: delay_ns, rate_bits: expected none: not emulated")
     network = Network(plan)
-    with tempfile.TemporaryDirectory(prefix="blindrelay-routers-") as folder:
-        try:
-            network.build()
-            start_routers(plan, Path(folder), network.popen, network.pid)
-            yield network
-        except MulticastRoutingError as error:
-            raise EmulationError(str(error)) from None
-        finally:
-            network.stop()
+    with contextlib.ExitStack() as stack:
+        stack.callback(network.stop)
+        network.build()
+        if plan.multicast_routers:
+            _start_routers(network, stack)
+        yield network
+
+
+def _start_routers(network: Network, stack: contextlib.ExitStack) -> None:
+    """Starts the multicast routers' daemons; their files outlive them by nothing."""
+    # An isolated run has a /run of its own, which goes with it even when it is killed.
+    folder = tempfile.TemporaryDirectory(prefix="blindrelay-routers-", dir="/run")
+    stack.callback(folder.cleanup)
+    stack.callback(network.stop)
+    try:
+        start_routers(network.plan, Path(folder.name), network.popen, network.pid)
+    except MulticastRoutingError as error:
+        raise EmulationError(str(error)) from None
 
 
 def _one_line(text: str) -> str:
