@@ -47,10 +47,11 @@ def _run(options: argparse.Namespace) -> int:
     if plan is None:
         return EXIT_USAGE
     if not is_isolated():
-        return isolate()
+        return isolate(programs=_programs(plan))
     # Loaded here: usage errors and the isolating process need none of it.
-    from experiments import single
+    from experiments import multicast, single
     from experiments.capture import CaptureError
+    from experiments.course import Parameters
     from experiments.deployment import DeploymentError, Settings
     from experiments.environment import create_run_folder, describe_checkout, point_latest
     from experiments.instrument.programs import InstrumentError
@@ -62,21 +63,22 @@ def _run(options: argparse.Namespace) -> int:
     from experiments.traffic import TrafficError
     from topologies.emulate import EmulationError
 
-    parameters = single.Parameters(
+    parameters = Parameters(
         options.quick,
         options.seed,
         options.capture,
         options.wire,
         Settings(strip=options.strip),
     )
+    course = {1: single, 3: multicast}[plan.embodiment]
     folder = create_run_folder(RESULTS, plan.name, describe_checkout())
     failures = (
         *(EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError),
         *(InstrumentError, LoadError),
     )
     try:
-        with orderly_termination(), Progress(single.steps(options.quick)) as progress:
-            record, summary = single.run(plan, parameters, folder, progress)
+        with orderly_termination(), Progress(course.steps(options.quick)) as progress:
+            record, summary = course.run(plan, parameters, folder, progress)
             progress.step("writing the report")
             write_record(folder, record)
             write_summary(folder, summary)
@@ -102,7 +104,7 @@ def _cli(options: argparse.Namespace) -> int:
     if plan is None:
         return EXIT_USAGE
     if not is_isolated():
-        return isolate()
+        return isolate(programs=_programs(plan))
     from experiments.deployment import DeploymentError, Settings, deploy
     from topologies.emulate import EmulationError, emulate
 
@@ -150,12 +152,18 @@ def _plan(options: argparse.Namespace) -> Plan | None:
         print(f"TOPO={options.topo}: expected one of {names}", file=sys.stderr)
         return None
     try:
-        return CATALOG[options.topo](
-            clients=options.clients, terminals=options.terminals, family=options.family
-        )
+        clients = {} if options.clients is None else {"clients": options.clients}
+        return CATALOG[options.topo](terminals=options.terminals, family=options.family, **clients)
     except PlanError as error:
         print(error, file=sys.stderr)
         return None
+
+
+def _programs(plan: Plan) -> dict[str, str]:
+    """Returns the programs that this topology needs beside those of every topology."""
+    from topologies.smcroute import PROGRAMS
+
+    return PROGRAMS if plan.multicast_routers else {}
 
 
 def _somebody_far(plan: Plan) -> str:
@@ -210,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topo", default="single", help="a topology of the catalog")
-    parser.add_argument("--clients", type=int, default=3, help="clients of VPN 1001")
+    parser.add_argument("--clients", type=int, help="clients of VPN 1001")
     parser.add_argument("--terminals", type=int, default=2, help="terminals on each LAN")
     parser.add_argument("--family", type=int, default=6, choices=(4, 6), help="IP outside")
     parser.add_argument("--strip", default="keep", choices=("keep", "patent"))

@@ -29,7 +29,14 @@ _BUFFER_MEBIBYTES = "32"
 _ETHERIP_HEADER = b"\x30\x00"
 _ETHERIP_NEXT_HEADER = 97
 _DROPPED = re.compile(r"on interface '(?:[^']*: )?([^':]+)': (\d+)/(\d+)")
-_FIELDS = ("frame.number", "esp.spi", "esp.icv_good", "esp.protocol", "esp.contained_data")
+_FIELDS = (
+    "frame.number",
+    "frame.interface_name",
+    "esp.spi",
+    "esp.icv_good",
+    "esp.protocol",
+    "esp.contained_data",
+)
 
 
 class CaptureError(RuntimeError):
@@ -164,6 +171,22 @@ def read_packets(path: Path) -> Iterator[bytes]:
         raise CaptureError(f"{path.name}: {error}") from error
 
 
+def merge(paths: Sequence[Path], merged: Path) -> Path:
+    """Makes one capture of several, by time, with their interfaces' names; returns its path."""
+    if len(paths) == 1:
+        return paths[0].replace(merged)
+    argv = ["mergecap", "-w", str(merged), *map(str, paths)]
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=False, timeout=_DECODE_SECONDS
+        )
+    except FileNotFoundError as error:
+        raise CaptureError("mergecap is missing") from error
+    if done.returncode:
+        raise CaptureError(f"mergecap on {merged.name}: {done.stderr.strip()}")
+    return merged
+
+
 @dataclass(frozen=True)
 class Sighting:
     """Says where a run of sought octets was seen: packet (counted from 1) and offset in it."""
@@ -223,11 +246,12 @@ class DecodingKey:
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """Holds an inner Ethernet frame as tshark decrypted it, and from which packet and SPI."""
+    """Holds an inner Ethernet frame as tshark decrypted it, from which packet and SPI, and where."""
 
     packet: int
     spi: int
     octets: bytes
+    interface: str
 
 
 def decode_frames(
@@ -284,9 +308,9 @@ def _run_tshark(path: Path, rows: list[str], port: int) -> subprocess.CompletedP
 
 def _decoded(line: str) -> Iterator[DecodedFrame]:
     """Reads one line of tshark's fields; yields nothing where there is no whole, sound frame."""
-    number, spi, good, next_header, contained = line.split("\t")
+    number, interface, spi, good, next_header, contained = line.split("\t")
     if good not in ("1", "True") or int(next_header or "0", 0) != _ETHERIP_NEXT_HEADER:
         return
     octets = bytes.fromhex(contained.replace(":", ""))
     if octets.startswith(_ETHERIP_HEADER):
-        yield DecodedFrame(int(number), int(spi, 0), octets[len(_ETHERIP_HEADER) :])
+        yield DecodedFrame(int(number), int(spi, 0), octets[len(_ETHERIP_HEADER) :], interface)

@@ -175,6 +175,7 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         f"groups.{group.vpn_id}": {
             "multicast_address": str(group.multicast_address),
             "algorithm": settings.algorithm,
+            "delivery": "multicast" if plan.multicast_routers else "relay",
         }
         for group in plan.groups
     }

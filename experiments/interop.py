@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.udp_payloads import udp_payloads
+from experiments.udp_payloads import esp_packets, udp_payloads
 from nodes.sections import DEFAULT_DATA_PORT
 from protocol.security_association import SecurityAssociation
 from protocol.types import Secret
@@ -49,8 +49,7 @@ def scapy_opens(
 
     associations = {key["spi"]: _scapy(key) for some in keys.values() for key in some}
     found = 0
-    for payload, _, _ in udp_payloads(capture, DEFAULT_DATA_PORT):
-        inner = payload if _version(payload) in (4, 6) else payload[_VPN_HEADER_LENGTH:]
+    for inner in _inner_packets(capture):
         if _version(inner) not in (4, 6):
             continue
         packet = IPv6(inner) if _version(inner) == 6 else IP(inner)
@@ -64,6 +63,18 @@ def scapy_opens(
         if found == _OPENED:
             break
     return found
+
+
+def _inner_packets(capture: Path) -> Iterator[bytes]:
+    """Yields what datagrams carry, and what was sent without one."""
+    for payload, _, _ in udp_payloads(capture, DEFAULT_DATA_PORT):
+        yield payload if _version(payload) in (4, 6) else payload[_VPN_HEADER_LENGTH:]
+    yield from esp_packets(capture)
+
+
+def _version(packet: bytes) -> int:
+    """Returns the IP version that a packet claims, 0 for none."""
+    return packet[0] >> 4 if packet else 0
 
 
 def scapy_seals(keys: Mapping[int, Sequence[Mapping[str, Any]]], frames: Iterable[bytes]) -> Sealed:
@@ -82,11 +93,6 @@ def scapy_seals(keys: Mapping[int, Sequence[Mapping[str, Any]]], frames: Iterabl
             made += 1
             opened += ours.open(bytes(sealed.payload)) == frame
     return Sealed(made, opened)
-
-
-def _version(packet: bytes) -> int:
-    """Returns the IP version that a packet claims, 0 for none."""
-    return packet[0] >> 4 if packet else 0
 
 
 def _scapy(key: Mapping[str, Any]) -> Any:

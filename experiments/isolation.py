@@ -22,7 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -48,13 +48,16 @@ class MachineError(RuntimeError):
     """Says what this machine lacks; programs end with exit code 3."""
 
 
-def check_machine() -> None:
-    """Raises MachineError, naming what is missing, unless networks can be built here."""
+def check_machine(programs: Mapping[str, str] | None = None) -> None:
+    """Raises MachineError, naming what is missing, unless networks can be built here.
+
+    ``programs`` are further ones that are needed, with the Debian packages that have them.
+    """
     if not sys.platform.startswith("linux"):
         raise MachineError(f"{sys.platform}: expected Linux")
     if os.geteuid() != 0:
         raise MachineError("not root: making network namespaces needs root, try with sudo")
-    for program, package in NEEDED_PROGRAMS.items():
+    for program, package in {**NEEDED_PROGRAMS, **(programs or {})}.items():
         if shutil.which(program) is None:
             raise MachineError(f"{program}: not found, install the package {package}")
     tried = subprocess.run([*_UNSHARE, "true"], capture_output=True, text=True, check=False)
@@ -67,13 +70,14 @@ def is_isolated() -> bool:
     return os.environ.get(_MARK) == os.readlink(_NAMESPACE)
 
 
-def isolate(command: Sequence[str] | None = None) -> int:
+def isolate(command: Sequence[str] | None = None, programs: Mapping[str, str] | None = None) -> int:
     """Runs a command, by default the current command line, isolated; returns its exit code.
 
     A command that a signal ended gives 128 + the signal's number. SIGINT, SIGTERM and SIGHUP reach
-    the command once each. To be called from the main thread. Raises MachineError.
+    the command once each. To be called from the main thread. Raises MachineError, also when one of
+    ``programs`` is missing.
     """
-    check_machine()
+    check_machine(programs)
     command = command or (sys.executable, *sys.orig_argv[1:])
     # At a terminal the command stays in its foreground group and hears Ctrl-C by itself.
     shares_terminal = _is_foreground()

@@ -1,4 +1,4 @@
-"""UDP payloads out of a capture of Ethernet frames."""
+"""UDP payloads and IP packets out of a capture of Ethernet frames."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from experiments.capture import read_packets
+
+ESP = 50
 
 
 def udp_payloads(
@@ -25,3 +27,13 @@ def udp_payloads(
         if port in ports:
             end = int.from_bytes(datagram[4:6], "big")
             yield bytes(datagram[8:end]), ip_address(source), ip_address(destination)
+
+
+def esp_packets(capture: Path) -> Iterator[bytes]:
+    """Yields the IP packets, header and all, that carry ESP as it is."""
+    for packet in read_packets(capture):
+        ether_type = int.from_bytes(packet[12:14], "big")
+        if ether_type == 0x86DD and packet[20] == ESP:
+            yield packet[14 : 54 + int.from_bytes(packet[18:20], "big")]
+        elif ether_type == 0x0800 and packet[23] == ESP:
+            yield packet[14 : 14 + int.from_bytes(packet[16:18], "big")]

@@ -31,6 +31,7 @@ from nodes.configuration import (
     read_password,
 )
 from nodes.counter_file import CounterFile, CounterFileError
+from nodes.esp_socket import EspSocket, interface_with
 from nodes.interface import LanError
 from nodes.lan import Lan, PacketSocketLan, TapLan
 from nodes.process import (
@@ -49,14 +50,17 @@ from protocol.client.actions import (
     CloseChannel,
     DeliverFrame,
     Joined,
+    JoinGroup,
+    LeaveGroup,
     Rejected,
     SendDatagram,
     SendMessage,
+    SendPacket,
 )
 from protocol.client.tables import AuthenticationInformation, VpnInformation
 from protocol.errors import WireError
 from protocol.security_association import SecurityAssociation
-from protocol.types import Address, ClientId, Secret, VpnId
+from protocol.types import Address, ClientId, IpAddress, Secret, VpnId
 from protocol.wire.inner_packet import lan_mtu
 from protocol.wire.messages import GroupSecurityAssociation, Refused, parse_from_server
 
@@ -73,9 +77,11 @@ class RefusedError(Exception):
 
 
 class Driver:
-    """Drives one :class:`Client`: LAN, UDP socket, control channel and timer."""
+    """Drives one :class:`Client`: LAN, outside sockets, control channel and timer."""
 
-    def __init__(self, client: Client, lan: Lan, udp: UdpSocket) -> None:
+    def __init__(
+        self, client: Client, lan: Lan, udp: UdpSocket, outside_interface: str | None = None
+    ) -> None:
         self.client = client
         self.ended = asyncio.Event()
         self.refusal: Refused | None = None
@@ -86,7 +92,12 @@ class Driver:
         self._lan = lan
         self._udp = udp
         self._errors_seen = 0
-        self._timer = Timer(asyncio.get_running_loop(), self._time_out)
+        self._loop = asyncio.get_running_loop()
+        self._timer = Timer(self._loop, self._time_out)
+        self._outside_interface = outside_interface
+        self._multicast: EspSocket | None = None
+        self.packets_refused = 0
+        self.failure: OSError | None = None
 
     # -- the LAN and the outside
 
@@ -110,6 +121,40 @@ class Driver:
                 break
             self.client.receive_datagram(received.payload, received.source, time)
             self.act()
+
+    def multicast_readable(self) -> None:
+        """Takes waiting packets of the group (step 810)."""
+        time = now()
+        for _ in range(BATCH):
+            received = None if self._multicast is None else self._multicast.receive()
+            if received is None:
+                break
+            self.client.receive_packet(received.packet, received.destination, time)
+            self.act()
+
+    def _join(self, multicast_address: IpAddress) -> None:
+        """Opens the raw socket and joins; ends the process when it may not."""
+        try:
+            interface_name = self._outside_interface or interface_with(self._udp.host)
+            multicast = EspSocket(self._udp.host, interface_name)
+            self._multicast = multicast
+            multicast.join(multicast_address)
+        except OSError as error:
+            self.failure = OSError(error.errno, f"joining {multicast_address}: {error}")
+            self.ended.set()
+            return
+        self._loop.add_reader(multicast.fileno(), self.multicast_readable)
+
+    def leave_multicast(self) -> None:
+        """Closes the raw socket, if there is one."""
+        if self._multicast is not None:
+            self._loop.remove_reader(self._multicast.fileno())
+            self._multicast.close()
+            self._multicast = None
+
+    def _send_packet(self, action: SendPacket) -> None:
+        if self._multicast is None or not self._multicast.send(action.packet, action.destination):
+            self.packets_refused += 1
 
     def _watch_lan(self) -> None:
         """Ends the process when its LAN interface is gone: nothing can be forwarded any more."""
@@ -158,8 +203,14 @@ class Driver:
     def _do(self, action: Action) -> None:
         if isinstance(action, SendDatagram):
             self._udp.send(action.payload, action.destination)
+        elif isinstance(action, SendPacket):
+            self._send_packet(action)
         elif isinstance(action, DeliverFrame):
             self._lan.send(action.frame)
+        elif isinstance(action, JoinGroup):
+            self._join(action.multicast_address)
+        elif isinstance(action, LeaveGroup):
+            self.leave_multicast()
         elif isinstance(action, SendMessage):
             if self.channel is not None:
                 self.channel.send(action.message)
@@ -211,15 +262,19 @@ class Process:
         section = self._configuration.client
         with _open_lan(self._configuration) as lan:
             udp = UdpSocket(section.address, section.data_port)
-            driver = Driver(Client(self._authentication, section.data_port), lan, udp)
+            client = Client(self._authentication, section.data_port)
+            driver = Driver(client, lan, udp, section.outside_interface)
             try:
                 await self._serve(driver, lan, udp)
             finally:
                 self._loop.remove_reader(lan.fileno())
                 self._loop.remove_reader(udp.fileno())
+                driver.leave_multicast()
                 udp.close()
                 if driver.counter_file is not None:
                     driver.counter_file.close()
+        if driver.failure is not None:
+            raise driver.failure
         if driver.refusal is not None:
             raise RefusedError(f"refused: {driver.refusal.detail}")
         if driver.lan_gone:
@@ -355,6 +410,7 @@ def _snapshot(driver: Driver, lan: Lan, udp: UdpSocket) -> dict[str, Any]:
         "counters": {
             **client_view.client_counters(client),
             "datagrams_refused_by_network": udp.refused,
+            "packets_refused_by_network": driver.packets_refused,
             **{f"lan_{name}": value for name, value in lan.counters().items()},
         },
         "process": client_view.process_view(client),

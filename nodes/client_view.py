@@ -46,7 +46,7 @@ def client_tables(client: Client, now: int) -> dict[str, Table]:
             ],
         },
         "309 VPN information": {
-            "columns": ["server", "multicast address", "VPN ID", "client", "LAN MTU"],
+            "columns": ["server", "multicast address", "VPN ID", "client", "LAN MTU", "delivery"],
             "rows": [
                 [
                     str(information.relay),
@@ -54,6 +54,7 @@ def client_tables(client: Client, now: int) -> dict[str, Table]:
                     information.vpn_id,
                     information.client_id,
                     information.lan_mtu,
+                    information.delivery,
                 ]
             ]
             if information

@@ -81,6 +81,7 @@ def load_server(path: Path | str, forwarding: ForwardingName | None = None) -> S
         expected = f"more than keepalive_s ({timers.keepalive_s:g})"
         raise document.error(("timers", "timeout_s"), expected, f"{timers.timeout_s:g}")
     _check_groups(document, configuration.groups, server.address)
+    _check_delivery(document, configuration)
     return configuration
 
 
@@ -195,3 +196,13 @@ def _check_groups(document: Document, groups: dict[int, GroupSection], server: I
         _check_multicast(document, key, group.multicast_address)
         _check_family(document, key, group.multicast_address, server)
         _check_unique(document, key, group.multicast_address, seen)
+
+
+def _check_delivery(document: Document, configuration: ServerConfiguration) -> None:
+    """Raises when clients are to reach each other natively while a hub shares SAs with each alone."""
+    if configuration.server.forwarding != "hub":
+        return
+    for vpn_id, group in configuration.groups.items():
+        if group.delivery == "multicast":
+            key = ("groups", str(vpn_id), "delivery")
+            raise document.error(key, '"relay", because a hub seals every frame', '"multicast"')

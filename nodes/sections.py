@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from nodes.toml_document import MacAddress
-from protocol.types import Algorithm, IpAddress, Secret
+from protocol.types import Algorithm, Delivery, IpAddress, Secret
 
 DEFAULT_DATA_PORT = 4790
 DEFAULT_CONTROL_PORT = 4791
@@ -24,6 +24,7 @@ SenderNumber = Annotated[int, Meta(ge=0, le=2**16 - 1)]
 UserName = Annotated[str, Meta(min_length=1, max_length=64)]
 Seconds = Annotated[float, Meta(gt=0, le=10_000_000)]
 Mtu = Annotated[int, Meta(ge=576, le=65535)]
+InterfaceName = Annotated[str, Meta(min_length=1, max_length=15, pattern=r"^[^\s/:%]+$")]
 KeySource = Literal["tls", "manual"]
 ForwardingName = Literal["relay", "hub", "null"]
 
@@ -62,6 +63,8 @@ class GroupSection(Section, frozen=True, kw_only=True):
 
     multicast_address: IpAddress
     algorithm: Algorithm = "aes-128-gcm"
+    delivery: Delivery = "relay"
+    """``multicast``: clients send to the address itself, and the server carries no frame."""
 
 
 class ServerConfiguration(Section, frozen=True, kw_only=True):
@@ -87,6 +90,8 @@ class ClientSection(Section, frozen=True, kw_only=True):
     password_file: Path | None = None
     keys: KeySource = "tls"
     manual_file: Path | None = None
+    outside_interface: InterfaceName | None = None
+    """Where multicast packets go out and come in; unless given, the interface with ``address``."""
     key_socket: Path | None = None
     """Where the process shows its SAs with their keys, to open a capture; none unless asked for."""
 
@@ -95,7 +100,7 @@ class LanSection(Section, frozen=True, kw_only=True):
     """``[lan]``: an interface that exists, or a TAP device to make (only that has a ``mac``)."""
 
     kind: Literal["interface", "tap"]
-    name: Annotated[str, Meta(min_length=1, max_length=15, pattern=r"^[^\s/:%]+$")]
+    name: InterfaceName
     mac: MacAddress | None = None
 
 

@@ -217,7 +217,9 @@ class Server:
         section, timers = self._configuration.server, self._configuration.timers
         return Management(
             [
-                GroupConfiguration(VpnId(vpn_id), group.multicast_address, group.algorithm)
+                GroupConfiguration(
+                    VpnId(vpn_id), group.multicast_address, group.algorithm, group.delivery
+                )
                 for vpn_id, group in self._configuration.groups.items()
             ],
             users.records(),

@@ -17,7 +17,7 @@ IPV6_MTU_DISCOVER = 23
 PMTUDISC_DO = 2
 
 # What the network may answer to one datagram; the next may well go through.
-_REFUSALS = frozenset(
+REFUSALS = frozenset(
     (
         errno.EAGAIN,
         errno.ENOBUFS,
@@ -63,6 +63,7 @@ class UdpSocket:
             self._socket.close()
             wanted = Address(str(address), port)
             raise OSError(f"UDP {wanted}: {(error.strerror or str(error)).lower()}") from None
+        self.host = address
         self.address = Address(*self._socket.getsockname()[:2])
 
     def fileno(self) -> int:
@@ -77,7 +78,7 @@ class UdpSocket:
             return None
         except OSError as error:
             # an ICMP error about an earlier datagram is reported here
-            if error.errno in _REFUSALS:
+            if error.errno in REFUSALS:
                 self.refused += 1
                 return None
             raise
@@ -88,7 +89,7 @@ class UdpSocket:
         try:
             self._socket.sendto(payload, destination)
         except OSError as error:
-            if error.errno not in _REFUSALS:
+            if error.errno not in REFUSALS:
                 raise
             self.refused += 1
             return False

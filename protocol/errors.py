@@ -19,6 +19,7 @@ class DropReason(str, Enum):
     # the sender or the group is not known here
     UNREGISTERED_SENDER = "unregistered_sender"
     UNEXPECTED_SOURCE = "unexpected_source"
+    OTHER_DELIVERY = "other_delivery"
     UNKNOWN_GROUP = "unknown_group"
     FOREIGN_GROUP = "foreign_group"
     UNKNOWN_SPI = "unknown_spi"

@@ -21,6 +21,9 @@ KEY_LENGTHS: dict[Algorithm, int] = {"aes-128-gcm": 16, "aes-256-gcm": 32}
 """Octets of the AES key; RFC 4106 section 8.1 adds four octets of salt."""
 SALT_LENGTH = 4
 
+Delivery = Literal["relay", "multicast"]
+"""How a group's packets get to its clients: by a server that relays, or by the network itself."""
+
 SECOND = 1_000_000_000
 """Nanoseconds: the unit of every time in this package."""
 

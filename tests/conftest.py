@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-NEEDED = ("unshare", "mnexec", "brctl", "ip", "ethtool", "tshark")
+NEEDED = ("unshare", "mnexec", "brctl", "ip", "ethtool", "tshark", "smcrouted")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nodes.configuration import load_client, load_server
-from protocol.wire.inner_packet import lan_mtu
+from protocol.wire.inner_packet import lan_mtu, multicast_lan_mtu
 from tests.patent_map import CHECKOUT, is_test, resolves
 from tests.protocol.vectors import vectors
 
@@ -40,6 +40,12 @@ def test_the_wire_format_quotes_vectors() -> None:
 @pytest.mark.parametrize(("version", "octets"), [(6, 1346), (4, 1386)])
 def test_the_lan_mtu_of_the_documents_is_the_codes(version: int, octets: int) -> None:
     assert lan_mtu(version, version) == octets
+    assert f"**{octets}**" in WIRE_FORMAT.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("version", "octets"), [(6, 1410), (4, 1430)])
+def test_the_multicast_lan_mtu_of_the_documents_is_the_codes(version: int, octets: int) -> None:
+    assert multicast_lan_mtu(version) == octets
     assert f"**{octets}**" in WIRE_FORMAT.read_text(encoding="utf-8")
 
 

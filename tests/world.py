@@ -19,7 +19,7 @@ from protocol.errors import DropReason, WireError
 from protocol.management import GroupConfiguration, Management, UserRecord
 from protocol.management import actions as management_actions
 from protocol.relay import Forward, Relay, Strip
-from protocol.types import SECOND, Address, Algorithm, Secret, VpnId
+from protocol.types import SECOND, Address, Algorithm, Delivery, IpAddress, Secret, VpnId
 from protocol.wire import messages
 from protocol.wire.ethernet import BROADCAST, EthernetHeader, parse_mac
 from protocol.wire.messages import MessageBuffer, Refused
@@ -43,6 +43,15 @@ class Datagram:
     payload: bytes
 
 
+@dataclass(frozen=True)
+class MulticastPacket:
+    """An ESP packet on the multicast network, with the addresses of its IP header."""
+
+    source: str
+    destination: IpAddress
+    packet: bytes
+
+
 Hook = Callable[[Datagram], Iterable[Datagram]]
 """What becomes of a datagram: itself, several, others, or none."""
 
@@ -63,6 +72,8 @@ class Peer:
     frames: list[bytes] = field(default_factory=list)
     refusals: list[Refused] = field(default_factory=list)
     joined: int = 0
+    groups: set[IpAddress] = field(default_factory=set)
+    """Multicast addresses that the client listens to."""
     deaf: bool = False
     """Set by a test: what the server says is lost on its way."""
     to_server: MessageBuffer = field(default_factory=MessageBuffer)
@@ -98,6 +109,7 @@ class World:
         seed: int = 0,
         algorithm: Algorithm = "aes-128-gcm",
         mac_lifetime: int = 3600 * SECOND,
+        delivery: Delivery = "relay",
     ) -> None:
         """Takes the users; ``d@1002`` is user d of VPN 1002, one without a number is of VPN 1001."""
         self.now = SECOND
@@ -108,7 +120,7 @@ class World:
         }
         self.management = Management(
             groups=[
-                GroupConfiguration(VpnId(vpn), ip_address(address), algorithm)
+                GroupConfiguration(VpnId(vpn), ip_address(address), algorithm, delivery)
                 for vpn, address in GROUP_ADDRESSES[family].items()
             ],
             users=[UserRecord(name, vpn) for name, vpn in self.vpn_of.items()],
@@ -121,6 +133,7 @@ class World:
         self.on_downlink: Hook = unchanged
         self.uplink: list[Datagram] = []
         self.downlink: list[Datagram] = []
+        self.multicast: list[MulticastPacket] = []
         self.relay_forwarded = 0
         self.relay_dropped: Counter[DropReason] = Counter()
         self._lifetime = mac_lifetime
@@ -249,6 +262,7 @@ class World:
         elif isinstance(action, management_actions.CloseConnection):
             self._hang_up(action.connection)
         else:
+            assert not isinstance(action, management_actions.ClientKeyMade), "a key for a relay"
             apply_to_relay(self.relay, action)
 
     def verify(self, check: management_actions.CheckCredentials) -> bool:
@@ -259,6 +273,12 @@ class World:
     def _act_for_client(self, peer: Peer, action: client_actions.Action) -> None:
         if isinstance(action, client_actions.SendDatagram):
             self._to_relay(Datagram(peer.address, action.destination, action.payload))
+        elif isinstance(action, client_actions.SendPacket):
+            self.replicate(MulticastPacket(peer.address.host, action.destination, action.packet))
+        elif isinstance(action, client_actions.JoinGroup):
+            peer.groups.add(action.multicast_address)
+        elif isinstance(action, client_actions.LeaveGroup):
+            peer.groups.remove(action.multicast_address)
         elif isinstance(action, client_actions.DeliverFrame):
             peer.frames.append(action.frame)
         elif isinstance(action, client_actions.SendMessage):
@@ -316,6 +336,13 @@ class World:
             self.downlink.append(copy)
             for passed in self.on_downlink(copy):
                 self.deliver(passed)
+
+    def replicate(self, packet: MulticastPacket) -> None:
+        """Gives every client that listens the packet, as multicast routers do; never its source."""
+        self.multicast.append(packet)
+        for peer in self._everyone:
+            if packet.destination in peer.groups and peer.address.host != packet.source:
+                peer.client.receive_packet(packet.packet, packet.destination, self.now)
 
     def deliver(self, datagram: Datagram) -> None:
         """Gives the client at the datagram's destination the datagram, as from the network."""

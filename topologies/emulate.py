@@ -7,7 +7,10 @@ caller's and everything goes with the nodes' last process.
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +25,13 @@ from mininet.nodelib import LinuxBridge
 from topologies.plan import Interface, Link, Plan, PlanError, Role
 from topologies.processes import ProcessRecord, deferred_signals
 from topologies.settings import first_script, link_batch, second_script
+from topologies.smcroute import MulticastRoutingError, start_routers
 
 STOP_DEADLINE_S = 5.0
 """Seconds that processes have between SIGTERM and SIGKILL."""
 
 _SETUP_DEADLINE_S = 30.0
+_POLL_S = 0.02
 _COUNTERS = (
     ("rx_bytes", 0),
     ("rx_packets", 1),
@@ -169,6 +174,23 @@ class Network:
         if made.returncode:
             raise EmulationError(f"links of {self.plan.name}: {_one_line(made.stderr)}")
         self._configure(second_script)
+        self._wait_for_bridges()
+
+    def _wait_for_bridges(self) -> None:
+        """Waits until every port of every LAN forwards: a frame before that would be lost."""
+        deadline = time.monotonic() + _SETUP_DEADLINE_S
+        for lan in self.plan.with_role(Role.LAN):
+            while waiting := self._idle_ports(lan.name):
+                if time.monotonic() > deadline:
+                    raise EmulationError(f"bridge {lan.name}: {waiting} ports do not forward")
+                time.sleep(_POLL_S)
+
+    def _idle_ports(self, lan: str) -> int:
+        """Counts a bridge's ports that do not forward yet."""
+        shown = self.run(lan, ["bridge", "-json", "link", "show"], _SETUP_DEADLINE_S)
+        if shown.returncode:
+            raise EmulationError(f"bridge {lan}: {_one_line(shown.stderr)}")
+        return sum(port.get("state") != "forwarding" for port in json.loads(shown.stdout or "[]"))
 
     def stop(self) -> None:
         """Ends the recorded processes, then the nodes; may be called in any state, repeatedly."""
@@ -243,11 +265,24 @@ def emulate(plan: Plan) -> Iterator[Network]:
         if link.delay_ns is not None or link.rate_bits is not None:
             raise PlanError(f"link {link.name}: delay_ns, rate_bits: expected none: not emulated")
     network = Network(plan)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(network.stop)
         network.build()
+        if plan.multicast_routers:
+            _start_routers(network, stack)
         yield network
-    finally:
-        network.stop()
+
+
+def _start_routers(network: Network, stack: contextlib.ExitStack) -> None:
+    """Starts the multicast routers' daemons; their files outlive them by nothing."""
+    # An isolated run has a /run of its own, which goes with it even when it is killed.
+    folder = tempfile.TemporaryDirectory(prefix="blindrelay-routers-", dir="/run")
+    stack.callback(folder.cleanup)
+    stack.callback(network.stop)
+    try:
+        start_routers(network.plan, Path(folder.name), network.popen, network.pid)
+    except MulticastRoutingError as error:
+        raise EmulationError(str(error)) from None
 
 
 def _one_line(text: str) -> str:

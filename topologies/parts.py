@@ -101,8 +101,9 @@ class Interface:
 class Node:
     """One machine: its role, and for members of a group the VPN ID.
 
-    `user` is a client's user ID. `command` is the command line of the node's process, with the
-    fields `{python}` (the interpreter) and `{run}` (the run's folder) still to be filled in.
+    `multicast` says of a router that it forwards multicast packets. `user` is a client's user ID.
+    `command` is the command line of the node's process, with the fields `{python}` (the interpreter)
+    and `{run}` (the run's folder) still to be filled in.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Node:
     vpn_id: int | None = None
     user: str | None = None
     command: tuple[str, ...] = ()
+    multicast: bool = False
 
     def __post_init__(self) -> None:
         check_name("node", self.name)
@@ -178,6 +180,19 @@ class Route:
     destination: Network
     gateway: Address
     interface: str
+
+
+@dataclass(frozen=True)
+class MulticastRoute:
+    """One multicast router's part of a tree: packets of `source` to `group`, and where they go on.
+
+    Patent: Fig. 13 part 1301.
+    """
+
+    group: Address
+    source: Address
+    incoming: str
+    outgoing: tuple[str, ...]
 
 
 def check_name(what: str, name: str) -> None:

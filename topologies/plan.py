@@ -19,6 +19,7 @@ from topologies.parts import (
     InterfaceAddress,
     Kind,
     Link,
+    MulticastRoute,
     Network,
     Node,
     PlanError,
@@ -26,6 +27,7 @@ from topologies.parts import (
     Route,
 )
 from topologies.routing import static_routes
+from topologies.trees import multicast_routes
 from topologies.validation import check
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "InterfaceAddress",
     "Kind",
     "Link",
+    "MulticastRoute",
     "Network",
     "Node",
     "Plan",
@@ -52,7 +55,7 @@ class Plan:
     `node` (Node) on nodes and `link` (Link) on edges. Two Plans are equal when their JSON is.
     Raises PlanError when anything does not fit together.
 
-    Patent: Fig. 2; Figs. 13, 15, 17 (later).
+    Patent: Figs. 2, 13; Figs. 15, 17 (later).
     """
 
     name: str
@@ -63,6 +66,7 @@ class Plan:
     links: tuple[Link, ...]
     graph: nx.Graph = field(init=False, repr=False)
     _routes: dict[str, tuple[Route, ...]] = field(init=False, repr=False)
+    _trees: dict[str, tuple[MulticastRoute, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check(self)
@@ -70,6 +74,8 @@ class Plan:
         graph.add_nodes_from((node.name, {"node": node}) for node in self.nodes)
         graph.add_edges_from((*link.ends, {"link": link}) for link in self.links)
         routes = static_routes(graph, self.nodes, self.family)
+        trees = multicast_routes(graph, self.nodes, self.links, self.groups)
+        object.__setattr__(self, "_trees", {name: tuple(found) for name, found in trees.items()})
         object.__setattr__(self, "graph", nx.freeze(graph))
         object.__setattr__(self, "_routes", {name: tuple(found) for name, found in routes.items()})
 
@@ -167,6 +173,19 @@ class Plan:
         self.node(name)
         return self._routes.get(name, ())
 
+    @property
+    def multicast_routers(self) -> tuple[str, ...]:
+        """Names the routers that forward multicast packets."""
+        return tuple(self._trees)
+
+    def multicast_routes(self, name: str) -> tuple[MulticastRoute, ...]:
+        """Lists a multicast router's routes, one for each client whose packets pass it.
+
+        Patent: Fig. 13 part 1301.
+        """
+        self.node(name)
+        return self._trees.get(name, ())
+
     def command(self, name: str, python: str, run: str) -> tuple[str, ...]:
         """Returns a node's command line for this interpreter and this run's folder.
 
@@ -203,6 +222,9 @@ class Plan:
             "data_address": str(self.data_address(node.name)) if reached else None,
             "command": list(node.command),
             "routes": [_route_json(route) for route in self.routes(node.name)],
+            "multicast_routes": [
+                _multicast_route_json(route) for route in self.multicast_routes(node.name)
+            ],
             "position": list(position),
         }
 
@@ -212,6 +234,15 @@ def _route_json(route: Route) -> dict[str, str]:
         "destination": str(route.destination),
         "gateway": str(route.gateway),
         "interface": route.interface,
+    }
+
+
+def _multicast_route_json(route: MulticastRoute) -> dict[str, Any]:
+    return {
+        "group": str(route.group),
+        "source": str(route.source),
+        "incoming": route.incoming,
+        "outgoing": list(route.outgoing),
     }
 
 

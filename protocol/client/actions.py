@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocol.types import Address
+from protocol.types import Address, IpAddress
 from protocol.wire.messages import ClientMessage, Refused
 
 
@@ -14,6 +14,31 @@ class SendDatagram:
 
     payload: bytes
     destination: Address
+
+
+@dataclass(frozen=True)
+class SendPacket:
+    """Send this ESP packet, own IP header before it, to the group's multicast address.
+
+    Patent: Fig. 14.
+    """
+
+    packet: bytes
+    destination: IpAddress
+
+
+@dataclass(frozen=True)
+class JoinGroup:
+    """Receive what is sent to the multicast address, on the interface towards the network."""
+
+    multicast_address: IpAddress
+
+
+@dataclass(frozen=True)
+class LeaveGroup:
+    """Receive it no more."""
+
+    multicast_address: IpAddress
 
 
 @dataclass(frozen=True)
@@ -49,4 +74,14 @@ class CloseChannel:
     """End the control channel once what was sent before is out."""
 
 
-Action = SendDatagram | DeliverFrame | SendMessage | Joined | Rejected | CloseChannel
+GroupAction = JoinGroup | LeaveGroup
+Action = (
+    SendDatagram
+    | SendPacket
+    | GroupAction
+    | DeliverFrame
+    | SendMessage
+    | Joined
+    | Rejected
+    | CloseChannel
+)

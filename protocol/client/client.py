@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from protocol.client.actions import Action, DeliverFrame, SendDatagram
+from protocol.client.actions import Action, DeliverFrame, SendDatagram, SendPacket
 from protocol.client.establishment import Establishment
 from protocol.client.tables import AuthenticationInformation, SaManagementTable, VpnInformation
 from protocol.client.transfer import Transfer
 from protocol.errors import DropReason
 from protocol.security_association import SecurityAssociation
-from protocol.types import SECOND
+from protocol.types import SECOND, IpAddress
 from protocol.wire.messages import ServerMessage
 
 SWEEP_INTERVAL = 5 * SECOND
@@ -76,20 +76,27 @@ class Client:
     # -- frames and datagrams
 
     def receive_frame(self, frame: bytes, now: int) -> None:
-        """Takes a frame that the LAN sent (step 801); a SendDatagram follows, or a counted drop.
+        """Takes a frame that the LAN sent (step 801); it is sent as the server has said, or dropped.
 
-        Patent: Fig. 8-1 steps 801, 808, 809.
+        A SendDatagram to the relay follows, or a SendPacket to the group, or a counted drop.
+
+        Patent: Fig. 8-1 steps 801, 808, 809; Fig. 14.
         """
         information = self.information
         if information is None:
             self.drops[DropReason.NOT_REGISTERED] += 1
             return
-        payload = self.transfer.seal(frame, information, now)
-        if isinstance(payload, DropReason):
-            self.drops[payload] += 1
+        multicast = information.delivery == "multicast"
+        seal = self.transfer.seal_packet if multicast else self.transfer.seal
+        sealed = seal(frame, information, now)
+        if isinstance(sealed, DropReason):
+            self.drops[sealed] += 1
             return
         self.frames_sealed += 1
-        self._actions.append(SendDatagram(payload, information.relay))  # 809
+        if multicast:
+            self._actions.append(SendPacket(sealed, information.multicast_address))
+        else:
+            self._actions.append(SendDatagram(sealed, information.relay))  # 809
 
     def receive_datagram(self, payload: bytes, source: tuple[str, int], now: int) -> None:
         """Takes a datagram (step 810); a DeliverFrame follows, or a counted drop.
@@ -100,10 +107,31 @@ class Client:
         if information is None:
             self.drops[DropReason.NOT_REGISTERED] += 1
             return
+        if information.delivery != "relay":
+            self.drops[DropReason.OTHER_DELIVERY] += 1
+            return
         if source != information.relay:
             self.drops[DropReason.UNEXPECTED_SOURCE] += 1
             return
-        frame = self.transfer.open(payload, information, now)
+        self._deliver(self.transfer.open(payload, information, now))
+
+    def receive_packet(self, packet: bytes, destination: IpAddress, now: int) -> None:
+        """Takes an ESP packet, without its IP header; a DeliverFrame follows, or a counted drop.
+
+        Whose it is only the ICV tells: any host can send to a multicast address.
+
+        Patent: Fig. 14; Fig. 8-2 steps 810, 820.
+        """
+        information = self.information
+        if information is None:
+            self.drops[DropReason.NOT_REGISTERED] += 1
+            return
+        if information.delivery != "multicast":
+            self.drops[DropReason.OTHER_DELIVERY] += 1
+            return
+        self._deliver(self.transfer.open_packet(packet, destination, information, now))
+
+    def _deliver(self, frame: bytes | DropReason) -> None:
         if isinstance(frame, DropReason):
             self.drops[frame] += 1
             return

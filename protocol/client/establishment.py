@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
-from protocol.client.actions import Action, CloseChannel, Joined, Rejected, SendMessage
+from protocol.client.actions import (
+    Action,
+    CloseChannel,
+    Joined,
+    JoinGroup,
+    LeaveGroup,
+    Rejected,
+    SendMessage,
+)
 from protocol.client.tables import AuthenticationInformation, SaManagementTable, VpnInformation
 from protocol.security_association import REKEY_COUNTER, SecurityAssociation
-from protocol.types import Address, ClientId, VpnId
+from protocol.types import Address, ClientId, IpAddress, VpnId
 from protocol.wire.messages import (
     VERSION,
     GroupSecurityAssociation,
@@ -61,6 +69,7 @@ class Establishment:
         self._silent_at: int | None = None
         self._activations: list[tuple[int, int]] = []
         self._deactivations: list[tuple[int, int]] = []
+        self._multicast_group: IpAddress | None = None
 
     def channel_opened(self, now: int) -> None:
         """Registers: the control channel to the server is there."""
@@ -90,6 +99,7 @@ class Establishment:
             self._silent_at = now + SILENCE * self._keepalive_interval
         if isinstance(message, Refused):
             self.state = State.LEFT
+            self._listen_to(None)
             self._act(Rejected(message))
         elif isinstance(message, Registered) and self.state is State.REGISTERING:
             self._registered(message, now)
@@ -104,6 +114,7 @@ class Establishment:
             self._act(SendMessage(Leave()))
         self.state = State.LEFT
         self.information = None
+        self._listen_to(None)
         self._associations.clear()
         self._keepalive_due = self._silent_at = None
         self._activations, self._deactivations = [], []
@@ -148,7 +159,9 @@ class Establishment:
             message.multicast_address,
             Address(str(message.relay_host), message.relay_port),
             message.lan_mtu,
+            message.delivery,
         )
+        self._listen_to(message.multicast_address if message.delivery == "multicast" else None)
         self._associations.replace_all(association)
         self._activations, self._deactivations = [], []
         self._keepalive_interval = message.keepalive_interval * MILLISECOND
@@ -156,6 +169,19 @@ class Establishment:
             self._keepalive_due = now + self._keepalive_interval
             self._silent_at = now + SILENCE * self._keepalive_interval
         self._act(Joined(message.lan_mtu))
+
+    def _listen_to(self, multicast_address: IpAddress | None) -> None:
+        """Joins the group address and leaves the one before; nothing when it is the same.
+
+        Patent: Fig. 13.
+        """
+        if multicast_address == self._multicast_group:
+            return
+        if self._multicast_group is not None:
+            self._act(LeaveGroup(self._multicast_group))
+        if multicast_address is not None:
+            self._act(JoinGroup(multicast_address))
+        self._multicast_group = multicast_address
 
     def _new_association(self, message: NewSecurityAssociation, now: int) -> None:
         """Receives with the new SA at once, then seals with it, then forgets the old one."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from protocol.security_association import SecurityAssociation
-from protocol.types import Address, ClientId, IpAddress, Secret, VpnId
+from protocol.types import Address, ClientId, Delivery, IpAddress, Secret, VpnId
 from protocol.wire import esp
 from protocol.wire.ip import HeaderTemplate
 
@@ -79,6 +79,7 @@ class VpnInformation:
     multicast_address: IpAddress
     relay: Address
     lan_mtu: int
+    delivery: Delivery = "relay"
     inner_header: HeaderTemplate = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

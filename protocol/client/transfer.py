@@ -11,7 +11,7 @@ from __future__ import annotations
 from protocol.client.tables import SaManagementTable, Side, VpnInformation
 from protocol.errors import DropReason, OpenError, SealError, WireError
 from protocol.learning import LearningTable
-from protocol.types import SECOND
+from protocol.types import SECOND, IpAddress
 from protocol.wire import ethernet
 from protocol.wire.esp import EspHeader
 from protocol.wire.ethernet import EthernetHeader
@@ -41,6 +41,20 @@ class Transfer:
 
         Patent: Fig. 8-1 steps 802-808.
         """
+        packet = self.seal_packet(frame, information, now)
+        if isinstance(packet, DropReason):
+            return packet
+        header = EthernetHeader.parse(frame)
+        inner_header = information.inner_header.pack(len(packet))  # 804
+        return VpnHeader((header.source, header.destination)).pack() + inner_header + packet  # 807
+
+    def seal_packet(
+        self, frame: bytes, information: VpnInformation, now: int
+    ) -> bytes | DropReason:
+        """Returns the ESP packet that carries ``frame``, or why it is not sent.
+
+        Patent: Fig. 8-1 steps 802-806; Fig. 14.
+        """
         try:
             header = EthernetHeader.parse(frame)
         except WireError:
@@ -54,11 +68,9 @@ class Transfer:
         if association is None:
             return DropReason.NOT_REGISTERED
         try:
-            packet = association.seal(frame)  # 806
+            return association.seal(frame)  # 806
         except SealError as error:
             return error.reason
-        inner_header = information.inner_header.pack(len(packet))  # 804
-        return VpnHeader((header.source, header.destination)).pack() + inner_header + packet  # 807
 
     def _why_not_outside(self, header: EthernetHeader, now: int) -> DropReason | None:
         """Learns a local station; a reason when its frame stays on this LAN."""
@@ -80,16 +92,35 @@ class Transfer:
         """
         try:
             macs, inner = _take_apart(payload)  # 811
-            spi = EspHeader.parse(inner.esp).spi
         except WireError:
             return DropReason.MALFORMED_DATAGRAM
-        if inner.destination != information.multicast_address:
+        return self.open_packet(inner.esp, inner.destination, information, now, macs)
+
+    def open_packet(
+        self,
+        packet: bytes,
+        destination: IpAddress,
+        information: VpnInformation,
+        now: int,
+        macs: tuple[bytes, bytes] | None = None,
+    ) -> bytes | DropReason:
+        """Returns the frame that an ESP packet to ``destination`` carries, or why it is not delivered.
+
+        ``macs`` are those of the VPN header, where there is one.
+
+        Patent: Fig. 8-2 steps 812-819; Fig. 14.
+        """
+        try:
+            spi = EspHeader.parse(packet).spi
+        except WireError:
+            return DropReason.MALFORMED_DATAGRAM
+        if destination != information.multicast_address:
             return DropReason.FOREIGN_GROUP
         association = self._associations.at(spi)  # 812, 813
         if association is None:
             return DropReason.UNKNOWN_SPI
         try:
-            frame = association.open(inner.esp)  # 814
+            frame = association.open(packet)  # 814
             header = EthernetHeader.parse(frame)  # 815
         except OpenError as error:
             return error.reason

@@ -33,7 +33,7 @@ from protocol.management.tables import (
 )
 from protocol.relay.tables import Member, RelayedGroup, UnicastGroupTable
 from protocol.types import SECOND, Address, ClientId, RandomOctets, SenderId, Spi, VpnId
-from protocol.wire.inner_packet import lan_mtu
+from protocol.wire.inner_packet import lan_mtu, multicast_lan_mtu
 from protocol.wire.messages import (
     VERSION,
     ClientMessage,
@@ -245,8 +245,9 @@ class Management:
             relay_host=relay_host,
             relay_port=self._relay.port,
             security_association=_handed_out(key, sender_id),
-            lan_mtu=lan_mtu(relay_host.version, group.multicast_address.version),
+            lan_mtu=_lan_mtu(group, relay_host.version),
             keepalive_interval=self._keepalive_interval // MILLISECOND,
+            delivery=group.delivery,
         )
 
     def _key_for(self, user: UserRecord, now: int) -> tuple[GroupKey, SenderId]:
@@ -361,6 +362,13 @@ class Management:
         if not self.unicast_groups.members(known.member.vpn_id):
             self.multicast_addresses.remove_group(known.member.vpn_id)
             self._group_changed(known.member.vpn_id)
+
+
+def _lan_mtu(group: GroupConfiguration, relay_version: int) -> int:
+    """Computes the LAN MTU that the group's way of delivery leaves, in octets."""
+    if group.delivery == "multicast":
+        return multicast_lan_mtu(group.multicast_address.version)
+    return lan_mtu(relay_version, group.multicast_address.version)
 
 
 def _handed_out(key: GroupKey, sender_id: SenderId) -> GroupSecurityAssociation:

@@ -13,6 +13,7 @@ from protocol.types import (
     SALT_LENGTH,
     Algorithm,
     ClientId,
+    Delivery,
     IpAddress,
     RandomOctets,
     Secret,
@@ -34,11 +35,12 @@ ONLY_SUB_ID = SubId(1)
 
 @dataclass(frozen=True)
 class GroupConfiguration:
-    """A VPN group as it is set up: its number, its address, how its packets are sealed."""
+    """A VPN group as it is set up: its number, its address, how its packets are sealed and delivered."""
 
     vpn_id: VpnId
     multicast_address: IpAddress
     algorithm: Algorithm = "aes-128-gcm"
+    delivery: Delivery = "relay"
 
 
 @dataclass(frozen=True)

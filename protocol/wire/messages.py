@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol.errors import WireError
-from protocol.types import Algorithm, Secret
+from protocol.types import Algorithm, Delivery, Secret
 
 VERSION = 1
 LENGTH_OCTETS = 4
@@ -79,6 +79,8 @@ class Registered(Message, tag="registered", frozen=True):
     security_association: GroupSecurityAssociation
     lan_mtu: Annotated[int, Meta(ge=576, le=65535)]
     keepalive_interval: Milliseconds
+    delivery: Delivery
+    """Whether packets go to the relay in datagrams, or as they are to the multicast address."""
 
 
 class NewSecurityAssociation(Message, tag="new_security_association", frozen=True):

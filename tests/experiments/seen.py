@@ -79,6 +79,7 @@ def good(folder: Path) -> Seen:
             ]
             for vpn_id in SPIS
         },
+        server_kernel={},
     )
 
 

@@ -373,3 +373,16 @@ l = -inf
         ("list", 1, "i"): 19,
         ("a", "l"): 21,
     }
+
+
+def test_a_group_says_how_its_packets_are_delivered(tmp_path: Path) -> None:
+    text = SERVER + '\n[groups.7]\nmulticast_address = "ff1e::7"\ndelivery = "multicast"\n'
+    groups = load_server(written(tmp_path, "server.toml", text)).groups
+    assert (groups[1001].delivery, groups[7].delivery) == ("relay", "multicast")
+
+
+def test_a_hub_is_refused_a_group_that_it_would_never_see(tmp_path: Path) -> None:
+    text = SERVER + '\n[groups.7]\nmulticast_address = "ff1e::7"\ndelivery = "multicast"\n'
+    with pytest.raises(ConfigurationError) as error:
+        load_server(written(tmp_path, "server.toml", text), "hub")
+    assert 'groups.7.delivery: expected "relay", because a hub' in str(error.value)

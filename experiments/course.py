@@ -1,0 +1,262 @@
+"""What the experiments of all embodiments have in common: traffic, observation, samples, tables."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.capture import Capture, DecodingKey, merge
+from experiments.deployment import Deployment, Settings, stop
+from experiments.environment import describe_checkout, describe_environment, utc_now
+from experiments.instrument.settings import Wire
+from experiments.invariants import Seen
+from experiments.probing import plan_round, run_round
+from experiments.progress import Progress
+from experiments.record import (
+    SCHEMA,
+    Figure,
+    Invariant,
+    Record,
+    Sample,
+    Table,
+    relative_arguments,
+)
+from experiments.report import DROPS, LINK_LOAD, NODE_LOAD
+from experiments.traffic import neighbours, ping_all, settle, tcp_all
+from topologies.emulate import Network
+from topologies.plan import Kind, Plan, Role
+
+QUICK_PROBES = 20
+FULL_PROBES = 500
+STEPS = (
+    "building the network",
+    "starting server and clients",
+    "terminals reach each other: ARP, ND, ping",
+    "terminals reach each other: TCP",
+    "probe frames",
+    "checking invariants",
+    "taking the network down",
+)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What the user has chosen for a run."""
+
+    quick: bool
+    seed: int
+    capture: bool
+    wire: Wire
+    settings: Settings
+
+
+Vantage = Mapping[str, list[str]]
+"""Where packets are captured outside: interfaces by node."""
+
+
+def observe(
+    deployment: Deployment,
+    parameters: Parameters,
+    private: Path,
+    progress: Progress,
+    vantage: Vantage,
+) -> Seen:
+    """Lets all traffic flow, and collects what was seen; ``vantage`` says where outside."""
+    network, plan = deployment.network, deployment.plan
+    progress.step(STEPS[2])
+    pings = ping_all(network)
+    found = neighbours(network)
+    progress.step(STEPS[3])
+    connections = tcp_all(network)
+    progress.step(STEPS[4])
+    chance = random.Random(parameters.seed)
+    sent = plan_round(plan, QUICK_PROBES if parameters.quick else FULL_PROBES, chance)
+    (server,) = plan.servers
+    with ExitStack() as captures:
+        outside = [
+            captures.enter_context(
+                Capture(network.popen, node, interfaces, private / f"outside-{node}.pcapng")
+            )
+            for node, interfaces in vantage.items()
+        ]
+        first = plan.clients()[0].name
+        inside = captures.enter_context(
+            Capture(network.popen, first, lan_interfaces(network, first), private / "lan.pcapng")
+        )
+        probes = run_round(network, private, sent)
+    names = [server.name, *(client.name for client in plan.clients())]
+    statuses = settle(lambda: {name: _without_memory(deployment.status(name)) for name in names})
+    for name in names:
+        statuses[name]["process"] = deployment.status(name)["process"]
+    return Seen(
+        plan=plan,
+        strip=parameters.settings.strip,
+        server=server.name,
+        statuses=statuses,
+        maps={
+            name: Path(f"/proc/{deployment.processes[name].pid}/maps").read_text() for name in names
+        },
+        pings=pings,
+        neighbours=found,
+        connections=connections,
+        probes=probes,
+        outside=merge([capture.path for capture in outside], private / "outside.pcapng"),
+        inside=inside.path,
+        keys={
+            group.vpn_id: deployment.keys(plan.clients(group.vpn_id)[0].name)
+            for group in plan.groups
+        },
+        server_kernel=_udp_counters(network, server.name),
+    )
+
+
+def _udp_counters(network: Network, node: str) -> dict[str, int]:
+    """Reads the UDP counters of a node's kernel, those of both IP versions together."""
+    found: dict[str, int] = {}
+    process = Path(f"/proc/{network.pid(node)}/net")
+    for line in (process / "snmp6").read_text().splitlines():
+        name, value = line.split()
+        if name.startswith("Udp6"):
+            found[name.removeprefix("Udp6")] = int(value)
+    rows = [line.split() for line in (process / "snmp").read_text().splitlines()]
+    names, values = (row[1:] for row in rows if row[0] == "Udp:")
+    for name, value in zip(names, values, strict=True):
+        found[name] = found.get(name, 0) + int(value)
+    return found
+
+
+def lan_interfaces(network: Network, node: str) -> list[str]:
+    """Names a node's interfaces on its LAN."""
+    return [interface.name for interface in network.plan.interfaces(node, Kind.LAN)]
+
+
+def _without_memory(status: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out what changes by itself, so that two readings of a silent process are equal."""
+    tables = {
+        title: {
+            "columns": table["columns"],
+            "rows": [
+                [
+                    cell
+                    for name, cell in zip(table["columns"], row, strict=True)
+                    if name != "remaining s"
+                ]
+                for row in table["rows"]
+            ],
+        }
+        for title, table in status["tables"].items()
+    }
+    for table in tables.values():
+        table["columns"] = [name for name in table["columns"] if name != "remaining s"]
+    return {**status, "tables": tables, "process": {}}
+
+
+def end(deployment: Deployment) -> Invariant:
+    """SIGTERM ends every process by itself, with exit code 0."""
+    codes = stop(deployment)
+    wrong = {name: code for name, code in codes.items() if code != 0}
+    held = not wrong and len(codes) == len(deployment.processes)
+    return Invariant(held, f"{len(codes)} processes ended" + (f", {wrong}" if wrong else ""))
+
+
+def keep_captures(seen: Seen, folder: Path) -> None:
+    """Keeps both captures, with the dead keys of this run in the form that Wireshark reads."""
+    for path in (seen.outside, seen.inside):
+        (folder / path.name).write_bytes(path.read_bytes())
+    rows = [
+        row
+        for keys in seen.keys.values()
+        for key in keys
+        for row in DecodingKey(
+            key["spi"], bytes.fromhex(key["key"]), bytes.fromhex(key["salt"])
+        ).rows()
+    ]
+    (folder / "esp_sa").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def record_of(
+    plan: Plan, parameters: Parameters, seen: Seen, links: dict[tuple[str, str], int], started: str
+) -> Record:
+    """Returns all that a run was given and all that it saw."""
+    return Record(
+        schema=SCHEMA,
+        topo=plan.name,
+        plan=plan.to_json(),
+        parameters=_flat(parameters),
+        seed=parameters.seed,
+        argv=relative_arguments(sys.argv[1:], Path.cwd()),
+        commit=describe_checkout().commit,
+        dirty=describe_checkout().dirty,
+        environment=describe_environment(),
+        started=started,
+        ended=utc_now(),
+        samples=tuple(_samples(seen, links)),
+        tables=tuple(_tables(seen)),
+    )
+
+
+def _flat(parameters: Parameters) -> dict[str, str | int | float | bool | None]:
+    return {
+        "quick": parameters.quick,
+        "capture": parameters.capture,
+        "wire": parameters.wire,
+        **vars(parameters.settings),
+    }
+
+
+def _samples(seen: Seen, links: dict[tuple[str, str], int]) -> Iterator[Sample]:
+    for node, load in _node_loads(seen).items():
+        yield Sample(NODE_LOAD, load, "frames", {"node": node})
+    for (one, other), packets in links.items():
+        yield Sample(LINK_LOAD, packets, "packets", {"a": one, "b": other})
+    for node, status in seen.statuses.items():
+        for name, value in status["counters"].items():
+            if name.startswith("dropped_"):
+                reason = name.removeprefix("dropped_")
+                yield Sample(DROPS, value, "frames", {"node": node, "reason": reason})
+            else:
+                yield Sample(f"counter.{name}", value, "count", {"node": node})
+        for name in ("resident_octets", "peak_resident_octets"):
+            yield Sample(f"memory.{name}", status["process"][name], "octets", {"node": node})
+
+
+def _node_loads(seen: Seen) -> dict[str, int]:
+    """Returns what passed each node: datagrams at the server, frames at clients, probes at terminals."""
+    loads = {seen.server: seen.counter(seen.server, "datagrams_in")}
+    for client in seen.clients:
+        loads[client] = seen.counter(client, "frames_sealed") + seen.counter(
+            client, "frames_delivered"
+        )
+    for terminal in seen.plan.with_role(Role.TERMINAL):
+        loads[terminal.name] = len(seen.probes.received[terminal.name])
+    return loads
+
+
+def _tables(seen: Seen) -> Iterator[Table]:
+    for node in (seen.server, seen.clients[0]):
+        for title, table in seen.statuses[node]["tables"].items():
+            rows = tuple(tuple(str(cell) for cell in row) for row in table["rows"])
+            yield Table(f"{node}: {title}", tuple(table["columns"]), rows)
+
+
+def counts(values: Mapping[str, tuple[int, str]]) -> dict[str, Figure]:
+    """Makes figures of exact counts, each with its unit."""
+    return {name: Figure(value, value, value, 1, unit) for name, (value, unit) in values.items()}
+
+
+def memory_figures(seen: Seen) -> dict[str, tuple[int, str]]:
+    """Returns what memory the processes took."""
+    server = seen.statuses[seen.server]["process"]
+    return {
+        "server_resident_memory": (server["resident_octets"], "octets"),
+        "server_peak_memory": (server["peak_resident_octets"], "octets"),
+        "client_peak_memory": (
+            max(seen.statuses[name]["process"]["peak_resident_octets"] for name in seen.clients),
+            "octets",
+        ),
+    }
