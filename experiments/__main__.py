@@ -54,11 +54,11 @@ def _run(options: argparse.Namespace) -> int:
     from experiments.course import Parameters
     from experiments.deployment import DeploymentError, Settings
     from experiments.environment import create_run_folder, describe_checkout, point_latest
+    from experiments.instrument.loads import LoadError
     from experiments.instrument.programs import InstrumentError
     from experiments.probing import ProbingError
     from experiments.progress import Progress
     from experiments.record import write_record, write_summary
-    from experiments.relay_load import LoadError
     from experiments.report import headline, write_report
     from experiments.traffic import TrafficError
     from topologies.emulate import EmulationError

@@ -6,21 +6,22 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from experiments.instrument.window import Cast
 from experiments.probe import SIZES
 
-CASTS = ("unicast", "broadcast")
+CASTS: tuple[Cast, ...] = ("unicast", "broadcast")
 GROUPS = (3, 8, 16)
 BASE_GROUP = 3
 BASE_SIZE = 512
 
-_NAME = re.compile(r"(?P<what>\w+)\.(?P<cast>\w+)\.n(?P<members>\d+)\.(?P<size>\d+)")
+_NAME = re.compile(r"(?P<what>\w+)\.(?P<cast>unicast|broadcast)\.n(?P<members>\d+)\.(?P<size>\d+)")
 
 
 @dataclass(frozen=True)
 class Cell:
     """Frames of ``size`` octets, unicast or broadcast, in a group of ``members`` clients."""
 
-    cast: str
+    cast: Cast
     members: int
     size: int
 
@@ -43,7 +44,8 @@ def parse(name: str) -> tuple[str, Cell] | None:
     found = _NAME.fullmatch(name)
     if found is None:
         return None
-    cell = Cell(found["cast"], int(found["members"]), int(found["size"]))
+    cast: Cast = "unicast" if found["cast"] == "unicast" else "broadcast"
+    cell = Cell(cast, int(found["members"]), int(found["size"]))
     return found["what"], cell
 
 

@@ -15,9 +15,8 @@ from experiments.progress import Progress
 from experiments.record import Claim, Figure, Sample, Table
 from experiments.relay_load import (
     AGAIN,
-    FULL_SECONDS,
-    QUICK_SECONDS,
     VARIANTS,
+    WINDOW_SECONDS,
     Results,
     measure,
 )
@@ -73,7 +72,6 @@ def steps(quick: bool) -> int:
 def run(quick: bool, seed: int, wire: Wire, progress: Progress) -> LoadRun:
     """Measures all cells, or none when the instrument is not fit."""
     chance = random.Random(seed)
-    seconds = QUICK_SECONDS if quick else FULL_SECONDS
     rule = QUICK if quick else full(("hub", "relay"), (AGAIN, "relay"))
     run = LoadRun()
     progress.step("load: servers and members")
@@ -86,7 +84,7 @@ def run(quick: bool, seed: int, wire: Wire, progress: Progress) -> LoadRun:
             return run
         for cell in cells(quick):
             progress.step(f"load: {cell.describe()}")
-            result = measure(cell, rig.measure, rule, seconds, chance)
+            result = measure(cell, rig.measure, rule, WINDOW_SECONDS, chance)
             run.results.cells.append(result)
             ratio = result.ratio("hub", "relay")
             progress.note(

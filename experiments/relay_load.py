@@ -11,11 +11,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from experiments.cells import Cell
 from experiments.instrument import statistics
-from experiments.instrument.loads import SHARE, loss_free_rate
+from experiments.instrument.loads import LOWEST_RATE, half_load
 from experiments.instrument.statistics import Blocks, Rule, measure_blocks
 from experiments.instrument.window import Load, Window
 from experiments.record import Claim, Figure, Sample, Table
@@ -23,15 +23,11 @@ from experiments.record import Claim, Figure, Sample, Table
 VARIANTS = ("null", "relay", "hub")
 AGAIN = "relay_again"
 """The relay's second place in each block: the same process, measured against itself."""
-LOWEST_RATE, HIGHEST_RATE = 500.0, 60_000.0
-"""Frames a second between which the null forwarder's highest loss-free rate is sought."""
-TRIAL_SECONDS = 0.15
-RATIO_PRECISION = 0.08
 CIPHER_REPETITIONS = 9
 CIPHER_CALLS = 300
 
-QUICK_SECONDS, FULL_SECONDS = 0.1, 0.25
-"""How long one window is."""
+WINDOW_SECONDS = 0.06
+"""How long one window is: many short ones in turn, since a shared core's speed changes meanwhile."""
 
 WindowOf = Callable[[str, Load], Window]
 """Offers a load to the server of that name and returns what it cost."""
@@ -122,30 +118,13 @@ def measure(
     cell: Cell, window_of: WindowOf, rule: Rule, seconds: float, chance: random.Random
 ) -> CellResult:
     """Measures one cell: finds the load, then blocks of null, relay, hub and relay again."""
-    load = Load(cell.members, cell.size, "unicast", LOWEST_RATE, seconds)
-    load = replace(load, cast=cell.cast)  # type: ignore[arg-type]
-    rate = SHARE * highest_rate(load, window_of)
-    if not rate:
-        raise LoadError(f"{cell.describe()}: the null forwarder loses even {LOWEST_RATE:.0f}/s")
-    offered = replace(load, rate=rate)
+    load = Load(cell.members, cell.size, cell.cast, LOWEST_RATE, seconds)
+    offered = half_load(lambda tried: window_of("null", tried), load)
     variants = {name: _offer(window_of, name, offered) for name in VARIANTS}
     variants[AGAIN] = variants["relay"]
-    return CellResult(cell, rate, measure_blocks(variants, rule, chance), tuple(cipher_times(cell)))
-
-
-class LoadError(RuntimeError):
-    """Says which load could not be offered."""
-
-
-def highest_rate(load: Load, window_of: WindowOf) -> float:
-    """Returns the null forwarder's highest loss-free rate for such frames, in frames a second."""
-
-    def is_loss_free(rate: float) -> bool:
-        tried = window_of("null", replace(load, rate=rate, seconds=TRIAL_SECONDS))
-        return not tried.lost and not tried.saturated
-
-    highest = HIGHEST_RATE / load.copies if load.copies > 1 else HIGHEST_RATE
-    return loss_free_rate(is_loss_free, LOWEST_RATE, highest, RATIO_PRECISION)
+    return CellResult(
+        cell, offered.rate, measure_blocks(variants, rule, chance), tuple(cipher_times(cell))
+    )
 
 
 def cipher_times(cell: Cell) -> Iterator[float]:

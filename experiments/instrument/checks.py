@@ -12,7 +12,7 @@ from pathlib import Path
 from experiments.instrument import statistics
 from experiments.instrument.accounting import core_times, cpu_time, datagrams
 from experiments.instrument.canaries import PORTS, Soaker, median, next_hop_costs, soaking, spin
-from experiments.instrument.loads import SHARE, loss_free_rate
+from experiments.instrument.loads import LOWEST_RATE, half_load
 from experiments.instrument.rig import Rig
 from experiments.instrument.settings import cores_of, steering
 from experiments.instrument.statistics import QUICK, Rule, measure_blocks
@@ -28,8 +28,6 @@ AGAINST_ITSELF_LIMIT = 0.05
 AGAINST_ITSELF_MISS = 0.01
 """An interval that leaves 1 out counts as good while the ratio itself is as near as this."""
 
-LOWEST_RATE, HIGHEST_RATE, TRIAL_SECONDS = 500.0, 200_000.0, 0.15
-"""Frames a second, and how long each trial is."""
 SLICE_SECONDS = 0.04
 """Canaries compare short slices in turn: a machine shared with others changes its speed meanwhile."""
 CANARY_RATE, CANARY_BURST, CANARY_PAIRS = 250_000.0, 32, 30
@@ -64,13 +62,8 @@ class Subject:
 def find_load(rig: Rig, reference: str, members: int, size: int, seconds: float) -> Load:
     """Returns unicast at half the highest rate at which the reference server loses nothing."""
 
-    def is_loss_free(rate: float) -> bool:
-        tried = Load(members, size, "unicast", rate, TRIAL_SECONDS)
-        window = rig.measure(reference, tried)
-        return not window.lost and not window.saturated
-
-    highest = loss_free_rate(is_loss_free, LOWEST_RATE, HIGHEST_RATE)
-    return Load(members, size, "unicast", max(LOWEST_RATE, SHARE * highest), seconds)
+    load = Load(members, size, "unicast", LOWEST_RATE, seconds)
+    return half_load(lambda tried: rig.measure(reference, tried), load)
 
 
 def settings(subject: Subject) -> Check:

@@ -26,6 +26,7 @@ from experiments.environment import (
 )
 from experiments.instrument import checks
 from experiments.instrument.checks import Check, Subject
+from experiments.instrument.loads import LoadError
 from experiments.instrument.programs import InstrumentError
 from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.statistics import QUICK, Rule
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with orderly_termination(), rig_up((REFERENCE, MEASURED), (MEMBERS,)) as rig:
             found = _run_all(rig, QUICK if options.quick else AGAINST_ITSELF, options.series)
-    except (EmulationError, DeploymentError, InstrumentError) as error:
+    except (EmulationError, DeploymentError, InstrumentError, LoadError) as error:
         print(f"{TOPIC}: {error}", file=sys.stderr)
         folder.rmdir()
         return EXIT_UNFIT

@@ -4,9 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+
+from experiments.instrument.window import Load, Window
 
 SHARE = 0.5
 """The share of the null forwarder's highest loss-free rate at which everything is measured."""
+LOWEST_RATE, HIGHEST_RATE = 500.0, 200_000.0
+"""Copies a second between which that rate is sought."""
+TRIAL_SECONDS = 0.15
+PRECISION = 0.08
+BUSY_LIMIT = 0.95
+"""The share of a trial that the process may be busy: above it a longer trial would lose."""
+
+
+class LoadError(RuntimeError):
+    """Says which load could not be offered."""
+
+
+def half_load(measure: Callable[[Load], Window], load: Load) -> Load:
+    """Returns ``load`` at half of the highest rate that ``measure``'s server bears without loss.
+
+    A socket's buffer hides a short overload, so that a server also has to keep up with a trial.
+    Raises LoadError when it does not bear even the lowest rate.
+    """
+
+    def is_borne(rate: float) -> bool:
+        tried = measure(replace(load, rate=rate, seconds=TRIAL_SECONDS))
+        keeps_up = tried.cpu_ns <= BUSY_LIMIT * tried.seconds * 1e9
+        return keeps_up and not tried.lost and not tried.saturated
+
+    lowest, highest = LOWEST_RATE / load.copies, HIGHEST_RATE / load.copies
+    found = loss_free_rate(is_borne, lowest, highest, PRECISION)
+    if not found:
+        raise LoadError(f"{load}: not borne even at {lowest:.0f} frames a second")
+    return replace(load, rate=SHARE * found)
+
+
 TRIALS = 3
 
 

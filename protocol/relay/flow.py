@@ -17,33 +17,35 @@ from protocol.errors import DropReason, WireError
 from protocol.types import Address, IpAddress
 from protocol.wire import esp, ip, vpn_header
 
-FlowOctets = tuple[bytes | int, ...]
-"""(VPN header, then the inner IP header's constant fields, then inner destination and SPI)."""
+FlowOctets = tuple[bytes, bytes]
+"""What stands before the inner packet's length, and what stands behind it and does not change."""
 
 _SEALED = esp.MINIMUM_LENGTH
 _SPI_LENGTH = 4
 _IPV4_WITHOUT_OPTIONS = 0x45
 _IPV4_FRAGMENT = 0x3FFF
 
+# VPN header, version, traffic class, flow label | payload length | next header … SPI
+_IPV6 = {
+    length: struct.Struct(f"!{length + 4}sH38s")
+    for length in (vpn_header.LENGTH, vpn_header.SHORT_LENGTH)
+}
+# VPN header, version, - | total length | - | fragment | - | protocol | - | source, destination, SPI
+_IPV4 = {
+    length: struct.Struct(f"!{length + 2}sH2x2sxs2x12s")
+    for length in (vpn_header.LENGTH, vpn_header.SHORT_LENGTH)
+}
 
-def _ipv6_layout(header_length: int) -> struct.Struct:
-    """VPN header | version, - | payload length | next header, hop limit - | source - | destination, SPI."""
-    return struct.Struct(f"!{header_length}sB3xHB17x20s")
-
-
-def _ipv4_layout(header_length: int) -> struct.Struct:
-    """VPN header | version, - | total length | - | fragment | - protocol - | source - | destination, SPI."""
-    return struct.Struct(f"!{header_length}sBxH2xHxB6x8s")
-
-
-_IPV6 = {length: _ipv6_layout(length) for length in (vpn_header.LENGTH, vpn_header.SHORT_LENGTH)}
-_IPV4 = {length: _ipv4_layout(length) for length in (vpn_header.LENGTH, vpn_header.SHORT_LENGTH)}
+split_usual = _IPV6[vpn_header.LENGTH].unpack_from
+"""Cuts (octets before, payload length, octets behind) out of a datagram with MACs and IPv6 inside."""
+USUAL_HEADERS = vpn_header.LENGTH + ip.HEADER_LENGTHS[6]
+USUAL_LEAST = USUAL_HEADERS + _SEALED
+"""Octets before the ESP packet, and of the smallest datagram, where ``split_usual`` serves."""
 
 
 def flow_octets(datagram: bytes) -> FlowOctets | None:
     """Returns the octets that name the datagram's flow, or None when it is malformed."""
-    length = len(datagram)
-    if length < vpn_header.SHORT_LENGTH + ip.HEADER_LENGTHS[4] + _SEALED:
+    if not datagram:
         return None
     if datagram[0] == vpn_header.MAC_BLOCK_FOLLOWS:
         header_length = vpn_header.LENGTH
@@ -51,25 +53,14 @@ def flow_octets(datagram: bytes) -> FlowOctets | None:
         header_length = vpn_header.SHORT_LENGTH
     else:
         return None
-    version = datagram[header_length] >> 4
-    if version == 6:
-        if length < header_length + ip.HEADER_LENGTHS[6] + _SEALED:
-            return None
-        header, first, payload_length, next_header, inner = _IPV6[header_length].unpack_from(
-            datagram
-        )
-        if payload_length != length - header_length - ip.HEADER_LENGTHS[6]:
-            return None
-        return header, first, next_header, inner
-    if version == 4:
-        if length < header_length + ip.HEADER_LENGTHS[4] + _SEALED:
-            return None
-        header, first, total_length, fragment, protocol, inner = _IPV4[header_length].unpack_from(
-            datagram
-        )
-        if total_length != length - header_length:
-            return None
-        return header, first, fragment, protocol, inner
+    version = datagram[header_length] >> 4 if len(datagram) > header_length else 0
+    behind = len(datagram) - header_length - ip.HEADER_LENGTHS.get(version, 0)
+    if version == 6 and behind >= _SEALED:
+        head, payload_length, tail = _IPV6[header_length].unpack_from(datagram)
+        return (head, tail) if payload_length == behind else None
+    if version == 4 and behind >= _SEALED:
+        head, total_length, *rest = _IPV4[header_length].unpack_from(datagram)
+        return (head, b"".join(rest)) if total_length == len(datagram) - header_length else None
     return None
 
 
@@ -84,29 +75,21 @@ class Flow(NamedTuple):
     @classmethod
     def parse(cls, source: Address, octets: FlowOctets) -> Flow | DropReason:
         """Reads the fields of :func:`flow_octets`; a reason when they break a rule of the wire format."""
-        header_octets, first, *middle, next_header, inner = octets
-        assert isinstance(header_octets, bytes)
-        assert isinstance(inner, bytes)
+        head, tail = octets
         try:
-            header = vpn_header.VpnHeader.parse(header_octets)
+            header = vpn_header.VpnHeader.parse(head)
         except WireError:
             return DropReason.MALFORMED_DATAGRAM
         if header.flags:
             return DropReason.UNSUPPORTED_FLAGS
-        if next_header != esp.NEXT_HEADER or not _is_whole_ipv4(first, middle):
+        if head[header.length] >> 4 == 6:
+            next_header, destination = tail[0], tail[-16 - _SPI_LENGTH : -_SPI_LENGTH]
+            whole = True
+        else:
+            next_header, destination = tail[2], tail[-4 - _SPI_LENGTH : -_SPI_LENGTH]
+            fragment = int.from_bytes(tail[:2], "big")
+            whole = head[header.length] == _IPV4_WITHOUT_OPTIONS and not fragment & _IPV4_FRAGMENT
+        if next_header != esp.NEXT_HEADER or not whole:
             return DropReason.MALFORMED_DATAGRAM
-        return cls(
-            source,
-            header,
-            ip_address(inner[:-_SPI_LENGTH]),
-            int.from_bytes(inner[-_SPI_LENGTH:], "big"),
-        )
-
-
-def _is_whole_ipv4(first: bytes | int, middle: list[bytes | int]) -> bool:
-    """Tells whether an IPv4 header has neither options nor a part of a fragment (IPv6 has no middle)."""
-    if not middle:
-        return True
-    (fragment,) = middle
-    assert isinstance(fragment, int)
-    return first == _IPV4_WITHOUT_OPTIONS and not fragment & _IPV4_FRAGMENT
+        spi = int.from_bytes(tail[-_SPI_LENGTH:], "big")
+        return cls(source, header, ip_address(destination), spi)

@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from protocol.errors import DropReason
-from protocol.relay.flow import FlowOctets
 from protocol.relay.verdicts import Drop, Verdict
 from protocol.types import ClientId, VpnId
 
 FLOWS_PER_CLIENT = 4096
 
-FlowKey = tuple[tuple[str, int], FlowOctets]
-"""(the sender's address, the octets that name the flow)."""
+FlowKey = tuple[tuple[str, int], bytes, bytes]
+"""(the sender's address, and the octets that name the flow)."""
 Station = tuple[VpnId, bytes]
 """(VPN ID, MAC): equal MACs in two groups are two stations."""
 

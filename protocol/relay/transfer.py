@@ -9,12 +9,13 @@ Patent: Fig. 5-2 part 512; Fig. 7-2 steps 709-719; tables 507-509; claim 1.
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from enum import Enum
 
 from protocol.errors import DropReason
 from protocol.learning import LearningTable, Learnt
-from protocol.relay.flow import Flow, flow_octets
+from protocol.relay.flow import USUAL_HEADERS, USUAL_LEAST, Flow, flow_octets, split_usual
 from protocol.relay.flow_table import FlowEntry, FlowKey, FlowTable, Station
 from protocol.relay.tables import Member, MulticastAddressTable, RelayedGroup, UnicastGroupTable
 from protocol.relay.verdicts import Drop, Forward, Verdict
@@ -51,6 +52,7 @@ class Relay:
             mac_lifetime, hold_down, STATIONS_PER_CLIENT
         )
         self.flows = FlowTable()
+        self._flow = self.flows.get
         self.not_learnt: Counter[Learnt] = Counter()
         self._members: dict[ClientId, Member] = {}
         self._provisional: dict[FlowKey, None] = {}
@@ -92,12 +94,26 @@ class Relay:
 
         Patent: Fig. 7-2 steps 709-711.
         """
+        try:
+            head, payload_length, tail = split_usual(datagram)
+        except struct.error:
+            return self._receive_unusual(datagram, source, now)
+        entry = self._flow((source, head, tail))
+        length = len(datagram)
+        if entry is None or length != payload_length + USUAL_HEADERS or length < USUAL_LEAST:
+            return self._receive_unusual(datagram, source, now)
+        entry.packets += 1
+        entry.octets += length
+        return entry.verdict
+
+    def _receive_unusual(self, datagram: bytes, source: tuple[str, int], now: int) -> Verdict:
+        """Decides about a datagram that is the first of its flow, without MACs, or with IPv4 inside."""
         octets = flow_octets(datagram)
         if octets is None:
             self.flows.add_drop(DropReason.MALFORMED_DATAGRAM, len(datagram))
             return Drop(DropReason.MALFORMED_DATAGRAM)
-        key = (source, octets)
-        entry = self.flows.get(key)
+        key = (source, *octets)
+        entry = self._flow(key)
         if entry is None:
             first = self._first_of_flow(key, len(datagram), now)
             if isinstance(first, Drop):
@@ -169,8 +185,8 @@ class Relay:
 
     def _first_of_flow(self, key: FlowKey, length: int, now: int) -> FlowEntry | Drop:
         """Decides about a flow that has no decision, and keeps it if the sender is who it should be."""
-        source, octets = key
-        flow = Flow.parse(Address(*source), octets)
+        source, *octets = key
+        flow = Flow.parse(Address(*source), (octets[0], octets[1]))
         verdict = Drop(flow) if isinstance(flow, DropReason) else self.forward(flow, now)
         member = self.unicast_groups.at(source)
         if isinstance(flow, DropReason) or member is None or _rests_on_others(verdict):

@@ -202,9 +202,9 @@ class RelayMachine(RuleBasedStateMachine):
         rows = list(self.relay.mac_ip.rows(self.now))
         if any(left == 0 for _, _, left in rows):
             return  # ended since the last sweep: the decisions may last until the next one
-        for (source, octets), entry in self.relay.flows.items():
+        for (source, head, tail), entry in self.relay.flows.items():
             fresh = copy.deepcopy(self.relay)
-            flow = Flow.parse(Address(*source), octets)
+            flow = Flow.parse(Address(*source), (head, tail))
             assert not isinstance(flow, DropReason)
             assert fresh.forward(flow, self.now) == entry.verdict
 
