@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from experiments.cells import BASE_GROUP, BASE_SIZE, GROUPS, cells
+from experiments.cells import BASE_GROUP, BASE_SIZE, GROUPS, Cell, cells
 from experiments.instrument.checks import CHEAP, Check, Subject, find_load
 from experiments.instrument.rig import rig_up
 from experiments.instrument.settings import Wire
@@ -17,11 +17,14 @@ from experiments.relay_load import (
     AGAIN,
     VARIANTS,
     WINDOW_SECONDS,
+    Price,
     Results,
     measure,
+    price,
 )
 
 CHECK_SECONDS = 0.2
+PRICE_BLOCKS = 80
 
 
 @dataclass
@@ -29,6 +32,7 @@ class LoadRun:
     """What the instrument said of itself, and what it measured if it was fit."""
 
     checks: list[Check] = field(default_factory=list)
+    price: Price | None = None
     results: Results = field(default_factory=Results)
 
     @property
@@ -37,8 +41,8 @@ class LoadRun:
         return [check for check in self.checks if not check.fit]
 
     def figures(self) -> dict[str, Figure]:
-        """Returns the cells' figures."""
-        return self.results.figures()
+        """Returns the price of a decision and the cells' figures."""
+        return {**(self.price.figures() if self.price else {}), **self.results.figures()}
 
     def samples(self) -> Iterator[Sample]:
         """Yields every window, and every figure of the checks."""
@@ -66,7 +70,7 @@ class LoadRun:
 
 def steps(quick: bool) -> int:
     """Returns how many steps of a run this is."""
-    return 2 + len(list(cells(quick)))
+    return 3 + len(list(cells(quick)))
 
 
 def run(quick: bool, seed: int, wire: Wire, progress: Progress) -> LoadRun:
@@ -82,6 +86,9 @@ def run(quick: bool, seed: int, wire: Wire, progress: Progress) -> LoadRun:
         run.checks = [check(subject) for check in CHEAP]
         if run.unfit:
             return run
+        progress.step("load: what a decision costs")
+        base = Cell("unicast", BASE_GROUP, BASE_SIZE)
+        run.price = price(rig.measure, base, 8 if quick else PRICE_BLOCKS, chance)
         for cell in cells(quick):
             progress.step(f"load: {cell.describe()}")
             result = measure(cell, rig.measure, rule, WINDOW_SECONDS, chance)

@@ -10,10 +10,12 @@ from experiments.instrument.window import Load, Window
 
 SHARE = 0.5
 """The share of the null forwarder's highest loss-free rate at which everything is measured."""
-LOWEST_RATE, HIGHEST_RATE = 500.0, 200_000.0
+LOWEST_RATE, HIGHEST_RATE = 200.0, 200_000.0
 """Copies a second between which that rate is sought."""
 TRIAL_SECONDS = 0.15
 PRECISION = 0.08
+GUESS_LOW, GUESS_HIGH = 0.8, 8.0
+LESS = 0.8
 BUSY_LIMIT = 0.95
 """The share of a trial that the process may be busy: above it a longer trial would lose."""
 
@@ -31,14 +33,28 @@ def half_load(measure: Callable[[Load], Window], load: Load) -> Load:
 
     def is_borne(rate: float) -> bool:
         tried = measure(replace(load, rate=rate, seconds=TRIAL_SECONDS))
-        keeps_up = tried.cpu_ns <= BUSY_LIMIT * tried.seconds * 1e9
-        return keeps_up and not tried.lost and not tried.saturated
+        return keeps_up(tried) and not tried.lost and not tried.saturated
 
     lowest, highest = LOWEST_RATE / load.copies, HIGHEST_RATE / load.copies
-    found = loss_free_rate(is_borne, lowest, highest, PRECISION)
+    # At a low rate a frame costs more than at the highest, so this guess is on the low side.
+    guess = 1e9 / measure(replace(load, rate=4 * lowest, seconds=TRIAL_SECONDS)).ns_per_frame
+    found = loss_free_rate(is_borne, GUESS_LOW * guess, min(GUESS_HIGH * guess, highest), PRECISION)
+    found = found or loss_free_rate(is_borne, lowest, highest, PRECISION)
     if not found:
         raise LoadError(f"{load}: not borne even at {lowest:.0f} frames a second")
     return replace(load, rate=SHARE * found)
+
+
+def keeps_up(window: Window) -> bool:
+    """Tells whether the process could have gone on like this: it was not busy all the time."""
+    return window.cpu_ns <= BUSY_LIMIT * window.seconds * 1e9
+
+
+def within_reach(measure: Callable[[Load], Window], load: Load) -> Load:
+    """Returns ``load``, at a lower rate if ``measure``'s server cannot keep up with it."""
+    while not keeps_up(measure(replace(load, seconds=TRIAL_SECONDS))) and load.rate > LOWEST_RATE:
+        load = replace(load, rate=LESS * load.rate)
+    return load
 
 
 TRIALS = 3

@@ -58,6 +58,7 @@ class Relay:
         self._provisional: dict[FlowKey, None] = {}
         self._next_sweep: int | None = None
         self._next_review: int | None = None
+        self._due: int | None = None
 
     # -- what user VPN management says (tables 507 and 508)
 
@@ -125,8 +126,7 @@ class Relay:
 
     def next_timeout(self) -> int | None:
         """Returns when :meth:`handle_timeout` is due, or None."""
-        times = [time for time in (self._next_sweep, self._next_review) if time is not None]
-        return min(times, default=None)
+        return self._due
 
     def handle_timeout(self, now: int) -> None:
         """Does what is due: reviews provisional decisions, forgets stations and flows that are silent."""
@@ -134,6 +134,12 @@ class Relay:
             self._review()
         if self._next_sweep is not None and now >= self._next_sweep:
             self._sweep(now)
+        self._set_due()
+
+    def _set_due(self) -> None:
+        """Works out when something is due, so that asking costs nothing: it is asked all the time."""
+        times = [time for time in (self._next_sweep, self._next_review) if time is not None]
+        self._due = min(times, default=None)
 
     # -- decisions
 
@@ -203,6 +209,7 @@ class Relay:
             self._provisional[key] = None
             if self._next_review is None:
                 self._next_review = now + self.mac_ip.hold_down
+        self._set_due()
         return entry
 
     @staticmethod

@@ -218,7 +218,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_goes_to_where_it_came_from(self) -> None:
-        for (source, _), entry in self.relay.flows.items():
+        for (source, *_), entry in self.relay.flows.items():
             if isinstance(entry.verdict, Forward):
                 assert source not in [place for place, _ in entry.verdict.destinations]
 
