@@ -54,8 +54,6 @@ def _run(options: argparse.Namespace) -> int:
     from experiments.course import Parameters
     from experiments.deployment import DeploymentError, Settings
     from experiments.environment import create_run_folder, describe_checkout, point_latest
-    from experiments.instrument.loads import LoadError
-    from experiments.instrument.programs import InstrumentError
     from experiments.probing import ProbingError
     from experiments.progress import Progress
     from experiments.record import write_record, write_summary
@@ -72,10 +70,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     course = {1: single, 3: multicast}[plan.embodiment]
     folder = create_run_folder(RESULTS, plan.name, describe_checkout())
-    failures = (
-        *(EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError),
-        *(InstrumentError, LoadError),
-    )
+    failures = (EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError)
     try:
         with orderly_termination(), Progress(course.steps(options.quick)) as progress:
             record, summary = course.run(plan, parameters, folder, progress)

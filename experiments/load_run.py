@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 
 from experiments.cells import BASE_GROUP, BASE_SIZE, GROUPS, Cell, cells
 from experiments.instrument.checks import CHEAP, Check, Subject, find_load
+from experiments.instrument.loads import LoadError
+from experiments.instrument.programs import InstrumentError
 from experiments.instrument.rig import rig_up
 from experiments.instrument.settings import Wire
 from experiments.instrument.statistics import QUICK, full
+from experiments.isolation import MachineError
 from experiments.progress import Progress
 from experiments.record import Claim, Figure, Sample, Table
 from experiments.relay_load import (
@@ -32,6 +35,8 @@ class LoadRun:
     """What the instrument said of itself, and what it measured if it was fit."""
 
     checks: list[Check] = field(default_factory=list)
+    failure: str = ""
+    """Why nothing was measured, where the rig could not be had."""
     price: Price | None = None
     results: Results = field(default_factory=Results)
 
@@ -62,6 +67,8 @@ class LoadRun:
 
     def verdict(self) -> Claim:
         """Returns E1."""
+        if self.failure:
+            return Claim("inconclusive", f"not measured: {self.failure}")
         if self.unfit:
             said = "; ".join(f"{check.name}: {check.detail}" for check in self.unfit)
             return Claim("inconclusive", f"the instrument is not fit: {said}")
@@ -74,7 +81,18 @@ def steps(quick: bool) -> int:
 
 
 def run(quick: bool, seed: int, wire: Wire, progress: Progress) -> LoadRun:
-    """Measures all cells, or none when the instrument is not fit."""
+    """Measures all cells, or none when the instrument is not fit or cannot be had.
+
+    What a run has shown of its invariants stands, whatever becomes of the measurement.
+    """
+    try:
+        return _measure_all(quick, seed, wire, progress)
+    except (MachineError, InstrumentError, LoadError) as error:
+        progress.note(f"  no load is measured: {error}")
+        return LoadRun(failure=str(error))
+
+
+def _measure_all(quick: bool, seed: int, wire: Wire, progress: Progress) -> LoadRun:
     chance = random.Random(seed)
     rule = QUICK if quick else full(("hub", "relay"), (AGAIN, "relay"))
     run = LoadRun()

@@ -6,6 +6,7 @@ Neither holds the machine's name or paths of its users.
 
 from __future__ import annotations
 
+import gzip
 import math
 import os
 import tempfile
@@ -219,11 +220,13 @@ def _write(path: Path, value: Record | Summary) -> Path:
 
 
 def _load(path: Path, kind: type[_Value]) -> _Value:
+    packed = path.with_name(path.name + ".gz")  # as kept in results/reference
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        octets = path.read_bytes() if path.exists() else gzip.decompress(packed.read_bytes())
+        return msgspec.json.decode(octets, type=kind)
     except OSError as error:
         raise RecordError(f"{path}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, gzip.BadGzipFile, EOFError) as error:
         raise RecordError(f"{path}: {error}") from error
 
 

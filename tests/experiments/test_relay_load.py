@@ -1,0 +1,146 @@
+"""The load measurement, over servers that cost what a test says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from experiments.cells import BASE_SIZE, GROUPS, Cell, cells, parse
+from experiments.instrument.checks import Check
+from experiments.instrument.loads import LoadError, half_load, within_reach
+from experiments.instrument.statistics import Rule
+from experiments.instrument.window import Load, Window
+from experiments.load_run import LoadRun
+from experiments.ratio_drawings import draw
+from experiments.relay_load import CellResult, Results, WindowOf, measure, price
+
+CELL = Cell("broadcast", 8, BASE_SIZE)
+RULE = Rule(8, 8)
+
+
+def servers(**cost_ns: float) -> WindowOf:
+    """Returns servers of which a frame costs so many ns, give or take one in a hundred."""
+    chance = random.Random(1)
+
+    def window(server: str, load: Load) -> Window:
+        cost = cost_ns[server] * chance.uniform(0.99, 1.01)
+        return Window(
+            server=server,
+            load=load,
+            seconds=load.seconds,
+            sent=load.frames,
+            frames_in=load.frames,
+            copies_out=load.frames * load.copies,
+            lost=0,
+            cpu_ns=round(cost * load.frames),
+            schedstat_ns=0,
+            core_busy_ns=0,
+            steal_ns=0,
+            saturated=False,
+            latest_ns=0,
+        )
+
+    return window
+
+
+def measured(**cost_ns: float) -> CellResult:
+    return measure(CELL, servers(**cost_ns), RULE, 0.06, random.Random(2))
+
+
+def test_a_hub_that_costs_half_as_much_again_is_seen_to() -> None:
+    result = measured(null=20_000, relay=20_500, hub=30_750)
+    ratio = result.ratio("hub", "relay")
+    assert ratio.low < 1.5 < ratio.high
+    assert ratio.half_width < 0.02
+    assert result.ratio("relay_again", "relay").covers(1.0)
+
+
+@pytest.mark.parametrize(
+    ("hub", "verdict"), [(30_000, "confirmed"), (10_000, "refuted"), (20_000, "inconclusive")]
+)
+def test_the_verdict_follows_the_interval(hub: float, verdict: str) -> None:
+    results = Results([measured(null=20_000, relay=20_000, hub=hub)])
+    assert results.verdict().verdict == verdict
+
+
+def test_no_cells_no_verdict() -> None:
+    assert Results().verdict().verdict == "not tested"
+
+
+def test_an_unfit_instrument_publishes_nothing() -> None:
+    run = LoadRun(checks=[Check("floor", False, "9 % of a frame"), Check("settings", True, "good")])
+    assert run.verdict().verdict == "inconclusive"
+    assert "floor: 9 % of a frame" in run.verdict().evidence
+    assert run.figures() == {}
+
+
+def test_figures_are_of_both_kinds_of_unit_and_named_by_their_cell() -> None:
+    results = Results([measured(null=20_000, relay=20_500, hub=30_000)])
+    figures = results.figures()
+    assert figures["hub_over_relay.broadcast.n8.512"].unit == "ratio"
+    per_frame = figures["relay_ns_per_frame_in.broadcast.n8.512"].value
+    per_copy = figures["relay_ns_per_copy_out.broadcast.n8.512"].value
+    assert per_frame == pytest.approx(7 * per_copy)
+    share = figures["cipher_share_of_hub.broadcast.n8.512"]
+    assert 0 < share.low <= share.value <= share.high
+    assert len(results.table().rows) == 1
+    assert {sample.unit for sample in results.samples()} == {"ns", "frames", "datagrams"}
+
+
+def test_the_price_of_a_decision_is_the_difference_to_the_null_forwarder() -> None:
+    found = price(servers(null=20_000, relay=21_000), Cell("unicast", 3, 512), 8, random.Random(1))
+    difference = found.figures()["at_half_load.relay_minus_null"]
+    assert difference.low < 1_000 < difference.high
+
+
+def busy_server(cost_ns: float) -> Callable[[Load], Window]:
+    window = servers(server=cost_ns)
+    return lambda load: window("server", load)
+
+
+def test_half_load_is_half_of_what_can_be_kept_up_with_and_not_of_what_a_buffer_hides() -> None:
+    found = half_load(busy_server(20_000), Load(3, 512, "unicast", 1.0, 0.06))
+    assert 0.85 * 23_750 < found.rate < 23_750
+
+
+def test_a_load_that_a_server_cannot_keep_up_with_is_made_less() -> None:
+    found = within_reach(busy_server(100_000), Load(3, 512, "unicast", 20_000, 0.06))
+    assert found.rate * 100_000 <= 0.96e9
+
+
+def test_a_server_that_bears_nothing_is_an_error_that_names_the_load() -> None:
+    with pytest.raises(LoadError, match="not borne even at 200 frames"):
+        half_load(busy_server(1e9), Load(3, 512, "unicast", 1.0, 0.06))
+
+
+def test_a_full_run_has_all_cells_and_a_quick_one_a_line_through_each_dimension() -> None:
+    assert len(list(cells(quick=False))) == 18
+    quick = list(cells(quick=True))
+    assert {cell.size for cell in quick if cell.cast == "unicast"} == {64, 512, 1360}
+    assert {cell.members for cell in quick} == set(GROUPS)
+
+
+@pytest.mark.parametrize("cell", list(cells(quick=False)), ids=Cell.describe)
+def test_a_cells_name_is_read_back(cell: Cell) -> None:
+    assert parse(cell.name("hub_over_relay")) == ("hub_over_relay", cell)
+
+
+@pytest.mark.parametrize("name", ["relay_datagrams_in", "x.unicast.n.64", "x.anycast.n3.64"])
+def test_other_names_are_no_cells(name: str) -> None:
+    assert parse(name) is None
+
+
+def test_ratios_are_drawn_against_group_and_frame_size(tmp_path: Path) -> None:
+    results = Results(
+        [
+            measure(cell, servers(null=1e4, relay=1e4, hub=2e4), RULE, 0.06, random.Random(3))
+            for cell in cells(quick=True)
+        ]
+    )
+    drawings = draw(results.figures(), tmp_path)
+    assert [one.svg.name for one in drawings] == ["ratio-by-group.svg", "ratio-by-size.svg"]
+    assert all("2.00 at" in one.caption for one in drawings)
+    assert (tmp_path / "ratio-by-size.png").stat().st_size > 1000
