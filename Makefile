@@ -27,7 +27,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r target text; do \
 		printf '  make %-12s %s\n' "$$target" "$$text"; done
 	@echo
-	@echo 'Variables: TOPO=single  QUICK=1 (within a minute)  N=clients  M=terminals on each LAN  SEED=number'
+	@echo 'Variables: TOPO=single  QUICK=1 (within 90 s)  N=clients  M=terminals on each LAN  SEED=number'
 	@echo '           CAPTURE=1  FAMILY=6|4  STRIP=keep|patent  WIRE=segmented|whole  RUN=folder'
 	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'
 	@echo '           ARGS="more arguments" (experiment, cli, test, test-fast)'

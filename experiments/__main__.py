@@ -184,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="run|instrument|cli|report")
     run = commands.add_parser("run", help="runs an experiment and writes its results")
     _add_network(run)
-    run.add_argument("--quick", action="store_true", help="fewer frames: within a minute")
+    run.add_argument("--quick", action="store_true", help="fewer frames: within 90 s")
     run.add_argument("--seed", type=int, default=1, help="what chance begins with")
     run.add_argument("--capture", action="store_true", help="keeps the captures and their keys")
     run.add_argument(

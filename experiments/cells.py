@@ -50,7 +50,7 @@ def parse(name: str) -> tuple[str, Cell] | None:
 
 
 def cells(quick: bool) -> Iterator[Cell]:
-    """Yields the cells, smallest groups first: all, or one line through each dimension."""
+    """Yields the cells, smallest groups first: all, or a few along each dimension."""
     for members in GROUPS:
         for cast in CASTS:
             for size in SIZES:
@@ -61,5 +61,5 @@ def cells(quick: bool) -> Iterator[Cell]:
 
 def _is_on_a_line(cell: Cell) -> bool:
     if cell.cast == "unicast":
-        return cell.members == BASE_GROUP
+        return cell.members == BASE_GROUP and cell.size != BASE_SIZE
     return cell.size == BASE_SIZE and cell.members != BASE_GROUP

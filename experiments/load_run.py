@@ -19,9 +19,9 @@ from experiments.record import Claim, Figure, Sample, Table
 from experiments.relay_load import (
     AGAIN,
     VARIANTS,
-    WINDOW_SECONDS,
     Price,
     Results,
+    half_rate,
     measure,
     price,
 )
@@ -106,10 +106,17 @@ def _measure_all(quick: bool, seed: int, wire: Wire, progress: Progress) -> Load
             return run
         progress.step("load: what a decision costs")
         base = Cell("unicast", BASE_GROUP, BASE_SIZE)
-        run.price = price(rig.measure, base, 8 if quick else PRICE_BLOCKS, chance)
+        # Without a look inside, a frame's size hardly matters: one search serves all sizes.
+        rates = {("unicast", BASE_GROUP): half_rate(rig.measure, base)}
+        run.price = price(
+            rig.measure, base, rates["unicast", BASE_GROUP], 8 if quick else PRICE_BLOCKS, chance
+        )
         for cell in cells(quick):
             progress.step(f"load: {cell.describe()}")
-            result = measure(cell, rig.measure, rule, WINDOW_SECONDS, chance)
+            kind = (str(cell.cast), cell.members)
+            if kind not in rates:
+                rates[kind] = half_rate(rig.measure, cell)
+            result = measure(cell, rig.measure, rates[kind], rule, chance)
             run.results.cells.append(result)
             ratio = result.ratio("hub", "relay")
             progress.note(

@@ -91,12 +91,19 @@ class Price:
         }
 
 
-def price(window_of: WindowOf, cell: Cell, blocks: int, chance: random.Random) -> Price:
-    """Measures relay against null forwarder at half of the latter's highest loss-free rate."""
+def half_rate(window_of: WindowOf, cell: Cell) -> float:
+    """Returns half of the null forwarder's highest loss-free rate, in frames a second."""
     load = Load(cell.members, cell.size, cell.cast, LOWEST_RATE, WINDOW_SECONDS)
-    half = half_load(lambda tried: window_of("null", tried), load)
+    return half_load(lambda tried: window_of("null", tried), load).rate
+
+
+def price(
+    window_of: WindowOf, cell: Cell, rate: float, blocks: int, chance: random.Random
+) -> Price:
+    """Measures relay against null forwarder at ``rate``, half of what the latter bears."""
+    half = Load(cell.members, cell.size, cell.cast, rate, WINDOW_SECONDS)
     variants = {name: _offer(window_of, name, half) for name in ("null", "relay")}
-    return Price(cell, half.rate, measure_blocks(variants, Rule(blocks, blocks), chance))
+    return Price(cell, rate, measure_blocks(variants, Rule(blocks, blocks), chance))
 
 
 @dataclass
@@ -147,11 +154,10 @@ class Results:
 
 
 def measure(
-    cell: Cell, window_of: WindowOf, rule: Rule, seconds: float, chance: random.Random
+    cell: Cell, window_of: WindowOf, rate: float, rule: Rule, chance: random.Random
 ) -> CellResult:
-    """Measures one cell: finds the load, then blocks of null, relay, hub and relay again."""
-    load = Load(cell.members, cell.size, cell.cast, LOWEST_RATE, seconds)
-    half = half_load(lambda tried: window_of("null", tried), load)
+    """Measures one cell at ``rate``, or less: blocks of null, relay, hub and relay again."""
+    half = Load(cell.members, cell.size, cell.cast, rate, WINDOW_SECONDS)
     offered = within_reach(lambda tried: window_of("hub", tried), half)
     variants = {name: _offer(window_of, name, offered) for name in VARIANTS}
     variants[AGAIN] = variants["relay"]
