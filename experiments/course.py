@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.capture import Capture, DecodingKey, merge
-from experiments.deployment import Deployment, Settings, stop
+from experiments.deployment import Deployment, Settings, deploy, stop
 from experiments.environment import describe_checkout, describe_environment, utc_now
 from experiments.instrument.settings import Wire
-from experiments.invariants import Seen
+from experiments.invariants import Seen, check_all
 from experiments.probing import plan_round, run_round
 from experiments.progress import Progress
 from experiments.record import (
@@ -27,8 +28,8 @@ from experiments.record import (
     relative_arguments,
 )
 from experiments.report import DROPS, LINK_LOAD, NODE_LOAD
-from experiments.traffic import neighbours, ping_all, settle, tcp_all
-from topologies.emulate import Network
+from experiments.traffic import link_packets, neighbours, ping_all, settle, tcp_all
+from topologies.emulate import Network, emulate
 from topologies.plan import Kind, Plan, Role
 
 QUICK_PROBES = 20
@@ -57,6 +58,35 @@ class Parameters:
 
 Vantage = Mapping[str, list[str]]
 """Where packets are captured outside: interfaces by node."""
+
+
+def walk(
+    plan: Plan,
+    parameters: Parameters,
+    folder: Path,
+    progress: Progress,
+    vantage_of: Callable[[Network], Vantage],
+    invariants: Mapping[str, Callable[[Seen], Invariant]],
+) -> tuple[Seen, dict[tuple[str, str], int], dict[str, Invariant]]:
+    """Builds the network, lets frames flow, checks, and takes it down.
+
+    Returns what was seen, the packets of each link, and every invariant.
+    """
+    with tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private:
+        progress.step(STEPS[0])
+        with emulate(plan) as network:
+            progress.step(STEPS[1])
+            with deploy(network, Path(private), parameters.settings) as deployment:
+                vantage = vantage_of(network)
+                seen = observe(deployment, parameters, Path(private), progress, vantage)
+                links = link_packets(network)
+                progress.step(STEPS[5])
+                found = check_all(seen, invariants)
+                progress.step(STEPS[6])
+                found["processes_end_in_order"] = end(deployment)
+        if parameters.capture:
+            keep_captures(seen, folder)
+    return seen, links, found
 
 
 def observe(

@@ -5,7 +5,6 @@ Patent: Figs. 13, 14.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,20 +14,16 @@ from experiments.course import (
     Parameters,
     Vantage,
     counts,
-    end,
-    keep_captures,
     memory_figures,
-    observe,
     record_of,
+    walk,
 )
-from experiments.deployment import deploy
 from experiments.environment import utc_now
-from experiments.invariants import Seen, check_all
+from experiments.invariants import Seen
 from experiments.multicast_invariants import MULTICAST_INVARIANTS, tree_interfaces
 from experiments.progress import Progress
 from experiments.record import Claim, Figure, Invariant, Record, Summary, summarise
-from experiments.traffic import link_packets
-from topologies.emulate import Network, emulate
+from topologies.emulate import Network
 from topologies.plan import Kind, Plan
 
 _SHOWN_ELSEWHERE = ("C6", "C10")
@@ -50,20 +45,9 @@ def run(
 ) -> tuple[Record, Summary]:
     """Builds the network, lets frames flow, checks, and returns record and summary."""
     started = utc_now()
-    with tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private:
-        progress.step(STEPS[0])
-        with emulate(plan) as network:
-            progress.step(STEPS[1])
-            with deploy(network, Path(private), parameters.settings) as deployment:
-                vantage = _vantage(network)
-                seen = observe(deployment, parameters, Path(private), progress, vantage)
-                links = link_packets(network)
-                progress.step(STEPS[5])
-                invariants = check_all(seen, MULTICAST_INVARIANTS)
-                progress.step(STEPS[6])
-                invariants["processes_end_in_order"] = end(deployment)
-        if parameters.capture:
-            keep_captures(seen, folder)
+    seen, links, invariants = walk(
+        plan, parameters, folder, progress, _vantage, MULTICAST_INVARIANTS
+    )
     record = record_of(plan, parameters, seen, links, started)
     verdicts = {
         name: claim

@@ -5,7 +5,6 @@ Patent: Figs. 1-10.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from msgspec import structs
@@ -16,19 +15,15 @@ from experiments.course import (
     Parameters,
     Vantage,
     counts,
-    end,
-    keep_captures,
     memory_figures,
-    observe,
     record_of,
+    walk,
 )
-from experiments.deployment import deploy
 from experiments.environment import utc_now
-from experiments.invariants import Seen, check_all
+from experiments.invariants import INVARIANTS, Seen
 from experiments.progress import Progress
 from experiments.record import Figure, Record, Summary, summarise
-from experiments.traffic import link_packets
-from topologies.emulate import Network, emulate
+from topologies.emulate import Network
 from topologies.plan import Kind, Plan
 
 
@@ -42,19 +37,7 @@ def run(
 ) -> tuple[Record, Summary]:
     """Builds the network, lets frames flow, checks, and returns record and summary."""
     started = utc_now()
-    with tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private:
-        progress.step(STEPS[0])
-        with emulate(plan) as network:
-            progress.step(STEPS[1])
-            with deploy(network, Path(private), parameters.settings) as deployment:
-                seen = observe(deployment, parameters, Path(private), progress, _vantage(network))
-                links = link_packets(network)
-                progress.step(STEPS[5])
-                invariants = check_all(seen)
-                progress.step(STEPS[6])
-                invariants["processes_end_in_order"] = end(deployment)
-        if parameters.capture:
-            keep_captures(seen, folder)
+    seen, links, invariants = walk(plan, parameters, folder, progress, _vantage, INVARIANTS)
     load = load_run.run(parameters.quick, parameters.seed, parameters.wire, progress)
     record = record_of(plan, parameters, seen, links, started)
     record = structs.replace(
