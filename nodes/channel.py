@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from protocol.errors import WireError
-from protocol.wire.messages import AnyMessage, MessageBuffer, pack
+from protocol.wire.codec import Message, MessageBuffer, pack
 
 HANDSHAKE_TIME = 10.0
 """Seconds that a TLS handshake may take."""
@@ -75,7 +75,7 @@ class Channel(asyncio.Protocol):
         self._transport = None
         self._events.channel_lost(self)
 
-    def send(self, message: AnyMessage) -> None:
+    def send(self, message: Message) -> None:
         """Sends a message, if the channel is still up; a peer that does not read is cut off."""
         if self._transport is None or self._transport.is_closing():
             return

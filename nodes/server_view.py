@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nodes.process import cipher_calls, memory
 from protocol.management import Management
 from protocol.null_forwarder import NullForwarder
-from protocol.relay import Relay
+from protocol.relay import Member, Relay
 from protocol.types import SECOND
 from protocol.wire.ethernet import format_mac
 
@@ -78,11 +78,11 @@ def learnt_tables(relay: Relay | Hub, now: int) -> dict[str, Table]:
                 [
                     vpn_id,
                     format_mac(mac),
-                    member.client_id,
-                    str(member.address),
+                    place.client_id if isinstance(place, Member) else place.name,
+                    str(place.address),
                     remaining // SECOND,
                 ]
-                for (vpn_id, mac), member, remaining in relay.mac_ip.rows(now)
+                for (vpn_id, mac), place, remaining in relay.mac_ip.rows(now)
             ],
         },
     }
@@ -97,6 +97,8 @@ def relay_counters(relay: Relay) -> dict[str, int]:
         "copies_out": totals.copies_out,
         "octets_out": totals.octets_out,
         "flows": len(relay.flows),
+        "unknown_unicast_in": totals.sought,
+        "probes_echoed": relay.probes_echoed,
         **{f"dropped_{reason.value}": count for reason, count in sorted(totals.drops.items())},
         **{f"not_learnt_{learnt.value}": count for learnt, count in relay.not_learnt.items()},
     }

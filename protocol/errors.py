@@ -23,6 +23,8 @@ class DropReason(str, Enum):
     UNKNOWN_GROUP = "unknown_group"
     FOREIGN_GROUP = "foreign_group"
     UNKNOWN_SPI = "unknown_spi"
+    UNKNOWN_TOKEN = "unknown_token"
+    UNEXPECTED_PROBE = "unexpected_probe"
     # the packet does not open
     REPLAYED = "replayed"
     OWN_PACKET = "own_packet"
@@ -32,6 +34,7 @@ class DropReason(str, Enum):
     # there is nowhere to send it
     NO_OTHER_MEMBER = "no_other_member"
     HAIRPIN = "hairpin"
+    SPLIT_HORIZON = "split_horizon"
     LOCAL_DESTINATION = "local_destination"
     BRIDGE_LOCAL_DESTINATION = "bridge_local_destination"
     # a client cannot or must not send it

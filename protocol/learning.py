@@ -64,8 +64,11 @@ class LearningTable(Generic[Key, Place]):
             return None
         return entry
 
-    def learn(self, key: Key, place: Place, now: int) -> Learnt:
-        """Notes that the station was seen at ``place`` and tells what that changed."""
+    def learn(self, key: Key, place: Place, now: int, capacity: int | None = None) -> Learnt:
+        """Notes that the station was seen at ``place`` and tells what that changed.
+
+        ``capacity`` is the place's own, where it is not everyone's.
+        """
         entry = self.entry(key, now)
         if entry is not None and entry.place == place:
             if now > entry.last_seen:
@@ -75,13 +78,21 @@ class LearningTable(Generic[Key, Place]):
             return Learnt.HELD_DOWN
         expired = self._entries.get(key)
         leaving = expired is not None and expired.place == place
-        if self._stations_at[place] - leaving >= self.capacity:
+        room = self.capacity if capacity is None else capacity
+        if self._stations_at[place] - leaving >= room:
             return Learnt.FULL
         if key in self._entries:
             self._remove(key)
         self._entries[key] = Entry(place, since=now, last_seen=now)
         self._stations_at[place] += 1
         return Learnt.NEW if entry is None else Learnt.MOVED
+
+    def forget(self, key: Key) -> bool:
+        """Forgets one station; False when it was not known."""
+        if key not in self._entries:
+            return False
+        self._remove(key)
+        return True
 
     def purge(self, place: Place) -> int:
         """Forgets every station at ``place`` and returns how many there were."""

@@ -24,6 +24,9 @@ SALT_LENGTH = 4
 Delivery = Literal["relay", "multicast"]
 """How a group's packets get to its clients: by a server that relays, or by the network itself."""
 
+ServerDelivery = Literal["direct", "cascade"]
+"""Who sends to a client: every VPN server (embodiment 4), or its own alone (embodiment 5)."""
+
 SECOND = 1_000_000_000
 """Nanoseconds: the unit of every time in this package."""
 

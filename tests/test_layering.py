@@ -40,7 +40,16 @@ REACH = {
         "protocol.wire.esp",
         "protocol.wire.ethernet",
         "protocol.wire.ip",
+        "protocol.wire.probe",
         "protocol.wire.vpn_header",
+    },
+    "protocol.distribution.subscriber": {
+        "protocol.distribution.tables",
+        "protocol.errors",
+        "protocol.learning",
+        "protocol.relay",
+        "protocol.types",
+        "protocol.wire",
     },
 }
 
@@ -56,6 +65,7 @@ KEYS_AND_CIPHERS = (
 # An import that breaks the rules: where it stands, and the name of the contract that must notice.
 OFFENCES = [
     ("protocol/relay", "import protocol.cipher", "The relay cannot decrypt"),
+    ("protocol/distribution/subscriber", "import protocol.management", "What brings a VPN server"),
     ("protocol/wire", "import socket", "neither input nor output"),
     ("protocol/learning", "import time", "neither input nor output"),
     ("protocol/wire/esp", "import cryptography", "only protocol.cipher imports cryptography"),

@@ -21,8 +21,9 @@ from protocol.management import actions as management_actions
 from protocol.relay import Forward, Relay, Strip
 from protocol.types import SECOND, Address, Algorithm, Delivery, IpAddress, Secret, VpnId
 from protocol.wire import messages
+from protocol.wire.codec import MessageBuffer, pack
 from protocol.wire.ethernet import BROADCAST, EthernetHeader, parse_mac
-from protocol.wire.messages import MessageBuffer, Refused
+from protocol.wire.messages import Refused
 
 VPN = 1001
 OTHER_VPN = 1002
@@ -199,7 +200,7 @@ class World:
 
     def say(self, name: str, message: messages.ClientMessage) -> None:
         """Sends a message on the control channel of user ``name``, whether its client wants or not."""
-        self._message_to_server(self.peers[name], messages.pack(message))
+        self._message_to_server(self.peers[name], pack(message))
         self.settle()
 
     # -- frames
@@ -258,7 +259,7 @@ class World:
         if isinstance(action, management_actions.CheckCredentials):
             self.management.credentials_checked(action.connection, self.verify(action), self.now)
         elif isinstance(action, management_actions.SendMessage):
-            self._message_to_client(action.connection, messages.pack(action.message))
+            self._message_to_client(action.connection, pack(action.message))
         elif isinstance(action, management_actions.CloseConnection):
             self._hang_up(action.connection)
         else:
@@ -282,7 +283,7 @@ class World:
         elif isinstance(action, client_actions.DeliverFrame):
             peer.frames.append(action.frame)
         elif isinstance(action, client_actions.SendMessage):
-            self._message_to_server(peer, messages.pack(action.message))
+            self._message_to_server(peer, pack(action.message))
         elif isinstance(action, client_actions.Joined):
             peer.joined += 1
         elif isinstance(action, client_actions.Rejected):
@@ -362,7 +363,7 @@ def apply_to_relay(relay: Relay, action: management_actions.RelayAction) -> None
         relay.install_group(action.group)
     elif isinstance(action, management_actions.MemberJoined):
         relay.add_member(action.member)
-    else:
+    elif isinstance(action, management_actions.MemberLeft):
         relay.remove_member(action.client_id)
 
 

@@ -19,6 +19,8 @@ from protocol.errors import DropReason
 from protocol.security_association import SecurityAssociation
 from protocol.types import SECOND, IpAddress
 from protocol.wire.messages import ServerMessage
+from protocol.wire.probe import LENGTH as PROBE_LENGTH
+from protocol.wire.probe import PROBE
 
 SWEEP_INTERVAL = 5 * SECOND
 
@@ -103,6 +105,9 @@ class Client:
 
         Patent: Fig. 8-2 steps 810, 820.
         """
+        if len(payload) == PROBE_LENGTH and payload[0] == PROBE:
+            self._receive_probe(payload, source, now)
+            return
         information = self.information
         if information is None:
             self.drops[DropReason.NOT_REGISTERED] += 1
@@ -110,10 +115,15 @@ class Client:
         if information.delivery != "relay":
             self.drops[DropReason.OTHER_DELIVERY] += 1
             return
-        if source != information.relay:
+        if source not in information.relays:
             self.drops[DropReason.UNEXPECTED_SOURCE] += 1
             return
         self._deliver(self.transfer.open(payload, information, now))
+
+    def _receive_probe(self, payload: bytes, source: tuple[str, int], now: int) -> None:
+        probing = self.establishment.probing
+        if probing is None or not probing.receive_datagram(payload, source, now):
+            self.drops[DropReason.UNEXPECTED_PROBE] += 1
 
     def receive_packet(self, packet: bytes, destination: IpAddress, now: int) -> None:
         """Takes an ESP packet, without its IP header; a DeliverFrame follows, or a counted drop.

@@ -6,6 +6,7 @@ Patent: Fig. 1; Fig. 3-2 part 313; Fig. 7-1 steps 701, 708 (as the client sees t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 
 from protocol.client.actions import (
@@ -17,14 +18,17 @@ from protocol.client.actions import (
     Rejected,
     SendMessage,
 )
+from protocol.client.probing import Probing
 from protocol.client.tables import AuthenticationInformation, SaManagementTable, VpnInformation
 from protocol.security_association import REKEY_COUNTER, SecurityAssociation
-from protocol.types import Address, ClientId, IpAddress, VpnId
+from protocol.types import ClientId, IpAddress, VpnId
 from protocol.wire.messages import (
     VERSION,
+    Candidates,
     GroupSecurityAssociation,
     KeepAlive,
     Leave,
+    NewRelay,
     NewSecurityAssociation,
     Refused,
     Register,
@@ -43,6 +47,7 @@ class State(Enum):
 
     APART = "apart"
     REGISTERING = "registering"
+    PROBING = "probing"
     REGISTERED = "registered"
     LEFT = "left"
 
@@ -60,6 +65,7 @@ class Establishment:
         """Takes table 310, the own UDP port, table 308, and where actions go."""
         self.state = State.APART
         self.information: VpnInformation | None = None
+        self.probing: Probing | None = None
         self.authentication = authentication
         self._data_port = data_port
         self._associations = associations
@@ -91,6 +97,7 @@ class Establishment:
         """Notes that the channel is gone; SA and addresses serve until a new registration."""
         if self.state is not State.LEFT:
             self.state = State.APART
+        self.probing = None
         self._keepalive_due = self._silent_at = None
 
     def receive_message(self, message: ServerMessage, now: int) -> None:
@@ -101,8 +108,14 @@ class Establishment:
             self.state = State.LEFT
             self._listen_to(None)
             self._act(Rejected(message))
-        elif isinstance(message, Registered) and self.state is State.REGISTERING:
+        elif isinstance(message, Candidates) and self.state is State.REGISTERING:
+            self.state = State.PROBING
+            self.probing = Probing(message, self._act, now)
+        elif isinstance(message, Registered) and self.state in (State.REGISTERING, State.PROBING):
+            self.probing = None
             self._registered(message, now)
+        elif isinstance(message, NewRelay) and self.state is State.REGISTERED:
+            self._new_relay(message)
         elif isinstance(message, NewSecurityAssociation) and self.state is State.REGISTERED:
             self._new_association(message, now)
         elif not (isinstance(message, KeepAlive) and self.state is State.REGISTERED):
@@ -113,7 +126,7 @@ class Establishment:
         if self.state is State.REGISTERED:
             self._act(SendMessage(Leave()))
         self.state = State.LEFT
-        self.information = None
+        self.information = self.probing = None
         self._listen_to(None)
         self._associations.clear()
         self._keepalive_due = self._silent_at = None
@@ -131,11 +144,15 @@ class Establishment:
     def next_timeout(self) -> int | None:
         """Returns when :meth:`handle_timeout` is due, or None."""
         times = [self._keepalive_due, self._silent_at]
+        if self.probing is not None:
+            times.append(self.probing.next_timeout())
         times += [due for due, _ in (*self._activations, *self._deactivations)]
         return min((time for time in times if time is not None), default=None)
 
     def handle_timeout(self, now: int) -> None:
-        """Does what is due: keep-alive, the end of a silent channel, the steps of a roll-over."""
+        """Does what is due: probes, keep-alive, the end of a silent channel, the steps of a roll-over."""
+        if self.probing is not None:
+            self.probing.handle_timeout(now)
         if self._keepalive_due is not None and now >= self._keepalive_due:
             self._act(SendMessage(KeepAlive()))
             self._keepalive_due = now + self._keepalive_interval
@@ -148,8 +165,9 @@ class Establishment:
             self._associations.remove_older(self._deactivations.pop(0)[1])
 
     def _registered(self, message: Registered, now: int) -> None:
+        older = [self._association(given) for given in message.older]
         association = self._association(message.security_association)
-        if association is None:
+        if association is None or None in older:
             return
         self.state = State.REGISTERED
         self.information = VpnInformation(
@@ -157,18 +175,50 @@ class Establishment:
             VpnId(message.vpn_id),
             message.client_address,
             message.multicast_address,
-            Address(str(message.relay_host), message.relay_port),
+            message.relay.address,
             message.lan_mtu,
             message.delivery,
+            frozenset(one.address for one in message.relays),
         )
         self._listen_to(message.multicast_address if message.delivery == "multicast" else None)
-        self._associations.replace_all(association)
-        self._activations, self._deactivations = [], []
+        self._take_associations(
+            message, association, [one for one in older if one is not None], now
+        )
         self._keepalive_interval = message.keepalive_interval * MILLISECOND
         if self._keepalive_interval:
             self._keepalive_due = now + self._keepalive_interval
             self._silent_at = now + SILENCE * self._keepalive_interval
         self._act(Joined(message.lan_mtu))
+
+    def _take_associations(
+        self,
+        message: Registered,
+        association: SecurityAssociation,
+        older: list[SecurityAssociation],
+        now: int,
+    ) -> None:
+        """Begins with the server's SAs, or goes over to them while the group still uses another.
+
+        A server that has come back asks for the second: its members arrive one by one.
+        """
+        self._activations, self._deactivations = [], []
+        if message.activation_delay and self._associations.sealing is not None:
+            activation = now + message.activation_delay * MILLISECOND
+            self._install(association, activation, message.deactivation_delay)
+            return
+        self._associations.replace_all(association, older)
+        if older:
+            deactivation = now + message.deactivation_delay * MILLISECOND
+            self._deactivations.append((deactivation, association.spi))
+
+    def _new_relay(self, message: NewRelay) -> None:
+        """Sends to another VPN server: the one before is gone."""
+        assert self.information is not None
+        self.information = replace(
+            self.information,
+            relay=message.relay.address,
+            relays=frozenset(one.address for one in message.relays),
+        )
 
     def _listen_to(self, multicast_address: IpAddress | None) -> None:
         """Joins the group address and leaves the one before; nothing when it is the same.
@@ -186,11 +236,16 @@ class Establishment:
     def _new_association(self, message: NewSecurityAssociation, now: int) -> None:
         """Receives with the new SA at once, then seals with it, then forgets the old one."""
         association = self._association(message.security_association)
-        if association is None:
-            return
+        if association is not None:
+            activation = now + message.activation_delay * MILLISECOND
+            self._install(association, activation, message.deactivation_delay)
+
+    def _install(
+        self, association: SecurityAssociation, activation: int, deactivation_delay: int
+    ) -> None:
+        """Receives with the SA now, seals with it at ``activation``, and later forgets the others."""
         self._associations.install(association)
-        activation = now + message.activation_delay * MILLISECOND
-        deactivation = activation + message.deactivation_delay * MILLISECOND
+        deactivation = activation + deactivation_delay * MILLISECOND
         self._activations.append((activation, association.spi))
         self._deactivations.append((deactivation, association.spi))
 

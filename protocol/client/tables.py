@@ -5,7 +5,7 @@ Patent: Fig. 3-2 tables 308-311; Fig. 8-1 steps 803, 805, 808; Fig. 8-2 steps 81
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -52,9 +52,11 @@ class SaManagementTable:
         for older in order[: order.index(spi)]:
             del self._by_spi[older]
 
-    def replace_all(self, association: SecurityAssociation) -> None:
-        """Starts again with one SA: a new registration."""
-        self._by_spi = {association.spi: association}
+    def replace_all(
+        self, association: SecurityAssociation, older: Iterable[SecurityAssociation] = ()
+    ) -> None:
+        """Starts again with one SA, and those that only open for a while: a new registration."""
+        self._by_spi = {one.spi: one for one in (*older, association)}
         self._sealing = association
 
     def clear(self) -> None:
@@ -80,11 +82,14 @@ class VpnInformation:
     relay: Address
     lan_mtu: int
     delivery: Delivery = "relay"
+    relays: frozenset[Address] = frozenset()
+    """Whose datagrams are taken; the own relay's always."""
     inner_header: HeaderTemplate = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         template = HeaderTemplate(self.client_address, self.multicast_address, esp.NEXT_HEADER)
         object.__setattr__(self, "inner_header", template)
+        object.__setattr__(self, "relays", self.relays | {self.relay})
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,16 @@ class MemberJoined:
     """A client was added to table 507."""
 
     member: Member
+    server: str | None = None
+    """The VPN server that it is given; None where the key server relays itself."""
+
+
+@dataclass(frozen=True)
+class MemberMoved:
+    """A client of table 507 is given another VPN server: its own is gone."""
+
+    member: Member
+    server: str
 
 
 @dataclass(frozen=True)
@@ -62,5 +72,5 @@ class ClientKeyMade:
     security_association: GroupSecurityAssociation
 
 
-RelayAction = GroupChanged | MemberJoined | MemberLeft
+RelayAction = GroupChanged | MemberJoined | MemberMoved | MemberLeft
 Action = CheckCredentials | SendMessage | CloseConnection | ClientKeyMade | RelayAction

@@ -103,6 +103,10 @@ class MulticastAddressTable:
         keys = self._keys.get((vpn_id, sub_id))
         return keys[-1] if keys else None
 
+    def older(self, vpn_id: VpnId, sub_id: SubId) -> tuple[GroupKey, ...]:
+        """Returns the SAs that the newest one replaces and that are still in use, oldest first."""
+        return tuple(self._keys.get((vpn_id, sub_id), [])[:-1])
+
     def create(self, vpn_id: VpnId, sub_id: SubId, algorithm: Algorithm, now: int) -> GroupKey:
         """Makes a fresh SA beside those that the group has (step 705)."""
         key = self._make(algorithm, now)

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from protocol.errors import DropReason
+from protocol.relay.tables import Member, Sender
 from protocol.relay.verdicts import Drop, Verdict
-from protocol.types import ClientId, VpnId
+from protocol.types import VpnId
 
 FLOWS_PER_CLIENT = 4096
+FLOWS_PER_SERVER = 65_536
+"""Flows of one group that are kept for one sender: a VPN server stands for many clients."""
 
 FlowKey = tuple[tuple[str, int], bytes, bytes]
 """(the sender's address, and the octets that name the flow)."""
@@ -25,15 +28,28 @@ Station = tuple[VpnId, bytes]
 class FlowEntry:
     """A flow's decision, and what has passed by it."""
 
-    __slots__ = ("client_id", "last_used", "octets", "packets", "station", "swept", "verdict")
+    __slots__ = (
+        "last_used",
+        "octets",
+        "packets",
+        "sender",
+        "sought",
+        "station",
+        "swept",
+        "verdict",
+        "vpn_id",
+    )
 
     def __init__(
-        self, verdict: Verdict, client_id: ClientId, station: Station | None, now: int
+        self, verdict: Verdict, sender: Sender, vpn_id: VpnId, station: Station | None, now: int
     ) -> None:
         self.verdict = verdict
-        self.client_id = client_id
+        self.sender = sender
+        self.vpn_id = vpn_id
         self.station = station
         """The source station, whose lifetime the flow's datagrams refresh; None where none is learnt."""
+        self.sought = False
+        """Whether it goes to all because nobody knows where its destination is."""
         self.packets = 0
         self.octets = 0
         self.swept = 0
@@ -48,6 +64,8 @@ class Totals:
     octets_in: int = 0
     copies_out: int = 0
     octets_out: int = 0
+    sought: int = 0
+    """Datagrams to one station that went to all: nobody knew where it is."""
     drops: Counter[DropReason] = field(default_factory=Counter)
 
     def add(self, entry: FlowEntry) -> None:
@@ -58,6 +76,7 @@ class Totals:
             if entry.packets:
                 self.drops[entry.verdict.reason] += entry.packets
             return
+        self.sought += entry.packets * entry.sought
         for _, strip in entry.verdict.destinations:
             self.copies_out += entry.packets
             self.octets_out += entry.octets - strip * entry.packets
@@ -70,11 +89,11 @@ class Totals:
 
 
 class FlowTable:
-    """Flow to decision, capped for each client: the oldest decision makes room."""
+    """Flow to decision, capped for each sender: the oldest decision makes room."""
 
     def __init__(self) -> None:
         self._entries: dict[FlowKey, FlowEntry] = {}
-        self._keys_of: dict[ClientId, dict[FlowKey, None]] = {}
+        self._keys_of: dict[VpnId, dict[Sender, dict[FlowKey, None]]] = {}
         self._past = Totals()
         self.get = self._entries.get
 
@@ -83,8 +102,9 @@ class FlowTable:
 
     def keep(self, key: FlowKey, entry: FlowEntry) -> None:
         """Puts a decision in force."""
-        keys = self._keys_of.setdefault(entry.client_id, {})
-        if len(keys) >= FLOWS_PER_CLIENT:
+        keys = self._keys_of.setdefault(entry.vpn_id, {}).setdefault(entry.sender, {})
+        room = FLOWS_PER_CLIENT if isinstance(entry.sender, Member) else FLOWS_PER_SERVER
+        if len(keys) >= room:
             self.forget(next(iter(keys)))
         self._entries[key] = entry
         keys[key] = None
@@ -94,12 +114,13 @@ class FlowTable:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._past.add(entry)
-            del self._keys_of[entry.client_id][key]
+            del self._keys_of[entry.vpn_id][entry.sender][key]
 
-    def forget_client(self, client_id: ClientId) -> None:
-        """Takes all decisions about one client's datagrams out of force."""
-        for key in self._keys_of.pop(client_id, {}):
-            self._past.add(self._entries.pop(key))
+    def forget_group(self, vpn_id: VpnId) -> None:
+        """Takes all decisions about one group's datagrams out of force."""
+        for keys in self._keys_of.pop(vpn_id, {}).values():
+            for key in keys:
+                self._past.add(self._entries.pop(key))
 
     def items(self) -> Iterator[tuple[FlowKey, FlowEntry]]:
         """Yields the decisions in force; the table may change meanwhile."""

@@ -19,6 +19,23 @@ class Member:
     vpn_id: VpnId
     address: Address
     """Where its datagrams come from and go to."""
+    home: bool = True
+    """Whether it sends by this relay; another VPN server's client is only sent to."""
+
+
+@dataclass(frozen=True)
+class NextHop:
+    """Another VPN server, which sends on to the clients that it holds.
+
+    Patent: Fig. 19; effect E5.
+    """
+
+    name: str
+    address: Address
+
+
+Sender = Member | NextHop
+"""Whom a relay takes datagrams from, and where stations are."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,51 @@ class UnicastGroupTable:
         """Yields each group with its clients."""
         for vpn_id in self._by_group:
             yield vpn_id, self.members(vpn_id)
+
+
+class NextHopTable:
+    """The other VPN servers, and which groups each has clients of: a set, so each gets one copy.
+
+    Patent: Fig. 19 (table 507 as handed to another server).
+    """
+
+    def __init__(self) -> None:
+        self._by_address: dict[tuple[str, int], NextHop] = {}
+        self._by_name: dict[str, tuple[NextHop, frozenset[VpnId]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def install(self, hop: NextHop, vpn_ids: frozenset[VpnId]) -> frozenset[VpnId]:
+        """Adds or replaces a server, and returns the groups it had clients of."""
+        before = self.remove(hop.name)
+        self._by_name[hop.name] = hop, vpn_ids
+        self._by_address[hop.address] = hop
+        return before
+
+    def remove(self, name: str) -> frozenset[VpnId]:
+        """Removes a server if it is there, and returns the groups it had clients of."""
+        hop, vpn_ids = self._by_name.pop(name, (None, frozenset[VpnId]()))
+        if hop is not None:
+            del self._by_address[hop.address]
+        return vpn_ids
+
+    def at(self, address: tuple[str, int]) -> NextHop | None:
+        """Returns the server whose datagrams come from ``address``."""
+        return self._by_address.get(address)
+
+    def named(self, name: str) -> NextHop | None:
+        """Returns the server of that name."""
+        hop, _ = self._by_name.get(name, (None, None))
+        return hop
+
+    def of_group(self, vpn_id: VpnId) -> list[NextHop]:
+        """Returns the servers that have clients of a group."""
+        return [hop for hop, vpn_ids in self._by_name.values() if vpn_id in vpn_ids]
+
+    def rows(self) -> Iterator[tuple[NextHop, frozenset[VpnId]]]:
+        """Yields each server with the groups that it has clients of."""
+        yield from self._by_name.values()
 
 
 class MulticastAddressTable:

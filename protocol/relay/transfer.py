@@ -11,21 +11,33 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
 
-from protocol.errors import DropReason
+from protocol.errors import DropReason, WireError
 from protocol.learning import LearningTable, Learnt
 from protocol.relay.flow import USUAL_HEADERS, USUAL_LEAST, Flow, flow_octets, split_usual
 from protocol.relay.flow_table import FlowEntry, FlowKey, FlowTable, Station
-from protocol.relay.tables import Member, MulticastAddressTable, RelayedGroup, UnicastGroupTable
+from protocol.relay.tables import (
+    Member,
+    MulticastAddressTable,
+    NextHop,
+    NextHopTable,
+    RelayedGroup,
+    Sender,
+    UnicastGroupTable,
+)
 from protocol.relay.verdicts import Drop, Forward, Verdict
 from protocol.types import SECOND, Address, ClientId, VpnId
 from protocol.wire.ethernet import is_station
+from protocol.wire.probe import PROBE, Probe
 
 SWEEP_INTERVAL = 5 * SECOND
 """How often the flows' counters refresh the stations' lifetimes."""
 FLOW_IDLE_TIME = 60 * SECOND
 STATIONS_PER_CLIENT = 1024
+STATIONS_PER_SERVER = 65_536
 
 
 class Strip(str, Enum):
@@ -33,6 +45,14 @@ class Strip(str, Enum):
 
     KEEP = "keep"
     PATENT = "patent"
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A station that was seen at a client of this relay, or (None) is seen there no more."""
+
+    station: Station
+    client_id: ClientId | None
 
 
 class Relay:
@@ -43,12 +63,25 @@ class Relay:
         strip: Strip = Strip.KEEP,
         mac_lifetime: int = 3600 * SECOND,
         hold_down: int = SECOND,
+        split_horizon: bool = True,
     ) -> None:
-        """Takes what clients are sent, and the lifetime and hold-down of table 509 in ns."""
+        """Takes what clients are sent, and the lifetime and hold-down of table 509 in ns.
+
+        Without ``split_horizon`` what comes from a VPN server goes to other servers too, as the text
+        has it: with three of them a frame goes round for ever. For showing that, and nothing else.
+        """
         self.strip = strip
+        self.next_hops = NextHopTable()
+        self.reports_stations = False
+        """Whether :meth:`take_sightings` is to have something."""
+        self.probes_echoed = 0
+        self._split_horizon = split_horizon
+        self._sightings: list[Sighting] = []
+        self._elsewhere: dict[Station, tuple[Member, int]] = {}
+        self._probe_tokens: frozenset[bytes] = frozenset()
         self.unicast_groups = UnicastGroupTable()
         self.multicast_addresses = MulticastAddressTable()
-        self.mac_ip: LearningTable[Station, Member] = LearningTable(
+        self.mac_ip: LearningTable[Station, Sender] = LearningTable(
             mac_lifetime, hold_down, STATIONS_PER_CLIENT
         )
         self.flows = FlowTable()
@@ -85,8 +118,57 @@ class Relay:
         member = self._members.pop(client_id)
         self.unicast_groups.remove(member)
         self.mac_ip.purge(member)
-        self.flows.forget_client(client_id)
+        for station in [one for one, (at, _) in self._elsewhere.items() if at is member]:
+            del self._elsewhere[station]
         self._invalidate(member.vpn_id)
+
+    # -- what the representative says of other VPN servers
+
+    def install_next_hop(self, hop: NextHop, vpn_ids: frozenset[VpnId]) -> None:
+        """Adds another VPN server, or changes the groups that it has clients of.
+
+        Patent: Fig. 19.
+        """
+        if self.next_hops.named(hop.name) not in (hop, None):
+            self.remove_next_hop(hop.name)
+        before = self.next_hops.install(hop, vpn_ids)
+        for vpn_id in before ^ vpn_ids:
+            self._invalidate(vpn_id)
+
+    def remove_next_hop(self, name: str) -> None:
+        """Removes another VPN server and the stations behind it."""
+        hop = self.next_hops.named(name)
+        if hop is None:
+            return
+        self.mac_ip.purge(hop)
+        self.next_hops.remove(name)
+        for row in self.multicast_addresses.rows():
+            self._invalidate(row.vpn_id)
+
+    def install_station(self, station: Station, client_id: ClientId, now: int) -> None:
+        """Notes a station that another VPN server has seen at one of its clients."""
+        self.mac_ip.forget(station)
+        self._elsewhere[station] = self._members[client_id], now
+        self._invalidate(station[0])
+
+    def remove_station(self, station: Station) -> None:
+        """Forgets a station of another VPN server's client."""
+        if self._elsewhere.pop(station, None) is not None:
+            self._invalidate(station[0])
+
+    def stations_elsewhere(self) -> Iterable[tuple[Station, Member]]:
+        """Yields the stations that other VPN servers have seen."""
+        for station, (member, _) in self._elsewhere.items():
+            yield station, member
+
+    def set_probe_tokens(self, tokens: Iterable[bytes]) -> None:
+        """Says which probes are sent back."""
+        self._probe_tokens = frozenset(tokens)
+
+    def take_sightings(self) -> list[Sighting]:
+        """Returns which stations have come and gone since the last call, in order."""
+        sightings, self._sightings = self._sightings, []
+        return sightings
 
     # -- datagrams and time
 
@@ -109,6 +191,8 @@ class Relay:
 
     def _receive_unusual(self, datagram: bytes, source: tuple[str, int], now: int) -> Verdict:
         """Decides about a datagram that is the first of its flow, without MACs, or with IPv4 inside."""
+        if datagram and datagram[0] == PROBE:
+            return self._probe(datagram, source)
         octets = flow_octets(datagram)
         if octets is None:
             self.flows.add_drop(DropReason.MALFORMED_DATAGRAM, len(datagram))
@@ -123,6 +207,19 @@ class Relay:
         entry.packets += 1
         entry.octets += len(datagram)
         return entry.verdict
+
+    def _probe(self, datagram: bytes, source: tuple[str, int]) -> Verdict:
+        """Has a probe sent back as it is, if the representative gave its sender the token."""
+        try:
+            token = Probe.parse(datagram).token
+        except WireError:
+            self.flows.add_drop(DropReason.MALFORMED_DATAGRAM, len(datagram))
+            return Drop(DropReason.MALFORMED_DATAGRAM)
+        if token not in self._probe_tokens:
+            self.flows.add_drop(DropReason.UNKNOWN_TOKEN, len(datagram))
+            return Drop(DropReason.UNKNOWN_TOKEN)
+        self.probes_echoed += 1
+        return Forward(((Address(*source), 0),))
 
     def next_timeout(self) -> int | None:
         """Returns when :meth:`handle_timeout` is due, or None."""
@@ -148,44 +245,79 @@ class Relay:
 
         Patent: Fig. 7-2 steps 712-719.
         """
-        member = self.unicast_groups.at(flow.source)
-        if member is None:
+        sender = self._sender(flow.source)
+        if sender is None:
             return Drop(DropReason.UNREGISTERED_SENDER)
         group = self.multicast_addresses.at(flow.inner_destination)  # 717
         if group is None:
             return Drop(DropReason.UNKNOWN_GROUP)
-        if group.vpn_id != member.vpn_id:
+        if isinstance(sender, Member) and group.vpn_id != sender.vpn_id:
             return Drop(DropReason.FOREIGN_GROUP)
         if flow.spi not in group.spis:
             return Drop(DropReason.UNKNOWN_SPI)
         strip = flow.header.length if self.strip is Strip.PATENT else 0
         if flow.header.macs is not None:  # 711
             source, destination = flow.header.macs
-            self._learn(member, source, now)  # 712-714
+            self._learn(sender, (group.vpn_id, source), now)  # 712-714
             if is_station(destination):  # 715, 716
-                holder = self.mac_ip.lookup((member.vpn_id, destination), now)
+                holder = self._holder((group.vpn_id, destination), now)
                 if holder is not None:
-                    return _to_holder(member, holder, strip)
-        return self._to_others(member, strip)
+                    return self._to_holder(sender, holder, strip)
+        return self._to_others(sender, group.vpn_id, strip)
 
-    def _learn(self, member: Member, mac: bytes, now: int) -> None:
-        """Notes the source station at its client, if it is a station and the table has room."""
-        if not is_station(mac):
+    def _sender(self, address: tuple[str, int]) -> Sender | None:
+        """Returns who sends from ``address``: a client of this relay, or another VPN server."""
+        member = self.unicast_groups.at(address)
+        if member is not None:
+            return member if member.home else None
+        return self.next_hops.at(address)
+
+    def _holder(self, station: Station, now: int) -> Sender | None:
+        """Returns where a station is: as seen here, or as another VPN server has seen it."""
+        holder = self.mac_ip.lookup(station, now)
+        if holder is None and station in self._elsewhere:
+            return self._elsewhere[station][0]
+        return holder
+
+    def _learn(self, sender: Sender, station: Station, now: int) -> None:
+        """Notes the source station at its sender, if it is a station and the table has room."""
+        if not is_station(station[1]):
             return
-        learnt = self.mac_ip.learn((member.vpn_id, mac), member, now)
+        _, since = self._elsewhere.get(station, (None, None))
+        if since is not None and now - since < self.mac_ip.hold_down:
+            self.not_learnt[Learnt.HELD_DOWN] += 1
+            return
+        capacity = None if isinstance(sender, Member) else STATIONS_PER_SERVER
+        learnt = self.mac_ip.learn(station, sender, now, capacity)
         if learnt in (Learnt.NEW, Learnt.MOVED):
-            self._invalidate(member.vpn_id)
+            self._elsewhere.pop(station, None)
+            if self.reports_stations and isinstance(sender, Member):
+                self._sightings.append(Sighting(station, sender.client_id))
+            self._invalidate(station[0])
         elif learnt is not Learnt.REFRESHED:
             self.not_learnt[learnt] += 1
 
-    def _to_others(self, member: Member, strip: int) -> Verdict:
-        """Sends to all of the group but the sender (718, 719)."""
-        others = tuple(
+    def _to_holder(self, sender: Sender, holder: Sender, strip: int) -> Verdict:
+        """Sends to where the destination is; never back to where the datagram came from."""
+        if holder == sender:
+            return Drop(DropReason.HAIRPIN)
+        if isinstance(holder, Member):
+            return Forward(((holder.address, strip),))
+        if isinstance(sender, NextHop) and self._split_horizon:
+            return Drop(DropReason.SPLIT_HORIZON)
+        return Forward(((holder.address, 0),))
+
+    def _to_others(self, sender: Sender, vpn_id: VpnId, strip: int) -> Verdict:
+        """Sends to all of the group but the sender (718, 719), and a copy to each further server."""
+        others = [
             (other.address, strip)
-            for other in self.unicast_groups.members(member.vpn_id)
-            if other is not member
-        )
-        return Forward(others) if others else Drop(DropReason.NO_OTHER_MEMBER)
+            for other in self.unicast_groups.members(vpn_id)
+            if other is not sender
+        ]
+        if isinstance(sender, Member) or not self._split_horizon:
+            hops = self.next_hops.of_group(vpn_id)
+            others += [(hop.address, 0) for hop in hops if hop != sender]
+        return Forward(tuple(others)) if others else Drop(DropReason.NO_OTHER_MEMBER)
 
     # -- decisions in force
 
@@ -194,14 +326,17 @@ class Relay:
         source, *octets = key
         flow = Flow.parse(Address(*source), (octets[0], octets[1]))
         verdict = Drop(flow) if isinstance(flow, DropReason) else self.forward(flow, now)
-        member = self.unicast_groups.at(source)
-        if isinstance(flow, DropReason) or member is None or _rests_on_others(verdict):
+        sender = self._sender(source)
+        if isinstance(flow, DropReason) or sender is None or _rests_on_others(verdict):
             assert isinstance(verdict, Drop)
             self.flows.add_drop(verdict.reason, length)
             return verdict
-        station = self._station(flow, member)
-        held = station is not None and self.mac_ip.lookup(station, now) not in (member, None)
-        entry = FlowEntry(verdict, member.client_id, None if held else station, now)
+        group = self.multicast_addresses.at(flow.inner_destination)
+        assert group is not None
+        station = self._station(flow, group.vpn_id)
+        held = station is not None and self._holder(station, now) not in (sender, None)
+        entry = FlowEntry(verdict, sender, group.vpn_id, None if held else station, now)
+        entry.sought = self._is_sought(flow, verdict, group.vpn_id, now)
         self.flows.keep(key, entry)
         if self._next_sweep is None:
             self._next_sweep = now + SWEEP_INTERVAL
@@ -212,10 +347,17 @@ class Relay:
         self._set_due()
         return entry
 
-    @staticmethod
-    def _station(flow: Flow, member: Member) -> Station | None:
+    def _is_sought(self, flow: Flow, verdict: Verdict, vpn_id: VpnId, now: int) -> bool:
+        """Tells whether a flow is sent to all because nobody knows where its destination is."""
         macs = flow.header.macs
-        return (member.vpn_id, macs[0]) if macs is not None and is_station(macs[0]) else None
+        if macs is None or not is_station(macs[1]) or not verdict.destinations:
+            return False
+        return self._holder((vpn_id, macs[1]), now) is None
+
+    @staticmethod
+    def _station(flow: Flow, vpn_id: VpnId) -> Station | None:
+        macs = flow.header.macs
+        return (vpn_id, macs[0]) if macs is not None and is_station(macs[0]) else None
 
     def _review(self) -> None:
         """Takes decisions out of force that were made while a station's move was held down."""
@@ -230,25 +372,20 @@ class Relay:
             if entry.packets != entry.swept:
                 entry.swept, entry.last_used = entry.packets, now
                 if entry.station is not None:
-                    self._learn(self._members[entry.client_id], entry.station[1], now)
+                    self._learn(entry.sender, entry.station, now)
             elif now - entry.last_used >= FLOW_IDLE_TIME:
                 self.flows.forget(key)
-        for vpn_id in dict.fromkeys(vpn_id for vpn_id, _ in self.mac_ip.expire(now)):
+        expired = self.mac_ip.expire(now)
+        if self.reports_stations:
+            self._sightings += [Sighting(station, None) for station in expired]
+        for vpn_id in dict.fromkeys(vpn_id for vpn_id, _ in expired):
             self._invalidate(vpn_id)
         idle = not len(self.flows) and not len(self.mac_ip)
         self._next_sweep = None if idle else now + SWEEP_INTERVAL
 
     def _invalidate(self, vpn_id: VpnId) -> None:
         """Takes the decisions of one group out of force: what they rest on has changed."""
-        for member in self.unicast_groups.members(vpn_id):
-            self.flows.forget_client(member.client_id)
-
-
-def _to_holder(member: Member, holder: Member, strip: int) -> Verdict:
-    """Sends to the client that holds the destination; never back to where it came from."""
-    if holder is member:
-        return Drop(DropReason.HAIRPIN)
-    return Forward(((holder.address, strip),))
+        self.flows.forget_group(vpn_id)
 
 
 def _rests_on_others(verdict: Verdict) -> bool:

@@ -1,62 +1,52 @@
-"""The messages of the control channel, as JSON behind a length of four octets.
+"""The messages between clients and the server that holds the keys.
 
-Each message has a type and known fields only; what does not fit is a WireError that says where.
-The channel below (TLS) keeps them secret and in order.
+The channel below (TLS) keeps them secret and in order; ``protocol.wire.codec`` says how they stand on it.
 
 Patent: Fig. 1; Fig. 7-1 steps 701, 708; claim 5.
 """
 
 from __future__ import annotations
 
-from abc import ABC
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
-from protocol.errors import WireError
 from protocol.types import Algorithm, Delivery, Secret
+from protocol.wire.codec import (
+    Decoder,
+    Endpoint,
+    Id,
+    IpText,
+    Message,
+    Milliseconds,
+    Part,
+    Port,
+    SenderIdNumber,
+    ServerName,
+    SpiNumber,
+    UserName,
+    Version,
+)
 
-VERSION = 1
-LENGTH_OCTETS = 4
-MAXIMUM_LENGTH = 16_384
-"""Octets of one message; a peer that announces more is cut off before anything is stored."""
+VERSION = 2
 
-Id = Annotated[int, Meta(ge=1, le=2**32 - 1)]
-Port = Annotated[int, Meta(ge=1, le=65535)]
-SpiNumber = Annotated[int, Meta(ge=256, le=2**32 - 1)]
-SenderIdNumber = Annotated[int, Meta(ge=0, le=2**16 - 1)]
-UserName = Annotated[str, Meta(min_length=1, max_length=64)]
-Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
-
-if TYPE_CHECKING:
-    from protocol.types import IpAddress as IpText
-else:
-
-    class IpText(ABC):  # noqa: B024
-        """Either kind of IP address: the codec takes no union of two classes of our own."""
-
-    IpText.register(IPv4Address)
-    IpText.register(IPv6Address)
-
-
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
-    """The common shape: ``{"type": …, fields …}``."""
+ProbeCount = Annotated[int, Meta(ge=1, le=255)]
+Microseconds = Annotated[int, Meta(ge=0, le=60_000_000)]
+Relays = Annotated[tuple[Endpoint, ...], Meta(min_length=1, max_length=64)]
 
 
 class Register(Message, tag="register", frozen=True):
     """Client to server: who it is, which VPN it wants, and where its datagrams come from."""
 
-    version: Annotated[int, Meta(ge=0, le=65535)]
+    version: Version
     user: UserName
     password: Secret
     vpn_id: Id
     data_port: Port
 
 
-class GroupSecurityAssociation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class GroupSecurityAssociation(Part, frozen=True):
     """What seals and opens a group's packets, with the receiver's own sender ID (RFC 9838 GM_SENDER_ID)."""
 
     spi: SpiNumber
@@ -64,6 +54,48 @@ class GroupSecurityAssociation(msgspec.Struct, frozen=True, forbid_unknown_field
     key: Secret
     salt: Secret
     sender_id: SenderIdNumber
+
+
+class Candidate(Part, frozen=True):
+    """A VPN server that the client may be given."""
+
+    server: ServerName
+    endpoint: Endpoint
+
+
+class Candidates(Message, tag="candidates", frozen=True):
+    """Server to client: measure the round-trip time to each of these, and tell.
+
+    Patent: Fig. 16 (the nearest VPN server).
+    """
+
+    token: Secret
+    probes: ProbeCount
+    """Probes to send to each server."""
+    interval: Annotated[int, Meta(ge=1, le=1000)]
+    """Milliseconds from one to the next."""
+    servers: Annotated[tuple[Candidate, ...], Meta(min_length=1, max_length=64)]
+
+
+class Measurement(Part, frozen=True):
+    """What probing one server gave: answers, and the least round-trip time of them."""
+
+    server: ServerName
+    answered: Annotated[int, Meta(ge=0, le=255)]
+    minimum_rtt: Microseconds
+
+
+class Measured(Message, tag="measured", frozen=True):
+    """Client to server: how far the candidates are."""
+
+    measurements: Annotated[tuple[Measurement, ...], Meta(max_length=64)]
+
+
+class NewRelay(Message, tag="new_relay", frozen=True):
+    """Server to client: send there from now on; and whose datagrams to accept."""
+
+    relay: Endpoint
+    relays: Relays
 
 
 class Registered(Message, tag="registered", frozen=True):
@@ -74,9 +106,16 @@ class Registered(Message, tag="registered", frozen=True):
     client_address: IpText
     """The client's address as the server sees it."""
     multicast_address: IpText
-    relay_host: IpText
-    relay_port: Port
+    relay: Endpoint
+    """Where the client sends: the server, or the nearest VPN server."""
+    relays: Relays
+    """Whose datagrams it accepts: every VPN server that may deliver to it, its own too."""
     security_association: GroupSecurityAssociation
+    older: Annotated[tuple[GroupSecurityAssociation, ...], Meta(max_length=8)]
+    """SAs that other members may still seal with: only to open."""
+    activation_delay: Milliseconds
+    """When a client that has an SA from before seals with the new one; others do at once."""
+    deactivation_delay: Milliseconds
     lan_mtu: Annotated[int, Meta(ge=576, le=65535)]
     keepalive_interval: Milliseconds
     delivery: Delivery
@@ -127,82 +166,9 @@ class Refused(Message, tag="refused", frozen=True):
     detail: Annotated[str, Meta(max_length=256)]
 
 
-ClientMessage = Register | RekeyRequest | KeepAlive | Leave
-ServerMessage = Registered | NewSecurityAssociation | KeepAlive | Refused
+ClientMessage = Register | Measured | RekeyRequest | KeepAlive | Leave
+ServerMessage = Candidates | Registered | NewRelay | NewSecurityAssociation | KeepAlive | Refused
 AnyMessage = ClientMessage | ServerMessage
 
-
-def _decode_hook(wanted: Any, value: Any) -> Any:
-    if wanted is Secret and isinstance(value, str):
-        try:
-            return Secret(bytes.fromhex(value))
-        except ValueError:
-            raise ValueError("expected hexadecimal octets") from None
-    if wanted is IpText and isinstance(value, str):
-        return ip_address(value)
-    raise ValueError(f"expected {wanted.__name__}")
-
-
-def _encode_hook(value: Any) -> Any:
-    if isinstance(value, Secret):
-        return value.reveal().hex()
-    if isinstance(value, (IPv4Address, IPv6Address)):
-        return str(value)
-    raise TypeError(f"no encoding for {type(value).__name__}")
-
-
-_encoder = msgspec.json.Encoder(enc_hook=_encode_hook)
-_client_decoder = msgspec.json.Decoder(ClientMessage, dec_hook=_decode_hook)
-_server_decoder = msgspec.json.Decoder(ServerMessage, dec_hook=_decode_hook)
-
-
-def pack(message: AnyMessage) -> bytes:
-    """Returns the message as it goes on the stream: length, then JSON."""
-    body = _encoder.encode(message)
-    return len(body).to_bytes(LENGTH_OCTETS, "big") + body
-
-
-def _parse(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
-    try:
-        return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise WireError(f"control message: {error}") from None
-    except RecursionError:
-        raise WireError("control message: nested too deep") from None
-
-
-def parse_from_client(body: bytes) -> ClientMessage:
-    """Reads the JSON of a message that only a client may send."""
-    message: ClientMessage = _parse(_client_decoder, body)
-    return message
-
-
-def parse_from_server(body: bytes) -> ServerMessage:
-    """Reads the JSON of a message that only a server may send."""
-    message: ServerMessage = _parse(_server_decoder, body)
-    return message
-
-
-class MessageBuffer:
-    """Cuts a stream of octets into message bodies, whatever the pieces it arrives in."""
-
-    def __init__(self) -> None:
-        self._octets = bytearray()
-
-    def append(self, octets: bytes) -> None:
-        """Takes octets as the stream delivered them."""
-        self._octets += octets
-
-    def next_body(self) -> bytes | None:
-        """Returns the next whole body or None; raises WireError for a length that is not allowed."""
-        if len(self._octets) < LENGTH_OCTETS:
-            return None
-        length = int.from_bytes(self._octets[:LENGTH_OCTETS], "big")
-        if not 0 < length <= MAXIMUM_LENGTH:
-            raise WireError(f"control message of {length} octets, expected 1 to {MAXIMUM_LENGTH}")
-        end = LENGTH_OCTETS + length
-        if len(self._octets) < end:
-            return None
-        body = bytes(self._octets[LENGTH_OCTETS:end])
-        del self._octets[:end]
-        return body
+parse_from_client: Decoder[ClientMessage] = Decoder(ClientMessage)
+parse_from_server: Decoder[ServerMessage] = Decoder(ServerMessage)

@@ -13,14 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.types import Secret
+from protocol.wire.codec import MessageBuffer, pack
 from protocol.wire.messages import (
     KeepAlive,
     Leave,
-    MessageBuffer,
     Refused,
     Register,
     RekeyRequest,
-    pack,
     parse_from_server,
 )
 from tests.nodes.running import Crew, crew_on, inside

@@ -22,7 +22,7 @@ from protocol.relay import Strip
 from protocol.security_association import SecurityAssociation
 from protocol.types import Address, Secret, VpnId
 from protocol.wire.inner_packet import InnerPacket
-from protocol.wire.messages import GroupSecurityAssociation, Register, Registered
+from protocol.wire.messages import VERSION, GroupSecurityAssociation, Register, Registered
 from protocol.wire.vpn_header import VpnHeader
 
 GROUP = IPv6Address("ff1e::1")
@@ -68,7 +68,7 @@ class Site:
     def register(self, number: int, user: str) -> None:
         address = Address(f"3ffe:{number}::1", 4790)
         self.management.connection_made(number, address.host, 0)
-        message = Register(1, user, Secret(b"x"), 1001, address.port)
+        message = Register(VERSION, user, Secret(b"x"), 1001, address.port)
         self.management.receive_message(number, message, 0)
         while (action := self.management.next_action()) is not None:
             if isinstance(action, CheckCredentials):

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from protocol.errors import DropReason
-from protocol.relay import Drop, Forward, Strip
+from protocol.relay import Drop, Forward, Member, Strip
 from protocol.relay.flow import Flow
 from protocol.relay.transfer import SWEEP_INTERVAL
 from protocol.types import SECOND, Address
@@ -155,7 +155,7 @@ class RelayMachine(RuleBasedStateMachine):
             (key[0], name): (client_of[place.client_id], left)
             for key, place, left in self.relay.mac_ip.rows(self.now)
             for name in STATIONS
-            if station(name) == key[1]
+            if station(name) == key[1] and isinstance(place, Member)
         }
         for key, (name, since, heard) in list(self.places.items()):
             silent = self.now - heard
@@ -191,6 +191,7 @@ class RelayMachine(RuleBasedStateMachine):
     def the_tables_agree(self) -> None:
         client_of = {PLACES[name][0]: name for name in PLACES}
         for (vpn_id, octets), place, left in self.relay.mac_ip.rows(self.now):
+            assert isinstance(place, Member)
             assert client_of[place.client_id] in self.present
             assert place.vpn_id == vpn_id
             names = [name for name in STATIONS if station(name) == octets]

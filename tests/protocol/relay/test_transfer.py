@@ -273,7 +273,7 @@ def test_a_change_in_one_group_leaves_the_other_groups_flows_in_force() -> None:
     relay = relay_with("a", "b", "d", "e")
     pass_on(relay, "a", datagram(VPN))
     pass_on(relay, "d", datagram(OTHER))
-    in_force = [entry for _, entry in relay.flows.items() if entry.client_id == 4]
+    in_force = [entry for _, entry in relay.flows.items() if entry.sender == member("d")]
     relay.add_member(member("c"))
     relay.remove_member(member("b").client_id)
     pass_on(relay, "c", datagram(VPN, "cc"))

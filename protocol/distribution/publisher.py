@@ -1,0 +1,442 @@
+"""The representative's side: what each VPN server is to hold, what it has been told, what it has applied.
+
+Each server has tables of its own. With direct delivery they name every client of every group; via servers
+(Fig. 19) a server's own clients, and the other servers in place of theirs, each once. What changes is
+gathered until :meth:`Publisher.flush`, which tells each server one message: the whole, or what changed.
+
+Patent: Figs. 15, 16, 19; tables 507, 508; effects E4, E5.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from protocol.distribution.tables import Tables, station_key
+from protocol.relay.tables import Member, RelayedGroup
+from protocol.types import SECOND, Address, ClientId, Secret, ServerDelivery
+from protocol.wire.codec import Endpoint
+from protocol.wire.ethernet import is_station
+from protocol.wire.table_messages import (
+    VERSION,
+    Alive,
+    Applied,
+    Changes,
+    GroupRow,
+    Hello,
+    Keys,
+    MemberRow,
+    RepresentativeMessage,
+    Rows,
+    ServerRow,
+    Snapshot,
+    StationKey,
+    StationRow,
+    Stations,
+    VpnServerMessage,
+)
+
+MILLISECOND = 1_000_000
+SILENCE = 4 * SECOND
+"""How long a server may say nothing before it counts as gone."""
+STATIONS_PER_CLIENT = 1024
+
+Distribution = Literal["full", "delta"]
+"""Whether a change is told by the whole tables, or by what has changed: the patent allows both."""
+
+
+class Server(Protocol):
+    """A VPN server as it is configured."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def address(self) -> Address: ...
+
+
+class Events(Protocol):
+    """Who is told what servers do: the one that gives clients their servers."""
+
+    def server_up(self, name: str, now: int) -> None:
+        """A server has its tables and can take clients."""
+
+    def server_down(self, name: str) -> None:
+        """A server is gone."""
+
+    def placed(self, client_id: ClientId, server: str, now: int) -> None:
+        """A client's own server knows of it."""
+
+
+@dataclass(frozen=True)
+class SendTables:
+    """Send this message to a server."""
+
+    connection: int
+    message: RepresentativeMessage
+
+
+@dataclass(frozen=True)
+class CloseServer:
+    """End the connection of a server."""
+
+    connection: int
+
+
+PublisherAction = SendTables | CloseServer
+
+
+@dataclass
+class _Dirty:
+    """Keys of rows that have changed since the last message; in the order of the changes."""
+
+    groups: dict[int, None] = field(default_factory=dict)
+    members: dict[int, None] = field(default_factory=dict)
+    servers: dict[str, None] = field(default_factory=dict)
+    stations: dict[StationKey, None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.groups or self.members or self.servers or self.stations)
+
+
+class _View:
+    """One server: the tables that it is to hold, and how far it has got."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.tables = Tables()
+        self.dirty = _Dirty()
+        self.sequence = 0
+        self.connection: int | None = None
+        self.up = False
+        self.greeted = False
+        self.deadline = 0
+        self.unconfirmed: deque[tuple[int, ClientId]] = deque()
+        """(sequence number of the message that told it, own client)."""
+
+    @property
+    def name(self) -> str:
+        return self.server.name
+
+    def put_group(self, row: GroupRow) -> None:
+        self.tables.groups[row.vpn_id] = row
+        self.dirty.groups[row.vpn_id] = None
+
+    def remove_group(self, vpn_id: int) -> None:
+        if self.tables.groups.pop(vpn_id, None) is not None:
+            self.dirty.groups[vpn_id] = None
+
+    def put_member(self, row: MemberRow) -> None:
+        self.tables.members[row.client_id] = row
+        self.dirty.members[row.client_id] = None
+
+    def remove_member(self, client_id: int) -> None:
+        if self.tables.members.pop(client_id, None) is not None:
+            self.dirty.members[client_id] = None
+
+    def put_server(self, row: ServerRow) -> None:
+        if self.tables.servers.get(row.name) != row:
+            self.tables.servers[row.name] = row
+            self.dirty.servers[row.name] = None
+
+    def put_station(self, row: StationRow) -> None:
+        key = station_key(row)
+        self.tables.stations[key] = row
+        self.dirty.stations[key] = None
+
+    def remove_station(self, key: StationKey) -> None:
+        if self.tables.stations.pop(key, None) is not None:
+            self.dirty.stations[key] = None
+
+    def take_changes(self) -> tuple[Keys, Rows]:
+        """Returns what has changed: keys whose rows are gone, and rows that are new or other."""
+        dirty, tables, self.dirty = self.dirty, self.tables, _Dirty()
+        removed = Keys(
+            tuple(key for key in dirty.groups if key not in tables.groups),
+            tuple(key for key in dirty.members if key not in tables.members),
+            tuple(key for key in dirty.servers if key not in tables.servers),
+            tuple(key for key in dirty.stations if key not in tables.stations),
+        )
+        put = Rows(
+            tuple(tables.groups[key] for key in dirty.groups if key in tables.groups),
+            tuple(tables.members[key] for key in dirty.members if key in tables.members),
+            tuple(tables.servers[key] for key in dirty.servers if key in tables.servers),
+            tuple(tables.stations[key] for key in dirty.stations if key in tables.stations),
+        )
+        return removed, put
+
+
+class Publisher:
+    """Keeps every VPN server's tables what user VPN management says."""
+
+    def __init__(
+        self,
+        servers: Iterable[Server],
+        events: Events,
+        epoch: int,
+        token: Secret,
+        delivery: ServerDelivery = "direct",
+        distribution: Distribution = "delta",
+        reports: bool = True,
+        grace: int = 30 * SECOND,
+    ) -> None:
+        """Takes the servers, who is told of them, and the switches.
+
+        ``reports`` has servers say which stations they see (direct delivery only); ``grace`` is how
+        long, in ns, a server uses rows of the epoch before beside those of this one.
+        """
+        self.epoch = epoch
+        self.delivery: ServerDelivery = delivery
+        self.distribution: Distribution = distribution
+        self.not_taken: Counter[str] = Counter()
+        """Rows of station reports that were not believed, by reason."""
+        self._events = events
+        self._token = token
+        self._reports = reports and delivery == "direct"
+        self._grace = grace
+        self._views = {server.name: _View(server) for server in servers}
+        self._by_connection: dict[int, _View] = {}
+        self._members: dict[ClientId, tuple[Member, str]] = {}
+        self._held: dict[str, Counter[int]] = {name: Counter() for name in self._views}
+        self._stations: dict[StationKey, ClientId] = {}
+        self._stations_of: dict[ClientId, dict[StationKey, None]] = {}
+        self._actions: deque[PublisherAction] = deque()
+        for view in self._views.values():
+            self._tell_of_servers(view)
+
+    # -- what user VPN management says
+
+    def group_changed(self, group: RelayedGroup) -> None:
+        """Takes a group's address and SPIs; a group without SPIs has no member."""
+        row = GroupRow(group.vpn_id, group.multicast_address, tuple(sorted(group.spis)))
+        for view in self._views.values():
+            if group.spis:
+                view.put_group(row)
+            else:
+                view.remove_group(group.vpn_id)
+
+    def member_joined(self, member: Member, server: str) -> None:
+        """Adds a client that was given ``server``, or gives it that one."""
+        known = self._members.get(member.client_id)
+        if known is not None:
+            self._forget_stations(member.client_id)
+            self._hold(known[1], member, -1)
+        self._members[member.client_id] = member, server
+        self._hold(server, member, +1)
+        for view in self._views.values():
+            home = view.name == server
+            if home or self.delivery == "direct":
+                endpoint = Endpoint.of(member.address)
+                view.put_member(MemberRow(member.client_id, member.vpn_id, endpoint, home))
+            else:
+                view.remove_member(member.client_id)
+
+    def member_left(self, client_id: ClientId) -> None:
+        """Removes a client and its stations."""
+        member, server = self._members.pop(client_id)
+        self._forget_stations(client_id)
+        self._hold(server, member, -1)
+        for view in self._views.values():
+            view.remove_member(client_id)
+
+    # -- what servers do
+
+    def server_connected(self, connection: int, name: str, now: int) -> bool:
+        """Notes that a server is there, by what its certificate says; False when it is none of ours."""
+        view = self._views.get(name)
+        if view is None:
+            return False
+        if view.connection is not None:
+            self._actions.append(CloseServer(view.connection))
+            self.server_lost(view.connection)
+        view.connection, view.deadline, view.greeted = connection, now + SILENCE, False
+        self._by_connection[connection] = view
+        return True
+
+    def server_lost(self, connection: int) -> None:
+        """Notes that a server is gone."""
+        view = self._by_connection.pop(connection, None)
+        if view is None:
+            return
+        view.connection = None
+        view.unconfirmed.clear()
+        if view.up:
+            view.up = False
+            self._events.server_down(view.name)
+
+    def receive_message(self, connection: int, message: VpnServerMessage, now: int) -> None:
+        """Takes a message of a server; one out of turn ends the connection."""
+        view = self._by_connection.get(connection)
+        if view is None:
+            return
+        view.deadline = now + SILENCE
+        if isinstance(message, Hello):
+            if view.greeted or message.version != VERSION:
+                self._end(connection)
+                return
+            view.greeted = True
+            self._send_whole(view)
+        elif not view.greeted:
+            self._end(connection)
+        elif isinstance(message, Alive):
+            self._actions.append(SendTables(connection, Alive()))
+        elif isinstance(message, Applied):
+            self._applied(view, message, now)
+        elif isinstance(message, Stations):
+            self._seen(view, message)
+        else:
+            self._send_whole(view)
+
+    def message_broken(self, connection: int) -> None:
+        """Ends the connection of a server whose octets are no message."""
+        if connection in self._by_connection:
+            self._end(connection)
+
+    # -- time and actions
+
+    def next_timeout(self) -> int | None:
+        """Returns when :meth:`handle_timeout` is due, or None."""
+        return min((view.deadline for view in self._by_connection.values()), default=None)
+
+    def handle_timeout(self, now: int) -> None:
+        """Gives up servers that say nothing."""
+        for connection, view in list(self._by_connection.items()):
+            if now >= view.deadline:
+                self._end(connection)
+
+    def flush(self) -> None:
+        """Tells each server what has changed since it was told last."""
+        for view in self._views.values():
+            if not view.dirty:
+                continue
+            if not view.greeted or view.connection is None:
+                view.dirty = _Dirty()  # it will be told the whole
+            elif self.distribution == "full":
+                self._send_whole(view)
+            else:
+                self._send_changes(view)
+
+    def next_action(self) -> PublisherAction | None:
+        """Returns the next thing to do, or None when all is done."""
+        return self._actions.popleft() if self._actions else None
+
+    def tables(self, name: str) -> Tables:
+        """Returns the tables that a server is to hold."""
+        return self._views[name].tables
+
+    def servers(self) -> Iterable[tuple[str, bool, int, int]]:
+        """Yields (name, whether it is up, its clients, last sequence number) of every server."""
+        for name, view in self._views.items():
+            yield name, view.up, self._held[name].total(), view.sequence
+
+    # -- messages
+
+    def _send_whole(self, view: _View) -> None:
+        view.dirty = _Dirty()
+        view.sequence += 1
+        assert view.connection is not None
+        message = Snapshot(
+            self.epoch,
+            view.sequence,
+            view.tables.rows(),
+            self._token,
+            self._reports,
+            self._grace // MILLISECOND,
+        )
+        self._actions.append(SendTables(view.connection, message))
+        self._expect(view, view.tables.members.values())
+
+    def _send_changes(self, view: _View) -> None:
+        removed, put = view.take_changes()
+        view.sequence += 1
+        assert view.connection is not None
+        self._actions.append(
+            SendTables(view.connection, Changes(self.epoch, view.sequence, removed, put))
+        )
+        self._expect(view, put.members)
+
+    @staticmethod
+    def _expect(view: _View, members: Iterable[MemberRow]) -> None:
+        """Notes which clients wait for the server to have the message that was just sent."""
+        view.unconfirmed += [
+            (view.sequence, ClientId(row.client_id)) for row in members if row.home
+        ]
+
+    def _applied(self, view: _View, message: Applied, now: int) -> None:
+        if message.epoch != self.epoch or message.sequence > view.sequence:
+            return
+        if not view.up:
+            view.up = True
+            self._events.server_up(view.name, now)
+        while view.unconfirmed and view.unconfirmed[0][0] <= message.sequence:
+            _, client_id = view.unconfirmed.popleft()
+            self._events.placed(client_id, view.name, now)
+
+    def _end(self, connection: int) -> None:
+        self._actions.append(CloseServer(connection))
+        self.server_lost(connection)
+
+    # -- rows
+
+    def _hold(self, server: str, member: Member, change: int) -> None:
+        """Counts a client at its server; the others learn which groups that one has clients of."""
+        before = self._held[server][member.vpn_id]
+        self._held[server][member.vpn_id] += change
+        if self.delivery == "cascade" and (before == 0 or before + change == 0):
+            for view in self._views.values():
+                self._tell_of_servers(view)
+
+    def _tell_of_servers(self, view: _View) -> None:
+        """Names the other servers to one, with direct delivery none: they send it nothing."""
+        if self.delivery == "direct":
+            return
+        for other in self._views.values():
+            if other is not view:
+                held = tuple(sorted(vpn for vpn, count in self._held[other.name].items() if count))
+                view.put_server(ServerRow(other.name, Endpoint.of(other.server.address), held))
+
+    def _seen(self, view: _View, message: Stations) -> None:
+        """Takes a server's word for stations at its own clients, and for nobody else's."""
+        for key in message.forgotten:
+            client_id = self._stations.get(key)
+            if client_id is not None and self._members[client_id][1] == view.name:
+                self._forget_station(key)
+        for row in message.seen:
+            reason = self._why_not_believed(view, row)
+            if reason is not None:
+                self.not_taken[reason] += 1
+                continue
+            key, client_id = station_key(row), ClientId(row.client_id)
+            self._forget_station(key)
+            self._stations[key] = client_id
+            self._stations_of.setdefault(client_id, {})[key] = None
+            for other in self._views.values():
+                if other is not view:
+                    other.put_station(row)
+
+    def _why_not_believed(self, view: _View, row: StationRow) -> str | None:
+        member, server = self._members.get(ClientId(row.client_id), (None, None))
+        if not self._reports:
+            return "not_asked"
+        if member is None or server != view.name or member.vpn_id != row.vpn_id:
+            return "foreign_client"
+        if not is_station(bytes.fromhex(row.mac)):
+            return "no_station"
+        if len(self._stations_of.get(member.client_id, ())) >= STATIONS_PER_CLIENT:
+            return "full"
+        return None
+
+    def _forget_station(self, key: StationKey) -> None:
+        client_id = self._stations.pop(key, None)
+        if client_id is None:
+            return
+        del self._stations_of[client_id][key]
+        for view in self._views.values():
+            view.remove_station(key)
+
+    def _forget_stations(self, client_id: ClientId) -> None:
+        for key in list(self._stations_of.pop(client_id, {})):
+            del self._stations[key]
+            for view in self._views.values():
+                view.remove_station(key)

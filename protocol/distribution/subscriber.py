@@ -1,0 +1,273 @@
+"""A VPN server's side: takes the representative's tables in order, and keeps the relay in step.
+
+A message that does not follow what is held changes nothing, and the whole is asked for. When the
+representative comes back with a new epoch, what the old one said serves beside it for a while: clients
+register again one by one, and until then their frames go on.
+
+Patent: Fig. 16; Fig. 19; tables 507, 508.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from protocol.distribution.tables import Tables, difference, station_key
+from protocol.relay.tables import Member, NextHop, RelayedGroup
+from protocol.types import SECOND, ClientId, VpnId
+from protocol.wire.table_messages import (
+    VERSION,
+    Alive,
+    Applied,
+    Changes,
+    GroupRow,
+    Hello,
+    MemberRow,
+    RepresentativeMessage,
+    Resynchronise,
+    ServerRow,
+    Snapshot,
+    StationKey,
+    StationRow,
+    Stations,
+    VpnServerMessage,
+)
+
+if TYPE_CHECKING:
+    from protocol.relay.transfer import Relay
+
+MILLISECOND = 1_000_000
+ALIVE_INTERVAL = SECOND
+SILENCE = 4 * SECOND
+"""How long the representative may say nothing before the channel counts as dead."""
+NOTHING = -1
+
+
+@dataclass(frozen=True)
+class SendReport:
+    """Send this message to the representative."""
+
+    message: VpnServerMessage
+
+
+@dataclass(frozen=True)
+class CloseReport:
+    """End the channel to the representative."""
+
+
+SubscriberAction = SendReport | CloseReport
+
+
+class Subscriber:
+    """Applies what the representative says to one relay."""
+
+    def __init__(self, relay: Relay) -> None:
+        self.epoch = NOTHING
+        self.sequence = NOTHING
+        self.tables = Tables()
+        """What the representative has said in this epoch."""
+        self.ignored: Counter[str] = Counter()
+        """Messages that changed nothing, by reason."""
+        self._relay = relay
+        self._in_force = Tables()
+        self._earlier: Tables | None = None
+        self._earlier_until = 0
+        self._connected = False
+        self._asked = False
+        self._alive_due = 0
+        self._silent_at = 0
+        self._actions: deque[SubscriberAction] = deque()
+
+    # -- the channel
+
+    def channel_opened(self, now: int) -> None:
+        """Greets the representative, which then tells the whole."""
+        self._connected, self._asked = True, False
+        self._alive_due, self._silent_at = now + ALIVE_INTERVAL, now + SILENCE
+        self._actions.append(SendReport(Hello(VERSION)))
+
+    def channel_lost(self, now: int) -> None:
+        """Notes that the representative is away: the tables go on serving."""
+        self._connected = False
+
+    def receive_message(self, message: RepresentativeMessage, now: int) -> None:
+        """Takes a message if it follows what is held; otherwise it changes nothing."""
+        self._silent_at = now + SILENCE
+        if isinstance(message, Alive):
+            return
+        if message.epoch < self.epoch:
+            self.ignored["old_epoch"] += 1
+        elif message.epoch == self.epoch and message.sequence <= self.sequence:
+            self.ignored["repeated"] += 1
+        elif isinstance(message, Snapshot):
+            self._take_whole(message, now)
+        elif message.epoch != self.epoch or message.sequence != self.sequence + 1:
+            self.ignored["gap"] += 1
+            self._ask()
+        else:
+            self._take_changes(message, now)
+
+    # -- time and actions
+
+    def next_timeout(self) -> int | None:
+        """Returns when :meth:`handle_timeout` is due, or None."""
+        times = [self._earlier_until] if self._earlier is not None else []
+        if self._connected:
+            times += [self._alive_due, self._silent_at]
+        return min(times, default=None)
+
+    def handle_timeout(self, now: int) -> None:
+        """Says that it is here; gives up a dead channel; forgets what the epoch before said."""
+        if self._connected and now >= self._alive_due:
+            self._alive_due = now + ALIVE_INTERVAL
+            self._actions.append(SendReport(Alive()))
+        if self._connected and now >= self._silent_at:
+            self._connected = False
+            self._actions.append(CloseReport())
+        if self._earlier is not None and now >= self._earlier_until:
+            self._earlier = None
+            self._put_in_force(self.tables, now)
+
+    def report(self) -> None:
+        """Tells the representative which stations the relay has seen come and go."""
+        sightings = self._relay.take_sightings()
+        if not sightings or not self._connected:
+            return
+        last = {sighting.station: sighting.client_id for sighting in sightings}
+        keys = {station: StationKey(station[0], station[1].hex()) for station in last}
+        forgotten = tuple(keys[one] for one, client_id in last.items() if client_id is None)
+        seen = tuple(
+            StationRow(one[0], one[1].hex(), client_id)
+            for one, client_id in last.items()
+            if client_id is not None
+        )
+        self._actions.append(SendReport(Stations(forgotten, seen)))
+
+    def next_action(self) -> SubscriberAction | None:
+        """Returns the next thing to do, or None when all is done."""
+        return self._actions.popleft() if self._actions else None
+
+    # -- tables
+
+    def _take_whole(self, message: Snapshot, now: int) -> None:
+        tables = Tables.of(message.rows)
+        if not _fits_together(tables):
+            self.ignored["inconsistent"] += 1
+            self._actions.append(CloseReport())
+            return
+        if self.epoch not in (NOTHING, message.epoch):
+            self._earlier = self._in_force
+            self._earlier_until = now + message.grace * MILLISECOND
+        self._asked = False
+        self._relay.set_probe_tokens((message.token.reveal(),))
+        self._relay.reports_stations = message.reports
+        self._take(tables, message.epoch, message.sequence, now)
+
+    def _take_changes(self, message: Changes, now: int) -> None:
+        tables = self.tables.copy()
+        tables.remove(message.removed)
+        tables.put(message.put)
+        if not _fits_together(tables):
+            self.ignored["inconsistent"] += 1
+            self._ask()
+            return
+        self._take(tables, message.epoch, message.sequence, now)
+
+    def _take(self, tables: Tables, epoch: int, sequence: int, now: int) -> None:
+        self.tables, self.epoch, self.sequence = tables, epoch, sequence
+        in_force = tables if self._earlier is None else beside(tables, self._earlier)
+        self._put_in_force(in_force, now)
+        self._actions.append(SendReport(Applied(epoch, sequence)))
+
+    def _ask(self) -> None:
+        """Asks for the whole, once until it comes."""
+        if not self._asked:
+            self._asked = True
+            self._actions.append(
+                SendReport(Resynchronise(max(0, self.epoch), max(0, self.sequence)))
+            )
+
+    def _put_in_force(self, tables: Tables, now: int) -> None:
+        """Changes the relay's tables where they differ, so that only those groups decide anew."""
+        relay = self._relay
+        removed, put = difference(self._in_force, tables)
+        for key in removed.stations:
+            relay.remove_station((VpnId(key.vpn_id), bytes.fromhex(key.mac)))
+        changed = [row.client_id for row in put.members if row.client_id in self._in_force.members]
+        for client_id in (*removed.members, *changed):
+            relay.remove_member(ClientId(client_id))
+        for name in removed.servers:
+            relay.remove_next_hop(name)
+        for vpn_id in removed.groups:
+            relay.remove_group(VpnId(vpn_id))
+        for group in put.groups:
+            relay.remove_group(VpnId(group.vpn_id))
+        for group in put.groups:
+            relay.install_group(_relayed_group(group))
+        for member in put.members:
+            relay.add_member(_member(member))
+        for server in put.servers:
+            hop = NextHop(server.name, server.endpoint.address)
+            relay.install_next_hop(hop, frozenset(VpnId(vpn_id) for vpn_id in server.vpn_ids))
+        moved = set(changed)
+        again = [row for row in tables.stations.values() if row.client_id in moved]
+        for station in (*again, *put.stations):
+            place = VpnId(station.vpn_id), bytes.fromhex(station.mac)
+            relay.install_station(place, ClientId(station.client_id), now)
+        self._in_force = tables
+
+
+def beside(current: Tables, earlier: Tables) -> Tables:
+    """Returns the rows of both; where they are about the same, the current ones, and all SPIs.
+
+    A client of the earlier epoch ends when one of this epoch has its address: it has come back.
+    """
+    both = current.copy()
+    addresses = {row.multicast_address for row in current.groups.values()}
+    for group in earlier.groups.values():
+        known = current.groups.get(group.vpn_id)
+        if known is not None:
+            spis = tuple(sorted({*known.spis, *group.spis}))
+            both.groups[group.vpn_id] = GroupRow(known.vpn_id, known.multicast_address, spis)
+        elif group.multicast_address not in addresses:
+            both.groups[group.vpn_id] = group
+    taken = {row.endpoint for row in current.members.values()}
+    for member in earlier.members.values():
+        if member.endpoint not in taken and member.client_id not in both.members:
+            both.members[member.client_id] = member
+    for server in earlier.servers.values():
+        same = current.servers.get(server.name)
+        if same is not None:
+            vpn_ids = tuple(sorted({*same.vpn_ids, *server.vpn_ids}))
+            both.servers[server.name] = ServerRow(same.name, same.endpoint, vpn_ids)
+    for station in earlier.stations.values():
+        if station.client_id in both.members:
+            both.stations.setdefault(station_key(station), station)
+    return both
+
+
+def _fits_together(tables: Tables) -> bool:
+    """Tells whether no two rows claim the same address, and stations are behind clients there are."""
+    addresses = {row.multicast_address for row in tables.groups.values()}
+    endpoints = {row.endpoint for row in tables.members.values()}
+    endpoints |= {row.endpoint for row in tables.servers.values()}
+    return (
+        len(addresses) == len(tables.groups)
+        and len(endpoints) == len(tables.members) + len(tables.servers)
+        and all(_is_behind_its_client(row, tables) for row in tables.stations.values())
+    )
+
+
+def _is_behind_its_client(row: StationRow, tables: Tables) -> bool:
+    client = tables.members.get(row.client_id)
+    return client is not None and client.vpn_id == row.vpn_id and not client.home
+
+
+def _relayed_group(row: GroupRow) -> RelayedGroup:
+    spis = frozenset(int(spi) for spi in row.spis)
+    return RelayedGroup(VpnId(row.vpn_id), row.multicast_address, spis)
+
+
+def _member(row: MemberRow) -> Member:
+    return Member(ClientId(row.client_id), VpnId(row.vpn_id), row.endpoint.address, row.home)

@@ -1,0 +1,154 @@
+"""The messages between the representative and the VPN servers: tables 507 and 508, and no key.
+
+The channel below (mutual TLS) keeps them in order between these two. A message of the representative
+has an epoch, which grows with each start of the representative, and a sequence number, which grows by
+one with each message of the epoch.
+
+Patent: Fig. 16; Fig. 19; tables 507, 508.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from protocol.types import Secret
+from protocol.wire.codec import (
+    Decoder,
+    Endpoint,
+    Id,
+    IpText,
+    Message,
+    Milliseconds,
+    Part,
+    ServerName,
+    SpiNumber,
+    Version,
+)
+
+VERSION = 1
+MAXIMUM_LENGTH = 64 * 1024 * 1024
+"""Octets of one message: whole tables of some hundred thousand clients."""
+
+Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+MacText = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
+
+
+class GroupRow(Part, frozen=True):
+    """A row of table 508: address and SPIs."""
+
+    vpn_id: Id
+    multicast_address: IpText
+    spis: tuple[SpiNumber, ...]
+
+
+class MemberRow(Part, frozen=True):
+    """A row of table 507: a client, and whether it is the receiving server's own."""
+
+    client_id: Id
+    vpn_id: Id
+    endpoint: Endpoint
+    home: bool
+
+
+class ServerRow(Part, frozen=True):
+    """Another VPN server in place of its clients (Fig. 19): the groups that it has some of."""
+
+    name: ServerName
+    endpoint: Endpoint
+    vpn_ids: tuple[Id, ...]
+
+
+class StationKey(Part, frozen=True):
+    """A station: its group and MAC."""
+
+    vpn_id: Id
+    mac: MacText
+
+
+class StationRow(Part, frozen=True):
+    """A row of table 509 of another server: a station, and the client it is behind."""
+
+    vpn_id: Id
+    mac: MacText
+    client_id: Id
+
+
+class Rows(Part, frozen=True, omit_defaults=True):
+    """Rows of every table."""
+
+    groups: tuple[GroupRow, ...] = ()
+    members: tuple[MemberRow, ...] = ()
+    servers: tuple[ServerRow, ...] = ()
+    stations: tuple[StationRow, ...] = ()
+
+
+class Keys(Part, frozen=True, omit_defaults=True):
+    """What names rows of every table."""
+
+    groups: tuple[Id, ...] = ()
+    members: tuple[Id, ...] = ()
+    servers: tuple[ServerName, ...] = ()
+    stations: tuple[StationKey, ...] = ()
+
+
+class Snapshot(Message, tag="snapshot", frozen=True):
+    """Representative to server: these are the tables, whole."""
+
+    epoch: Number
+    sequence: Number
+    rows: Rows
+    token: Secret
+    """The probes to answer."""
+    reports: bool
+    """Whether the server is to report the stations that it sees."""
+    grace: Milliseconds
+    """How long the rows of an earlier epoch serve beside these."""
+
+
+class Changes(Message, tag="changes", frozen=True):
+    """Representative to server: take these rows out, then put those in."""
+
+    epoch: Number
+    sequence: Number
+    removed: Keys
+    put: Rows
+
+
+class Hello(Message, tag="hello", frozen=True):
+    """Server to representative, first: I am here, and have no tables. The certificate says who."""
+
+    version: Version
+
+
+class Applied(Message, tag="applied", frozen=True):
+    """Server to representative: up to here my tables are what you said."""
+
+    epoch: Number
+    sequence: Number
+
+
+class Resynchronise(Message, tag="resynchronise", frozen=True):
+    """Server to representative: send the whole; I have this, and what came does not follow it."""
+
+    epoch: Number
+    sequence: Number
+
+
+class Stations(Message, tag="stations", frozen=True):
+    """Server to representative: what it has learnt, and what it knows no more (table 509)."""
+
+    forgotten: tuple[StationKey, ...]
+    seen: tuple[StationRow, ...]
+
+
+class Alive(Message, tag="alive", frozen=True):
+    """Either way: I am here."""
+
+
+RepresentativeMessage = Snapshot | Changes | Alive
+VpnServerMessage = Hello | Applied | Resynchronise | Stations | Alive
+
+parse_from_representative: Decoder[RepresentativeMessage] = Decoder(RepresentativeMessage)
+parse_from_vpn_server: Decoder[VpnServerMessage] = Decoder(VpnServerMessage)
