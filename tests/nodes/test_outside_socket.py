@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import ip_address
@@ -39,7 +38,6 @@ def test_nothing_to_receive_is_no_refusal(udp: UdpSocket) -> None:
 def test_a_mistake_of_our_own_is_raised_and_not_counted(udp: UdpSocket) -> None:
     udp.close()
     for use in (lambda: udp.send(b"late", udp.address), udp.receive):
-        with pytest.raises(OSError) as raised:
+        with pytest.raises(OSError, match="Bad file descriptor"):
             use()
-        assert raised.value.errno == errno.EBADF
     assert udp.refused == 0
