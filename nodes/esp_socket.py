@@ -14,14 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import NamedTuple
 
-from nodes.udp import (
-    BUFFER_OCTETS,
-    IP_MTU_DISCOVER,
-    IPV6_MTU_DISCOVER,
-    LARGEST_DATAGRAM,
-    PMTUDISC_DO,
-    REFUSALS,
-)
+from nodes.outside_socket import LARGEST_DATAGRAM, OutsideSocket
 from protocol.types import IpAddress
 from protocol.wire.esp import NEXT_HEADER
 from protocol.wire.ip import HOP_LIMIT
@@ -42,19 +35,15 @@ class ReceivedPacket(NamedTuple):
     destination: IpAddress
 
 
-class EspSocket:
+class EspSocket(OutsideSocket):
     """Sends and receives ESP packets on one interface; what the network refuses is counted."""
 
     def __init__(self, address: IpAddress, interface: str) -> None:
         """Takes the own address and the interface that has it; raises OSError when it cannot be."""
-        self._version = address.version
         self._index = socket.if_nametoindex(interface)
-        self.refused = 0
-        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, NEXT_HEADER)
+        super().__init__(address.version, socket.SOCK_RAW, NEXT_HEADER)
         try:
-            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                self._socket.setsockopt(socket.SOL_SOCKET, option, BUFFER_OCTETS)
+            self._set_common_options()
             name = interface.encode() + b"\0"
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
             self._prepare(address)
@@ -63,7 +52,7 @@ class EspSocket:
             raise
 
     def _prepare(self, address: IpAddress) -> None:
-        """Sets hop limit, interface, source and "don't fragment", and keeps own copies off."""
+        """Sets hop limit, interface and source, and keeps own copies off."""
         if self._version == 4:
             level, self._membership = socket.IPPROTO_IP, struct.Struct("=4s4si")
             via = self._membership.pack(bytes(4), address.packed, self._index)
@@ -71,20 +60,14 @@ class EspSocket:
             self._socket.setsockopt(level, socket.IP_MULTICAST_TTL, HOP_LIMIT)
             self._socket.setsockopt(level, socket.IP_MULTICAST_LOOP, 0)
             self._socket.setsockopt(level, _IP_MULTICAST_ALL, 0)
-            self._socket.setsockopt(level, IP_MTU_DISCOVER, PMTUDISC_DO)
             return
         level, self._membership = socket.IPPROTO_IPV6, struct.Struct("=16sI")
         self._socket.setsockopt(level, socket.IPV6_MULTICAST_IF, self._index)
         self._socket.setsockopt(level, socket.IPV6_MULTICAST_HOPS, HOP_LIMIT)
         self._socket.setsockopt(level, socket.IPV6_MULTICAST_LOOP, 0)
         self._socket.setsockopt(level, _IPV6_MULTICAST_ALL, 0)
-        self._socket.setsockopt(level, IPV6_MTU_DISCOVER, PMTUDISC_DO)
         self._socket.setsockopt(level, socket.IPV6_RECVPKTINFO, 1)
         self._socket.bind((str(address), 0))
-
-    def fileno(self) -> int:
-        """Returns the descriptor, for a selector."""
-        return self._socket.fileno()
 
     def join(self, multicast_address: IpAddress) -> None:
         """Receives what is sent to the address (MLD or IGMP tells the routers)."""
@@ -102,10 +85,8 @@ class EspSocket:
         except BlockingIOError:
             return None
         except OSError as error:
-            if error.errno in REFUSALS:
-                self.refused += 1
-                return None
-            raise
+            self._count_refusal(error)
+            return None
         if self._version == 4:
             header = 4 * (octets[0] & 0x0F)
             return ReceivedPacket(octets[header:], IPv4Address(octets[_IPV4_DESTINATION]))
@@ -119,15 +100,9 @@ class EspSocket:
         try:
             self._socket.sendto(packet, (str(destination), 0))
         except OSError as error:
-            if error.errno not in REFUSALS:
-                raise
-            self.refused += 1
+            self._count_refusal(error)
             return False
         return True
-
-    def close(self) -> None:
-        """Closes the socket, which leaves every group."""
-        self._socket.close()
 
 
 def interface_with(address: IpAddress) -> str:

@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from typing import NamedTuple
 
+from nodes.outside_socket import LARGEST_DATAGRAM, OutsideSocket
 from protocol.types import Address, IpAddress
-
-BUFFER_OCTETS = 4 * 1024 * 1024
-LARGEST_DATAGRAM = 65_535
-
-# linux/in.h, linux/in6.h: always set "don't fragment" and tell the sender when a datagram is too large
-IP_MTU_DISCOVER = 10
-IPV6_MTU_DISCOVER = 23
-PMTUDISC_DO = 2
-
-# What the network may answer to one datagram; the next may well go through.
-REFUSALS = frozenset(
-    (
-        errno.EAGAIN,
-        errno.ENOBUFS,
-        errno.EMSGSIZE,
-        errno.ENETUNREACH,
-        errno.EHOSTUNREACH,
-        errno.ENETDOWN,
-        errno.EHOSTDOWN,
-        errno.ECONNREFUSED,
-        errno.EPERM,
-        errno.EACCES,
-        errno.EINVAL,
-        errno.EADDRNOTAVAIL,
-    )
-)
 
 
 class Received(NamedTuple):
@@ -42,22 +16,16 @@ class Received(NamedTuple):
     source: tuple[str, int]
 
 
-class UdpSocket:
+class UdpSocket(OutsideSocket):
     """Sends and receives datagrams without blocking; what the network refuses is counted."""
 
     def __init__(self, address: IpAddress, port: int) -> None:
         """Binds to ``address`` and ``port``; raises OSError, naming them, when they cannot be had."""
-        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self.refused = 0
+        super().__init__(address.version, socket.SOCK_DGRAM)
         try:
             if address.version == 6:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                self._socket.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DO)
-            else:
-                self._socket.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DO)
-            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                self._socket.setsockopt(socket.SOL_SOCKET, option, BUFFER_OCTETS)
+            self._set_common_options()
             self._socket.bind((str(address), port))
         except OSError as error:
             self._socket.close()
@@ -65,10 +33,6 @@ class UdpSocket:
             raise OSError(f"UDP {wanted}: {(error.strerror or str(error)).lower()}") from None
         self.host = address
         self.address = Address(*self._socket.getsockname()[:2])
-
-    def fileno(self) -> int:
-        """Returns the descriptor, for a selector."""
-        return self._socket.fileno()
 
     def receive(self) -> Received | None:
         """Returns the next datagram, or None when none waits."""
@@ -78,10 +42,8 @@ class UdpSocket:
             return None
         except OSError as error:
             # an ICMP error about an earlier datagram is reported here
-            if error.errno in REFUSALS:
-                self.refused += 1
-                return None
-            raise
+            self._count_refusal(error)
+            return None
         return Received(payload, source[:2])
 
     def send(self, payload: bytes | memoryview, destination: tuple[str, int]) -> bool:
@@ -89,12 +51,6 @@ class UdpSocket:
         try:
             self._socket.sendto(payload, destination)
         except OSError as error:
-            if error.errno not in REFUSALS:
-                raise
-            self.refused += 1
+            self._count_refusal(error)
             return False
         return True
-
-    def close(self) -> None:
-        """Closes the socket."""
-        self._socket.close()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests import programs
+
+CHECKOUT = programs.CHECKOUT
 SMALLEST = ("run", "--quick", "--clients", "2", "--terminals", "1")
 DEADLINE = 55.0
 
@@ -31,27 +30,11 @@ class Ended:
         return Path(last.removeprefix("results: "))
 
 
-@contextmanager
 def started(
     folder: Path, *arguments: str, module: str = "experiments"
-) -> Iterator[subprocess.Popen[str]]:
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """Starts a run whose results go below ``folder``; ends it by force if it is still there."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
+    return programs.started(module, *arguments, folder=folder)
 
 
 def end(process: subprocess.Popen[str]) -> Ended:

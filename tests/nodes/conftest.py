@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from experiments.deployment import Settings, write_files
-from tests.nodes.running import Crew, crew_on
+from tests.nodes.running import CLONE_NEWNET, Crew, crew_on
 from topologies.catalog import single
 from topologies.emulate import Network, emulate
 from topologies.plan import Plan
@@ -56,3 +58,21 @@ def running(network: Network, files: Path) -> Iterator[Crew]:
     with crew_on(network, files) as gathered:
         gathered.up("server", "c1", "c2", "c4")
         yield gathered
+
+
+@pytest.fixture
+def private_network() -> Iterator[None]:
+    """Puts this thread into a new network namespace, and back."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root for a network namespace")
+    library = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if library.unshare(CLONE_NEWNET) != 0:
+            pytest.skip(f"no network namespaces: {os.strerror(ctypes.get_errno())}")
+        try:
+            yield
+        finally:
+            assert library.setns(before, CLONE_NEWNET) == 0
+    finally:
+        os.close(before)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import os
 import select
 import shutil
 import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from nodes import interface as device
 from nodes.lan import Lan, LanError, PacketSocketLan, TapLan
 
-CLONE_NEWNET = 0x40000000
 DEADLINE = 5.0
 STATION = bytes.fromhex("0200000000aa")
 OTHER_STATION = bytes.fromhex("0200000000bb")
@@ -31,24 +28,6 @@ def test_interface_names_that_linux_refuses_are_refused_before_the_kernel_is_ask
     for name in ("", "sixteen-octets-x", "a/b", "a b", ".."):
         with pytest.raises(LanError, match="expected a name"):
             PacketSocketLan(name)
-
-
-@pytest.fixture
-def private_network() -> Iterator[None]:
-    """Puts this thread into a new network namespace, and back."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root for a network namespace")
-    library = ctypes.CDLL(None, use_errno=True)
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if library.unshare(CLONE_NEWNET) != 0:
-            pytest.skip(f"no network namespaces: {os.strerror(ctypes.get_errno())}")
-        try:
-            yield
-        finally:
-            assert library.setns(before, CLONE_NEWNET) == 0
-    finally:
-        os.close(before)
 
 
 @pytest.fixture

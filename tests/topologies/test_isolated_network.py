@@ -7,42 +7,26 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
 
 import psutil
 import pytest
 
 from experiments.isolation import MachineError, check_machine, is_isolated
+from tests.nodes.running import eventually
+from tests.programs import CHECKOUT, started
 from tests.topologies.leftovers import links_here, watched
 from topologies.catalog import single
 
 pytestmark = pytest.mark.emulated
 
 NAMESPACES = 1 + len(single().nodes)
-CHECKOUT = Path(__file__).parents[2]
-PROGRAM = (sys.executable, "-m", "tests.topologies.isolated_network")
+PROGRAM = "tests.topologies.isolated_network"
 
 
-@contextmanager
-def _started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [*PROGRAM, *arguments],
-        cwd=CHECKOUT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
+def _started(*arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return started(PROGRAM, *arguments, stdin=subprocess.PIPE, stderr=None)
 
 
 def _said(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -54,15 +38,6 @@ def _said(process: subprocess.Popen[str]) -> dict[str, Any]:
 def _everything(process: subprocess.Popen[str]) -> list[psutil.Process]:
     found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
     return found
-
-
-def _until(condition: Callable[[], bool], deadline_s: float = 5) -> bool:
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_two_networks_with_the_same_names_live_side_by_side() -> None:
@@ -92,7 +67,7 @@ def test_kill_9_of_any_process_leaves_nothing(victim: str) -> None:
                 chain.append(chain[-1].children()[0])
             chain[["caller", "unshare", "first inside", "command"].index(victim)].kill()
             code = process.wait(timeout=5)
-            assert _until(lambda: inside.left() == []), inside.left()
+            assert eventually(lambda: inside.left() == []), inside.left()
     assert code == (-signal.SIGKILL if victim == "caller" else 128 + signal.SIGKILL)
     assert links_here() == links
 

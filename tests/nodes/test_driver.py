@@ -1,0 +1,63 @@
+"""What a client's sockets could not send shows in its status."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from contextlib import closing
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from nodes.driver import Driver
+from nodes.lan import TapLan
+from nodes.udp import UdpSocket
+from protocol.client import Client
+from protocol.client.tables import AuthenticationInformation
+from protocol.types import Delivery, Secret, VpnId
+from protocol.wire.messages import GroupSecurityAssociation, Registered
+
+OWN = ip_address("::1")
+GROUP = ip_address("ff1e::1")
+LAN_MTU = 1346
+FRAME = bytes.fromhex("ffffffffffff 020000000001 88b5") + bytes(LAN_MTU)
+
+
+def _registered(delivery: Delivery) -> Registered:
+    association = GroupSecurityAssociation(
+        4097, "aes-128-gcm", Secret(bytes(16)), Secret(bytes(4)), 1
+    )
+    return Registered(1, 1001, OWN, GROUP, OWN, 4790, association, LAN_MTU, 1000, delivery)
+
+
+async def _counters_after_a_frame(delivery: Delivery) -> dict[str, Any]:
+    """Returns the counters of a client that sealed one frame, too large for its outside interface."""
+    authentication = AuthenticationInformation("A", Secret(b"p"), VpnId(1001))
+    with TapLan("lan", LAN_MTU) as lan, closing(UdpSocket(OWN, 0)) as udp:
+        driver = Driver(Client(authentication, 4790), lan, udp, "lo")
+        driver.client.channel_opened(0)
+        driver.client.receive_message(_registered(delivery), 0)
+        driver.act()
+        driver.client.receive_frame(FRAME, 0)
+        driver.act()
+        assert driver.failure is None
+        before = driver.snapshot()["counters"]
+        driver.stop()
+        assert driver.snapshot()["counters"] == before
+        return dict(before)
+
+
+@pytest.mark.emulated
+@pytest.mark.usefixtures("private_network")
+@pytest.mark.parametrize(
+    ("delivery", "datagrams", "packets"), [("relay", 1, 0), ("multicast", 0, 1)]
+)
+def test_what_the_network_refuses_is_counted_by_the_way_it_was_to_go(
+    delivery: Delivery, datagrams: int, packets: int
+) -> None:
+    subprocess.run(["ip", "link", "set", "lo", "up", "mtu", "1280"], check=True, timeout=10)
+    counters = asyncio.run(_counters_after_a_frame(delivery))
+    assert counters["frames_sealed"] == 1
+    assert counters["datagrams_refused_by_network"] == datagrams
+    assert counters["packets_refused_by_network"] == packets

@@ -1,0 +1,39 @@
+"""Starts programs of the checkout, each with a process group of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@contextmanager
+def started(
+    module: str,
+    *arguments: str,
+    folder: Path = CHECKOUT,
+    stdin: int = subprocess.DEVNULL,
+    stderr: int | None = subprocess.PIPE,
+) -> Iterator[subprocess.Popen[str]]:
+    """Starts a module in ``folder``, its output in a pipe; ends it by force if it is still there."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
