@@ -16,6 +16,7 @@ from nodes.udp import UdpSocket
 from protocol.client import Client
 from protocol.client.tables import AuthenticationInformation
 from protocol.types import Delivery, Secret, VpnId
+from protocol.wire.codec import Endpoint
 from protocol.wire.messages import GroupSecurityAssociation, Registered
 
 OWN = ip_address("::1")
@@ -28,7 +29,22 @@ def _registered(delivery: Delivery) -> Registered:
     association = GroupSecurityAssociation(
         4097, "aes-128-gcm", Secret(bytes(16)), Secret(bytes(4)), 1
     )
-    return Registered(1, 1001, OWN, GROUP, OWN, 4790, association, LAN_MTU, 1000, delivery)
+    relay = Endpoint(OWN, 4790)
+    return Registered(
+        client_id=1,
+        vpn_id=1001,
+        client_address=OWN,
+        multicast_address=GROUP,
+        relay=relay,
+        relays=(relay,),
+        security_association=association,
+        older=(),
+        activation_delay=0,
+        deactivation_delay=0,
+        lan_mtu=LAN_MTU,
+        keepalive_interval=1000,
+        delivery=delivery,
+    )
 
 
 async def _counters_after_a_frame(delivery: Delivery) -> dict[str, Any]:
