@@ -206,11 +206,11 @@ class MulticastRoute:
     outgoing: tuple[str, ...]
 
 
-def check_name(what: str, name: str) -> None:
+def check_name(what: str, name: str, octets: int = NAME_OCTETS) -> None:
     """Refuses a name that Linux would not take for an interface, with a PlanError."""
-    if not _NAME.fullmatch(name) or len(name.encode()) > NAME_OCTETS:
+    if not _NAME.fullmatch(name) or len(name.encode()) > octets:
         raise PlanError(
-            f"{what} {name!r}: name: expected 1 to {NAME_OCTETS} letters, digits, '-', '_' or '.'"
+            f"{what} {name!r}: name: expected 1 to {octets} letters, digits, '-', '_' or '.'"
         )
 
 
