@@ -4,10 +4,11 @@
 
 PYTHON := .venv/bin/python
 TOPO ?= single
-RUN ?= results/$(TOPO)/latest
+# A GraphML file's runs have its name, without folder and suffix.
+RUN ?= results/$(basename $(notdir $(TOPO)))/latest
 
 # A misspelt variable would silently change what is measured.
-KNOWN := TOPO QUICK N M SEED CAPTURE FAMILY STRIP WIRE SERIES RUN ARGS
+KNOWN := TOPO QUICK N M SERVERS SEED CAPTURE FAMILY STRIP WIRE SERIES RUN ARGS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
@@ -18,6 +19,7 @@ flag = $(if $(filter-out 0,$($(1))),$(2))
 option = $(if $($(1)),$(2) '$($(1))')
 
 NETWORK_OPTIONS = --topo '$(TOPO)' $(call option,N,--clients) $(call option,M,--terminals) \
+	$(call option,SERVERS,--servers) \
 	$(call option,FAMILY,--family) $(call option,STRIP,--strip)
 RUN_OPTIONS = $(call flag,QUICK,--quick) $(call option,WIRE,--wire) $(call option,SEED,--seed) $(call flag,CAPTURE,--capture)
 
@@ -27,7 +29,8 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r target text; do \
 		printf '  make %-12s %s\n' "$$target" "$$text"; done
 	@echo
-	@echo 'Variables: TOPO=single  QUICK=1 (within 90 s)  N=clients  M=terminals on each LAN  SEED=number'
+	@echo 'Variables: TOPO=single, or file.graphml  QUICK=1 (within 90 s)  N=clients  M=terminals on each LAN  SEED=number'
+	@echo '           SERVERS=VPN servers (multiserver, cascade)'
 	@echo '           CAPTURE=1  FAMILY=6|4  STRIP=keep|patent  WIRE=segmented|whole  RUN=folder'
 	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'
 	@echo '           ARGS="more arguments" (experiment, cli, test, test-fast)'

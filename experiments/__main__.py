@@ -68,7 +68,10 @@ def _run(options: argparse.Namespace) -> int:
         options.wire,
         Settings(strip=options.strip),
     )
-    course = {1: single, 3: multicast}[plan.embodiment]
+    course = {1: single, 3: multicast}.get(plan.embodiment)
+    if course is None:
+        print(f"TOPO={options.topo}: embodiment {plan.embodiment} is not built", file=sys.stderr)
+        return EXIT_USAGE
     folder = create_run_folder(RESULTS, plan.name, describe_checkout())
     failures = (EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError)
     try:
@@ -111,7 +114,8 @@ def _cli(options: argparse.Namespace) -> int:
             deploy(network, Path(private), Settings(strip=options.strip)),
         ):
             print(f"{plan.name} is up. Try: t1a ping -c 1 {_somebody_far(plan)}")
-            print(f"Tables: server {sys.executable} -m nodes.status {private}/server.status")
+            server = plan.servers[0].name
+            print(f"Tables: {server} {sys.executable} -m nodes.status {private}/{server}.status")
             network.cli()
     except (EmulationError, DeploymentError) as error:
         print(f"{plan.name}: {error}", file=sys.stderr)
@@ -139,19 +143,38 @@ def _report(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> Plan | None:
     """Returns the Plan that the options name, or None after saying what is wrong with them."""
-    from topologies.catalog import CATALOG
+    from topologies.catalog import CATALOG, WITH_SERVERS
+    from topologies.graphml import SUFFIX
     from topologies.plan import PlanError
 
-    if options.topo not in CATALOG:
+    from_file = options.topo.endswith(SUFFIX)
+    if options.topo not in CATALOG and not from_file:
         names = ", ".join(sorted(CATALOG))
-        print(f"TOPO={options.topo}: expected one of {names}", file=sys.stderr)
+        print(f"TOPO={options.topo}: expected one of {names}, or a file {SUFFIX}", file=sys.stderr)
+        return None
+    counts = {
+        name: count
+        for name in ("clients", "servers")
+        if (count := getattr(options, name)) is not None
+    }
+    may = () if from_file else ("clients", "servers")[: 1 + (options.topo in WITH_SERVERS)]
+    for name in counts.keys() - set(may):
+        print(f"TOPO={options.topo}: --{name}: expected none", file=sys.stderr)
         return None
     try:
-        clients = {} if options.clients is None else {"clients": options.clients}
-        return CATALOG[options.topo](terminals=options.terminals, family=options.family, **clients)
+        return _planned(options, counts)
     except PlanError as error:
         print(error, file=sys.stderr)
         return None
+
+
+def _planned(options: argparse.Namespace, counts: dict[str, int]) -> Plan:
+    from topologies.catalog import CATALOG
+    from topologies.graphml import SUFFIX, read_plan
+
+    if options.topo.endswith(SUFFIX):
+        return read_plan(Path(options.topo), options.terminals, options.family)
+    return CATALOG[options.topo](terminals=options.terminals, family=options.family, **counts)
 
 
 def _programs(plan: Plan) -> dict[str, str]:
@@ -162,8 +185,9 @@ def _programs(plan: Plan) -> dict[str, str]:
 
 
 def _somebody_far(plan: Plan) -> str:
-    """Returns the address of a terminal on the second LAN."""
-    there = plan.terminals_of(plan.clients()[1].name)[0]
+    """Returns the address of a terminal on another LAN of the first one's group."""
+    vpn_id = plan.clients()[0].vpn_id
+    there = plan.terminals_of(plan.clients(vpn_id)[1].name)[0]
     return str(plan.lan_interface(there.name).addresses[0].ip)
 
 
@@ -212,8 +236,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--topo", default="single", help="a topology of the catalog")
+    parser.add_argument("--topo", default="single", help="a topology's name or a GraphML file")
     parser.add_argument("--clients", type=int, help="clients of VPN 1001")
+    parser.add_argument("--servers", type=int, help="VPN servers, where there are several")
     parser.add_argument("--terminals", type=int, default=2, help="terminals on each LAN")
     parser.add_argument("--family", type=int, default=6, choices=(4, 6), help="IP outside")
     parser.add_argument("--strip", default="keep", choices=("keep", "patent"))

@@ -31,6 +31,7 @@ from experiments.report import DROPS, LINK_LOAD, NODE_LOAD
 from experiments.traffic import link_packets, neighbours, ping_all, settle, tcp_all
 from topologies.emulate import Network, emulate
 from topologies.plan import Kind, Plan, Role
+from topologies.shaping import means
 
 QUICK_PROBES = 20
 FULL_PROBES = 500
@@ -217,7 +218,7 @@ def record_of(
         schema=SCHEMA,
         topo=plan.name,
         plan=plan.to_json(),
-        parameters=_flat(parameters),
+        parameters={**_flat(parameters), "links_delayed_by": means(plan)},
         seed=parameters.seed,
         argv=relative_arguments(sys.argv[1:], Path.cwd()),
         commit=describe_checkout().commit,

@@ -20,7 +20,7 @@ from topologies.branches import (
 from topologies.plan import Interface, Kind, Link, Node, Plan, PlanError, Role
 from topologies.sites import cascade, multiserver
 
-__all__ = ["CATALOG", "cascade", "multicast", "multiserver", "single", "user_of"]
+__all__ = ["CATALOG", "WITH_SERVERS", "cascade", "multicast", "multiserver", "single", "user_of"]
 
 MESH = (("m1", "m2"), ("m2", "m3"), ("m3", "m4"), ("m4", "m1"), ("m1", "m3"))
 """Links between the multicast routers: a ring with a chord, so that every link has a way round it."""
@@ -86,6 +86,8 @@ CATALOG: dict[str, Callable[..., Plan]] = {
     "multiserver": multiserver,
     "cascade": cascade,
 }
+WITH_SERVERS = ("multiserver", "cascade")
+"""Topologies that take the number of their VPN servers."""
 
 
 def _mesh_link(one: str, other: str, number: int) -> Link:

@@ -29,6 +29,16 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "unknown option": (["run", "--nosuch"], "--nosuch"),
     "unknown command": (["fly"], "fly"),
     "no command": ([], "are required: run|"),
+    "servers of one server": (["run", "--servers", "3"], "TOPO=single: --servers: expected none"),
+    "no server": (
+        ["run", "--topo", "cascade", "--servers", "0"],
+        "cascade: servers: expected 1 to 8, got 0",
+    ),
+    "no such file": (["run", "--topo", "my.graphml"], "my.graphml: expected a file that is there"),
+    "clients of a file": (
+        ["run", "--topo", "my.graphml", "--clients", "3"],
+        "TOPO=my.graphml: --clients: expected none",
+    ),
     "topology for cli": (["cli", "--topo", "nosuch"], "TOPO=nosuch: expected one of"),
     "no folder to report": (["report"], "run"),
 }
