@@ -29,6 +29,8 @@ from pathlib import Path
 from typing import Any
 
 NANOSECONDS = 1_000_000_000
+EARLY_NS = 50_000
+"""So long before a frame is due the process wakes up, and then waits awake."""
 LARGEST_FRAME = 65_550
 """Octets: the largest MTU with an Ethernet header before it."""
 
@@ -111,10 +113,13 @@ class DelayLine:
         return list(self._ways)
 
     def seconds_left(self) -> float | None:
-        """Returns how long there is nothing to write, None when no frame is held."""
+        """Returns how long to wait for the next frame's time, None when no frame is held.
+
+        It is `EARLY_NS` less: a process that has been woken is not at work at once.
+        """
         if not self._agenda:
             return None
-        return max(0, self._agenda[0][0] - self._clock()) / NANOSECONDS
+        return max(0, self._agenda[0][0] - self._clock() - EARLY_NS) / NANOSECONDS
 
     def take(self, source: int) -> None:
         """Reads what has come at a descriptor; OSError when its device is gone."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.delay_line import NANOSECONDS, DelayLine, Direction
+from topologies.delay_line import EARLY_NS, NANOSECONDS, DelayLine, Direction
 
 MILLISECOND = 1_000_000
 
@@ -119,17 +119,18 @@ def pairs() -> Iterator[_Pairs]:
 
 
 def test_each_link_and_each_direction_has_its_own_time(pairs: _Pairs) -> None:
-    pairs.join(300)
-    pairs.join(100)
+    pairs.join(3 * MILLISECOND)
+    pairs.join(MILLISECOND)
     assert pairs.line.seconds_left() is None
     pairs.send(0, b"slow")
     pairs.send(1, b"fast")
-    assert pairs.line.seconds_left() == 100 / NANOSECONDS
-    pairs.now = 150
+    assert pairs.line.seconds_left() == (MILLISECOND - EARLY_NS) / NANOSECONDS
+    pairs.now = MILLISECOND
+    assert pairs.line.seconds_left() == 0
     pairs.send(1, b"back", backwards=True)
     pairs.line.give()
     assert pairs.ends[1][1].recv(100) == b"fast"
-    pairs.now = 300
+    pairs.now = 3 * MILLISECOND
     pairs.line.give()
     assert pairs.ends[0][1].recv(100) == b"slow"
     assert pairs.ends[1][0].recv(100) == b"back"
