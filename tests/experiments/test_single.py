@@ -66,6 +66,7 @@ def test_the_record_says_what_was_run(runs: Runs) -> None:
     assert record.plan["family"] == 4
     other = load_record(folder / ended["altered"].folder)
     assert other.parameters["strip"] == "keep"
+    assert other.parameters["links_delayed_by"] == "none"
     assert other.plan["family"] == 6
     assert {sample.labels["node"] for sample in record.samples if "node" in sample.labels} >= {
         "server",
