@@ -156,9 +156,9 @@ def _plan(options: argparse.Namespace) -> Plan | None:
 
 def _programs(plan: Plan) -> dict[str, str]:
     """Returns the programs that this topology needs beside those of every topology."""
-    from topologies.smcroute import PROGRAMS
+    from topologies.routers import programs
 
-    return PROGRAMS if plan.multicast_routers else {}
+    return programs(plan) if plan.multicast_routers else {}
 
 
 def _somebody_far(plan: Plan) -> str:

@@ -13,8 +13,8 @@ MAXIMUM_TERMINALS = 26
 OUTSIDE_MTU = 1500
 LAN_MTU = {6: 1346, 4: 1386}
 """Octets of a LAN packet that still fit, sealed and encapsulated, into an outside MTU of 1500."""
-MULTICAST_LAN_MTU = 1410
-"""The same when the sealed packet is sent as it is (IPv6)."""
+MULTICAST_LAN_MTU = {6: 1410, 4: 1430}
+"""The same when the sealed packet is sent as it is."""
 MESH = (("m1", "m2"), ("m2", "m3"), ("m3", "m4"), ("m4", "m1"), ("m1", "m3"))
 """Links between the multicast routers: a ring with a chord, so that every link has a way round it."""
 MESH_ROUTERS = ("m1", "m2", "m3", "m4")
@@ -65,28 +65,27 @@ def multicast(
     terminals: int = 2,
     family: int = 6,
     second_group: int = 2,
-    lan_mtu: int = MULTICAST_LAN_MTU,
+    lan_mtu: int | None = None,
 ) -> Plan:
     """Plans four multicast routers in a mesh, the clients spread over them, and a server outside.
 
     The server hangs on a router that forwards no multicast packet: clients reach it by unicast.
     Groups and terminals are those of `single`. PlanError for a value out of range.
+    IPv6 routers have the Plan's trees; IPv4 routers find theirs by OSPF and PIM-SM.
 
     Patent: Fig. 13 parts 1301, 1302.
     """
-    if family != 6:
-        raise PlanError(
-            f"multicast: family: expected 6, because IPv4 needs FRR, which is not built yet, "
-            f"got {family!r}"
-        )
+    if family not in MULTICAST_LAN_MTU:
+        raise PlanError(f"multicast: family: expected 4 or 6, got {family!r}")
+    mtu = MULTICAST_LAN_MTU[family] if lan_mtu is None else lan_mtu
     _check_range("multicast", "clients", clients, 2, MAXIMUM_MULTICAST_CLIENTS)
-    members = _members("multicast", clients, terminals, second_group, lan_mtu)
+    members = _members("multicast", clients, terminals, second_group, mtu)
     nodes, links = _trunk(family)
     nodes += [Node(name, Role.ROUTER, multicast=True) for name in MESH_ROUTERS]
     for number, (one, other) in enumerate([*MESH, ("m1", "internet")], 1):
-        links.append(_mesh_link(one, other, number))
+        links.append(_mesh_link(one, other, number, family))
     trunk = (nodes, links)
-    return _assemble("multicast", 3, trunk, members, terminals, family, lan_mtu, MESH_ROUTERS)
+    return _assemble("multicast", 3, trunk, members, terminals, family, mtu, MESH_ROUTERS)
 
 
 CATALOG: dict[str, Callable[..., Plan]] = {"single": single, "multicast": multicast}
@@ -128,9 +127,10 @@ def _trunk(family: int) -> tuple[list[Node], list[Link]]:
     return nodes, [_server_link(family)]
 
 
-def _mesh_link(one: str, other: str, number: int) -> Link:
+def _mesh_link(one: str, other: str, number: int, family: int) -> Link:
     def end(node: str, towards: str, host: int) -> Interface:
-        address = ip_interface(f"3ffe:0:0:{number:x}::{host}/64")
+        text = f"3ffe:0:0:{number:x}::{host}/64" if family == 6 else f"198.19.{number}.{host}/24"
+        address = ip_interface(text)
         return Interface(f"{node}-{towards}", Kind.OUTSIDE, None, (address,), OUTSIDE_MTU)
 
     return Link((one, other), (end(one, other, 1), end(other, one, 2)))
