@@ -156,9 +156,12 @@ def _plan(options: argparse.Namespace) -> Plan | None:
 
 def _programs(plan: Plan) -> dict[str, str]:
     """Returns the programs that this topology needs beside those of every topology."""
+    from experiments.link_cuts import PROGRAMS
     from topologies.routers import programs
 
-    return programs(plan) if plan.multicast_routers else {}
+    if not plan.multicast_routers:
+        return {}
+    return programs(plan) | (PROGRAMS if plan.family == 4 else {})
 
 
 def _somebody_far(plan: Plan) -> str:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from experiments.record import (
 from experiments.report import DROPS, LINK_LOAD, NODE_LOAD
 from experiments.traffic import link_packets, neighbours, ping_all, settle, tcp_all
 from topologies.emulate import Network, emulate
+from topologies.kernel_trees import read_routes
 from topologies.plan import Kind, Plan, Role
 
 QUICK_PROBES = 20
@@ -60,6 +61,25 @@ Vantage = Mapping[str, list[str]]
 """Where packets are captured outside: interfaces by node."""
 
 
+class Addition:
+    """What an embodiment adds to the common course; this one adds nothing."""
+
+    def before(
+        self, deployment: Deployment, private: Path, progress: Progress
+    ) -> dict[str, dict[str, int]]:
+        """Prepares the traffic; returns the counters of nodes from which on all is counted."""
+        return {}
+
+    def after(
+        self, deployment: Deployment, private: Path, progress: Progress
+    ) -> dict[str, Invariant]:
+        """Does more once everything common was seen; returns what must hold of it."""
+        return {}
+
+
+_NOTHING = Addition()
+
+
 def walk(
     plan: Plan,
     parameters: Parameters,
@@ -67,6 +87,7 @@ def walk(
     progress: Progress,
     vantage_of: Callable[[Network], Vantage],
     invariants: Mapping[str, Callable[[Seen], Invariant]],
+    addition: Addition = _NOTHING,
 ) -> tuple[Seen, dict[tuple[str, str], int], dict[str, Invariant]]:
     """Builds the network, lets frames flow, checks, and takes it down.
 
@@ -77,11 +98,14 @@ def walk(
         with emulate(plan) as network:
             progress.step(STEPS[1])
             with deploy(network, Path(private), parameters.settings) as deployment:
+                baseline = addition.before(deployment, Path(private), progress)
                 vantage = vantage_of(network)
                 seen = observe(deployment, parameters, Path(private), progress, vantage)
+                seen = replace(seen, baseline=baseline)
                 links = link_packets(network)
                 progress.step(STEPS[5])
                 found = check_all(seen, invariants)
+                found |= addition.after(deployment, Path(private), progress)
                 progress.step(STEPS[6])
                 found["processes_end_in_order"] = end(deployment)
         if parameters.capture:
@@ -142,6 +166,7 @@ def observe(
             for group in plan.groups
         },
         server_kernel=_udp_counters(network, server.name),
+        routes=read_routes(plan, network.pid) if plan.family == 4 else {},
     )
 
 

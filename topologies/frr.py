@@ -27,24 +27,28 @@ PROGRAMS = {**{str(FOLDER / daemon): "frr" for daemon in DAEMONS}, "vtysh": "frr
 """Programs that multicast routers run, and the Debian packages that have them."""
 USER = "frr"
 """The user and group of the package, which the daemons insist on."""
-READY_SECONDS = 20.0
+READY_SECONDS = 40.0
 _ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.1
-_WORDS_LINES = 8
+_WORDS_LINES = 3
 _PRIVATE = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /var/tmp && exec "$@"', "sh")
 """Runs a command with a /var/tmp of its own, where daemons keep files under fixed names."""
 
 
-def rendezvous_point(plan: Plan) -> Address:
-    """Returns the address at which sources and receivers of every group first meet.
+def rendezvous_router(plan: Plan) -> str:
+    """Names the router at which sources and receivers of every group first meet."""
+    return next(router for router in plan.multicast_routers if plan.neighbours(router, Role.CLIENT))
 
-    It is a router's towards a client: no cut between routers takes it along, and PIM is on there,
+
+def rendezvous_point(plan: Plan) -> Address:
+    """Returns the rendezvous router's address that all routers are told.
+
+    It is the one towards a client: no cut between routers takes it along, and PIM is on there,
     without which a router does not take an address for its own.
     """
     return next(
         interface.addresses[0].ip
-        for router in plan.multicast_routers
-        for interface, other in _outside(plan, router)
+        for interface, other in _outside(plan, rendezvous_router(plan))
         if plan.node(other).role is Role.CLIENT
     )
 
@@ -126,9 +130,7 @@ def start_routers(plan: Plan, folder: Path, start: Start, pid: Callable[[str], i
 class _Running:
     """The routers that are being started."""
 
-    def __init__(
-        self, plan: Plan, folder: Path, start: Start, pid: Callable[[str], int]
-    ) -> None:
+    def __init__(self, plan: Plan, folder: Path, start: Start, pid: Callable[[str], int]) -> None:
         self._plan, self._folder, self._start, self._pid = plan, folder, start, pid
         self._daemons: dict[tuple[str, str], subprocess.Popen[Any]] = {}
         self._deadline = time.monotonic() + READY_SECONDS
@@ -166,7 +168,9 @@ class _Running:
                 if name == router and process.poll() is not None
             ]
             if ended or time.monotonic() > self._deadline:
-                raise MulticastRoutingError(f"node {router}: expected {what}: {self._words(router)}")
+                raise MulticastRoutingError(
+                    f"node {router}: expected {what}: {self._words(router)}"
+                )
             time.sleep(_POLL_SECONDS)
 
     def answers(self, router: str) -> bool:

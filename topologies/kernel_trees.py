@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from topologies.frr import rendezvous_router
 from topologies.plan import Kind, MulticastRoute, Plan
 
 Routes = Mapping[str, Sequence[MulticastRoute]]
@@ -50,9 +51,7 @@ def parse_routes(interfaces: str, cache: str) -> tuple[MulticastRoute, ...]:
             continue
         outgoing = sorted(names[int(word.partition(":")[0])] for word in rest[3:])
         routes.append(
-            MulticastRoute(
-                _address(group), _address(source), names[int(incoming)], tuple(outgoing)
-            )
+            MulticastRoute(_address(group), _address(source), names[int(incoming)], tuple(outgoing))
         )
     return tuple(sorted(routes, key=lambda route: (route.group, route.source)))
 
@@ -63,7 +62,11 @@ def _address(digits: str) -> IPv4Address:
 
 
 def follow(plan: Plan, client: str, routes: Routes) -> Tree:
-    """Follows a client's packets along ``routes`` to every end."""
+    """Follows a client's packets along ``routes`` to every end.
+
+    A way out that is no link is the one of PIM's registers. At the rendezvous router itself they
+    pass no link.
+    """
     ends = {
         (end, interface.name): link.other_end(end)
         for link in plan.links
@@ -88,12 +91,11 @@ def follow(plan: Plan, client: str, routes: Routes) -> Tree:
             faults.append(f"{router}: refuses packets of {client} from {before}")
         else:
             visited.add(router)
-            interfaces |= {route.incoming, *route.outgoing}
-            unknown = [name for name in route.outgoing if (router, name) not in ends]
-            faults += [f"{router}: sends packets of {client} to {name} too" for name in unknown]
-            waiting += [
-                (router, ends[router, name]) for name in route.outgoing if name not in unknown
-            ]
+            links = [name for name in route.outgoing if (router, name) in ends]
+            interfaces |= {route.incoming, *links}
+            waiting += [(router, ends[router, name]) for name in links]
+            if len(links) < len(route.outgoing) and router != rendezvous_router(plan):
+                faults.append(f"{router}: still sends packets of {client} in registers")
     faults += _wrong_ends(plan, client, reached)
     return Tree(frozenset(interfaces), tuple(faults))
 
