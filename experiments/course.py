@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.addition import Addition
 from experiments.capture import Capture, DecodingKey, merge
 from experiments.deployment import Deployment, Settings, deploy, stop
 from experiments.environment import describe_checkout, describe_environment, utc_now
@@ -61,25 +62,6 @@ Vantage = Mapping[str, list[str]]
 """Where packets are captured outside: interfaces by node."""
 
 
-class Addition:
-    """What an embodiment adds to the common course; this one adds nothing."""
-
-    def before(
-        self, deployment: Deployment, private: Path, progress: Progress
-    ) -> dict[str, dict[str, int]]:
-        """Prepares the traffic; returns the counters of nodes from which on all is counted."""
-        return {}
-
-    def after(
-        self, deployment: Deployment, private: Path, progress: Progress
-    ) -> dict[str, Invariant]:
-        """Does more once everything common was seen; returns what must hold of it."""
-        return {}
-
-
-_NOTHING = Addition()
-
-
 def walk(
     plan: Plan,
     parameters: Parameters,
@@ -87,12 +69,13 @@ def walk(
     progress: Progress,
     vantage_of: Callable[[Network], Vantage],
     invariants: Mapping[str, Callable[[Seen], Invariant]],
-    addition: Addition = _NOTHING,
+    addition: Addition | None = None,
 ) -> tuple[Seen, dict[tuple[str, str], int], dict[str, Invariant]]:
     """Builds the network, lets frames flow, checks, and takes it down.
 
     Returns what was seen, the packets of each link, and every invariant.
     """
+    addition = addition or Addition()
     with tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private:
         progress.step(STEPS[0])
         with emulate(plan) as network:

@@ -11,9 +11,9 @@ from pathlib import Path
 from msgspec import structs
 
 from experiments import claims
+from experiments.addition import Addition
 from experiments.course import (
     STEPS,
-    Addition,
     Parameters,
     Vantage,
     counts,

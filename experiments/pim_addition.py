@@ -6,7 +6,8 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from experiments.course import Addition, Parameters
+from experiments.addition import Addition
+from experiments.course import Parameters
 from experiments.deployment import Deployment
 from experiments.instrument.statistics import interval
 from experiments.link_cuts import LinkCut, cut_links

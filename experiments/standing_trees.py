@@ -43,10 +43,11 @@ def wait_for_trees(network: Network) -> list[str]:
         return routes, tree_faults(network.plan, routes)
 
     deadline = time.monotonic() + STAND_SECONDS
-    poll_until(lambda: not standing()[1], deadline)
-    while (state := settle(standing, UNCHANGED_SECONDS))[1] and time.monotonic() < deadline:
+    while True:
         poll_until(lambda: not standing()[1], deadline)
-    return state[1]
+        faults: list[str] = settle(standing, UNCHANGED_SECONDS)[1]
+        if not faults or time.monotonic() > deadline:
+            return faults
 
 
 def poll_until(condition: Callable[[], bool], deadline: float) -> bool:

@@ -72,14 +72,15 @@ def _ospf_lines(plan: Plan, router: str) -> Iterator[str]:
     A change that it does not see is found within 4 s.
     """
     for interface, other in _outside(plan, router):
-        yield f"interface {interface.name}"
         if other in plan.multicast_routers:
+            yield f"interface {interface.name}"
             yield " ip ospf area 0"
             yield " ip ospf network point-to-point"
             yield " ip ospf hello-interval 1"
             yield " ip ospf dead-interval 4"
             yield " ip ospf retransmit-interval 2"
         elif plan.node(other).role is Role.CLIENT:
+            yield f"interface {interface.name}"
             yield " ip ospf area 0"
             yield " ip ospf passive"
     yield "router ospf"
@@ -112,6 +113,8 @@ def start_routers(plan: Plan, folder: Path, start: Start, pid: Callable[[str], i
     Files are kept in ``folder``; ``pid`` gives a process in a node's namespaces. Trees come into
     being with the first packets. MulticastRoutingError when a daemon ends or takes longer than
     READY_SECONDS.
+
+    Patent: Fig. 13 parts 1301, 1302.
     """
     folder.chmod(0o711)
     running = _Running(plan, folder, start, pid)
@@ -191,9 +194,8 @@ class _Running:
         neighbours = self._ask(router, "show ip pim neighbor json")
         met = {name for name, found in neighbours.items() if isinstance(found, dict) and found}
         points = self._ask(router, "show ip pim rp-info json")
-        point = points.get(str(rendezvous_point(self._plan)))
-        known = bool(point) and point[0].get("outboundInterface", "Unknown") != "Unknown"
-        return wanted <= met and known
+        point = points.get(str(rendezvous_point(self._plan))) or [{}]
+        return wanted <= met and point[0].get("outboundInterface", "Unknown") != "Unknown"
 
     def _ask(self, router: str, question: str) -> dict[str, Any]:
         """Asks a router's daemons; gives nothing while they cannot answer."""
