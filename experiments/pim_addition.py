@@ -57,8 +57,9 @@ class PimAddition(Addition):
 
     def figures(self) -> dict[str, Figure]:
         """Returns the mean gaps after cuts of either kind, and without any."""
-        seen = [cut.gap for cut in self._cuts if cut.seen]
-        unseen = [cut.gap for cut in self._cuts if not cut.seen]
+        ended = [cut for cut in self._cuts if cut.resumed]
+        seen = [cut.gap for cut in ended if cut.seen]
+        unseen = [cut.gap for cut in ended if not cut.seen]
         return {
             **_mean("gap_before_link_cut", [cut.gap_before for cut in self._cuts]),
             **_mean("gap_after_link_cut", seen),
