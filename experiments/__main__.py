@@ -179,9 +179,12 @@ def _planned(options: argparse.Namespace, counts: dict[str, int]) -> Plan:
 
 def _programs(plan: Plan) -> dict[str, str]:
     """Returns the programs that this topology needs beside those of every topology."""
-    from topologies.smcroute import PROGRAMS
+    from experiments.link_cuts import PROGRAMS
+    from topologies.routers import programs
 
-    return PROGRAMS if plan.multicast_routers else {}
+    if not plan.multicast_routers:
+        return {}
+    return programs(plan) | (PROGRAMS if plan.family == 4 else {})
 
 
 def _somebody_far(plan: Plan) -> str:

@@ -7,10 +7,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.addition import Addition
 from experiments.capture import Capture, DecodingKey, merge
 from experiments.deployment import Deployment, Settings, deploy, stop
 from experiments.environment import describe_checkout, describe_environment, utc_now
@@ -30,6 +31,7 @@ from experiments.record import (
 from experiments.report import DROPS, LINK_LOAD, NODE_LOAD
 from experiments.traffic import link_packets, neighbours, ping_all, settle, tcp_all
 from topologies.emulate import Network, emulate
+from topologies.kernel_trees import read_routes
 from topologies.plan import Kind, Plan, Role
 from topologies.shaping import means
 
@@ -68,21 +70,26 @@ def walk(
     progress: Progress,
     vantage_of: Callable[[Network], Vantage],
     invariants: Mapping[str, Callable[[Seen], Invariant]],
+    addition: Addition | None = None,
 ) -> tuple[Seen, dict[tuple[str, str], int], dict[str, Invariant]]:
     """Builds the network, lets frames flow, checks, and takes it down.
 
     Returns what was seen, the packets of each link, and every invariant.
     """
+    addition = addition or Addition()
     with tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private:
         progress.step(STEPS[0])
         with emulate(plan) as network:
             progress.step(STEPS[1])
             with deploy(network, Path(private), parameters.settings) as deployment:
+                baseline = addition.before(deployment, Path(private), progress)
                 vantage = vantage_of(network)
                 seen = observe(deployment, parameters, Path(private), progress, vantage)
+                seen = replace(seen, baseline=baseline)
                 links = link_packets(network)
                 progress.step(STEPS[5])
                 found = check_all(seen, invariants)
+                found |= addition.after(deployment, Path(private), progress)
                 progress.step(STEPS[6])
                 found["processes_end_in_order"] = end(deployment)
         if parameters.capture:
@@ -143,6 +150,7 @@ def observe(
             for group in plan.groups
         },
         server_kernel=_udp_counters(network, server.name),
+        routes=read_routes(plan, network.pid) if plan.family == 4 else {},
     )
 
 

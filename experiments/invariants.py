@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from experiments.traffic import Attempt
 from experiments.udp_payloads import udp_payloads
 from nodes.sections import DEFAULT_DATA_PORT
 from protocol.wire.vpn_header import LENGTH
+from topologies.kernel_trees import Routes
 from topologies.plan import Kind, Plan
 
 RESIDENT_LIMIT = 60 << 20
@@ -44,10 +45,20 @@ class Seen:
     """The SAs of each group, by VPN ID, as a member holds them."""
     server_kernel: dict[str, int]
     """The UDP counters of the server's kernel."""
+    baseline: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Counters of processes when what is counted began, where that was not at their start."""
+    routes: Routes = field(default_factory=dict)
+    """What multicast routers' kernels forward by, where the Plan does not say."""
 
     def counter(self, node: str, name: str) -> int:
         """Returns a process's counter."""
         return int(self.statuses[node]["counters"].get(name, 0))
+
+    def counters_since(self, node: str) -> dict[str, int]:
+        """Returns a process's counters without what they were when counting began."""
+        earlier = self.baseline.get(node, {})
+        counters = self.statuses[node]["counters"].items()
+        return {name: value - earlier.get(name, 0) for name, value in counters}
 
     def column(self, node: str, table: str, column: str) -> list[Any]:
         """Returns a column of a process's table, by the table's number."""

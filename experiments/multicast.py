@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec import structs
+
 from experiments import claims
+from experiments.addition import Addition
 from experiments.course import (
     STEPS,
     Parameters,
@@ -20,7 +23,12 @@ from experiments.course import (
 )
 from experiments.environment import utc_now
 from experiments.invariants import Seen
-from experiments.multicast_invariants import MULTICAST_INVARIANTS, tree_interfaces
+from experiments.multicast_invariants import (
+    MULTICAST_INVARIANTS,
+    PIM_INVARIANTS,
+    tree_interfaces,
+)
+from experiments.pim_addition import PimAddition
 from experiments.progress import Progress
 from experiments.record import Claim, Figure, Invariant, Record, Summary, summarise
 from topologies.emulate import Network
@@ -45,16 +53,21 @@ def run(
 ) -> tuple[Record, Summary]:
     """Builds the network, lets frames flow, checks, and returns record and summary."""
     started = utc_now()
-    seen, links, invariants = walk(
-        plan, parameters, folder, progress, _vantage, MULTICAST_INVARIANTS
-    )
+    finds_trees = plan.family == 4
+    addition = PimAddition(parameters) if finds_trees else Addition()
+    expected = PIM_INVARIANTS if finds_trees else MULTICAST_INVARIANTS
+    seen, links, invariants = walk(plan, parameters, folder, progress, _vantage, expected, addition)
     record = record_of(plan, parameters, seen, links, started)
+    if isinstance(addition, PimAddition):
+        record = structs.replace(record, samples=(*record.samples, *addition.samples()))
     verdicts = {
         name: claim
         for name, claim in claims.structure(invariants).items()
         if name not in _SHOWN_ELSEWHERE
     }
     figures = _figures(seen)
+    if isinstance(addition, PimAddition):
+        figures |= addition.figures()
     verdicts["E3"] = _effect(invariants, figures)
     return record, summarise(plan.name, invariants, figures, verdicts)
 
@@ -81,7 +94,7 @@ def _figures(seen: Seen) -> dict[str, Figure]:
     plan = seen.plan
     copies = 0
     for name, send_plan in seen.probes.round.plans.items():
-        passed = tree_interfaces(plan, plan.client_of(name).name)
+        passed = tree_interfaces(plan, plan.client_of(name).name, seen.routes)
         links = [
             link
             for link in plan.links

@@ -21,6 +21,7 @@ from experiments.udp_payloads import esp_packets, udp_payloads
 from nodes.sections import DEFAULT_DATA_PORT
 from protocol.errors import WireError
 from protocol.wire.ip import HOP_LIMIT, IpHeader
+from topologies.kernel_trees import Routes, follow, tree_faults
 from topologies.plan import Plan
 
 _OF_A_RELAY = ("relay_forwards_octets_unchanged", "counters_balance")
@@ -45,7 +46,7 @@ def one_copy_on_each_link(seen: Seen) -> Invariant:
     """Each probe frame has passed each link of its tree once, and no other link of the routers."""
     due: Counter[tuple[bytes, str]] = Counter()
     for name, send_plan in seen.probes.round.plans.items():
-        places = tree_interfaces(seen.plan, seen.plan.client_of(name).name)
+        places = tree_interfaces(seen.plan, seen.plan.client_of(name).name, seen.routes)
         for stream in send_plan.streams:
             for frame in send_plan.frames_of(stream):
                 due.update((frame.to_bytes(), place) for place in places)
@@ -65,16 +66,23 @@ def one_copy_on_each_link(seen: Seen) -> Invariant:
     return Invariant(bool(due) and not wrong, detail + examples(wrong))
 
 
-def tree_interfaces(plan: Plan, client: str) -> set[str]:
-    """Names the routers' interfaces that a client's packets pass: two for each link between them."""
-    address = plan.data_address(client)
-    return {
-        interface
-        for router in plan.multicast_routers
-        for route in plan.multicast_routes(router)
-        if route.source == address
-        for interface in (route.incoming, *route.outgoing)
-    }
+def tree_interfaces(plan: Plan, client: str, routes: Routes | None = None) -> set[str]:
+    """Names the routers' interfaces that a client's packets pass: two for each link between them.
+
+    The trees are those of the kernels' ``routes`` where there are any, and else the Plan's.
+    """
+    planned = {router: plan.multicast_routes(router) for router in plan.multicast_routers}
+    return set(follow(plan, client, routes or planned).interfaces)
+
+
+def kernels_have_trees(seen: Seen) -> Invariant:
+    """Followed through the routers' kernels, packets reach every other member once and nobody else.
+
+    Patent: Fig. 13 parts 1301, 1302.
+    """
+    faults = tree_faults(seen.plan, seen.routes)
+    detail = f"{len(seen.clients)} trees through {len(seen.routes)} routers' kernels"
+    return Invariant(bool(seen.routes) and not faults, detail + examples(faults))
 
 
 def packets_are_bare(seen: Seen) -> Invariant:
@@ -102,11 +110,11 @@ def counters_balance(seen: Seen) -> Invariant:
     wrong = []
     for group in seen.plan.groups:
         members = [client.name for client in seen.plan.clients(group.vpn_id)]
-        sealed = {name: seen.counter(name, "frames_sealed") for name in members}
+        counters = {name: seen.counters_since(name) for name in members}
+        sealed = {name: counters[name].get("frames_sealed", 0) for name in members}
         for name in members:
             due = sum(sealed.values()) - sealed[name]
-            came = seen.counter(name, "frames_delivered")
-            came += received_drops(seen.statuses[name]["counters"])
+            came = counters[name].get("frames_delivered", 0) + received_drops(counters[name])
             if due != came:
                 wrong.append(f"{name}: {due} due, {came} came")
     return Invariant(not wrong, f"{len(seen.clients)} clients" + examples(wrong))
@@ -119,3 +127,9 @@ MULTICAST_INVARIANTS: dict[str, Callable[[Seen], Invariant]] = {
     "packets_are_bare_esp_to_the_group": packets_are_bare,
     "sealed_packets_reach_every_other_member": counters_balance,
 }
+
+PIM_INVARIANTS: dict[str, Callable[[Seen], Invariant]] = {
+    **MULTICAST_INVARIANTS,
+    "trees_in_the_kernels_reach_every_other_member_once": kernels_have_trees,
+}
+"""Those where the routers have found their trees themselves."""

@@ -89,7 +89,7 @@ def plan_round(plan: Plan, count: int, chance: random.Random) -> Round:
             there = plan.terminals_of(clients[(index + 1) % len(clients)].name)
             target = chance.choice(there)
             plans[sender.name] = SendPlan(
-                marker.hex(), number, _mac(plan, sender), _streams(plan, target, count)
+                marker.hex(), number, mac_of(plan, sender), _streams(plan, target, count)
             )
     return Round(marker, plans)
 
@@ -98,7 +98,7 @@ def _streams(plan: Plan, target: Node, count: int) -> tuple[Stream, ...]:
     streams = []
     first = 0
     limit = plan.lan_interface(target.name).mtu + 14
-    for destination in (_mac(plan, target), BROADCAST):
+    for destination in (mac_of(plan, target), BROADCAST):
         for size in SIZES:
             streams.append(Stream(destination, min(size, limit), count, RATE, first))
             first += count
@@ -110,17 +110,17 @@ def run_round(network: Network, folder: Path, sent: Round) -> Outcome:
     plan = network.plan
     expected = sent.expected(plan)
     terminals = [terminal.name for terminal in plan.terminals()]
-    receivers = {name: _start_receiver(network, folder, name) for name in terminals}
+    receivers = {name: start_receiver(network, folder, name) for name in terminals}
     try:
         for name, process in receivers.items():
-            _expect_ready(process, name)
+            expect_ready(process, name)
         _send(network, folder, sent)
         _wait_for_silence(folder, terminals)
     finally:
         for process in receivers.values():
             process.terminate()
             process.communicate(timeout=RECEIVE_SECONDS)
-    records = {name: read_received(_record(folder, name)) for name in terminals}
+    records = {name: read_received(record_path(folder, name)) for name in terminals}
     frames = {
         name: [line for line in lines if isinstance(line, ReceivedFrame)]
         for name, lines in records.items()
@@ -128,34 +128,44 @@ def run_round(network: Network, folder: Path, sent: Round) -> Outcome:
     return Outcome(sent, expected, frames, compare(expected, records))
 
 
-def _start_receiver(network: Network, folder: Path, name: str) -> subprocess.Popen[bytes]:
+def start_receiver(network: Network, folder: Path, name: str) -> subprocess.Popen[bytes]:
+    """Starts recording every probe frame that a terminal receives, in a file of ``folder``."""
     interface = network.plan.lan_interface(name).name
     argv = [sys.executable, "-m", "experiments.probe", "receive", "--interface", interface]
-    argv += ["--out", str(_record(folder, name)), "--deadline", str(RECEIVE_SECONDS)]
+    argv += ["--out", str(record_path(folder, name)), "--deadline", str(RECEIVE_SECONDS)]
     return network.popen(name, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
 
-def _expect_ready(process: subprocess.Popen[bytes], name: str) -> None:
+def expect_ready(process: subprocess.Popen[bytes], name: str) -> None:
+    """Waits until a receiver listens; ProbingError when it ends instead."""
     assert process.stdout is not None
     if process.stdout.readline() != b"ready\n":
         raise ProbingError(f"the receiver at {name} ended before it was ready")
 
 
+def start_sender(
+    network: Network, folder: Path, name: str, send_plan: SendPlan
+) -> subprocess.Popen[bytes]:
+    """Starts sending what a terminal is to send; its plan is kept in ``folder``."""
+    path = folder / f"{name}.plan"
+    path.write_bytes(msgspec.json.encode(send_plan))
+    interface = network.plan.lan_interface(name).name
+    argv = [sys.executable, "-m", "experiments.probe", "send", "--interface", interface]
+    return network.popen(
+        name,
+        [*argv, "--plan", str(path)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
 def _send(network: Network, folder: Path, sent: Round) -> None:
     """Runs all senders at the same time and waits for their end."""
-    running = {}
-    for name, send_plan in sent.plans.items():
-        path = folder / f"{name}.plan"
-        path.write_bytes(msgspec.json.encode(send_plan))
-        interface = network.plan.lan_interface(name).name
-        argv = [sys.executable, "-m", "experiments.probe", "send", "--interface", interface]
-        running[name] = network.popen(
-            name,
-            [*argv, "--plan", str(path)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+    running = {
+        name: start_sender(network, folder, name, send_plan)
+        for name, send_plan in sent.plans.items()
+    }
     for name, process in running.items():
         _, errors = process.communicate(timeout=RECEIVE_SECONDS)
         if process.returncode:
@@ -164,14 +174,18 @@ def _send(network: Network, folder: Path, sent: Round) -> None:
 
 def _wait_for_silence(folder: Path, terminals: list[str]) -> None:
     """Waits until no receiver writes any more: what comes too late or too often is seen as well."""
-    settle(lambda: [_record(folder, name).stat().st_size for name in terminals], SILENCE_SECONDS)
+    settle(
+        lambda: [record_path(folder, name).stat().st_size for name in terminals], SILENCE_SECONDS
+    )
 
 
-def _record(folder: Path, name: str) -> Path:
+def record_path(folder: Path, name: str) -> Path:
+    """Names the file in which a terminal's receiver records."""
     return folder / f"{name}.received"
 
 
-def _mac(plan: Plan, node: Node) -> str:
+def mac_of(plan: Plan, node: Node) -> str:
+    """Returns a terminal's MAC address on its LAN, as text."""
     mac = plan.lan_interface(node.name).mac
     assert mac is not None
     return mac

@@ -16,8 +16,8 @@ MAXIMUM_TERMINALS = 26
 OUTSIDE_MTU = 1500
 LAN_MTU = {6: 1346, 4: 1386}
 """Octets of a LAN packet that still fit, sealed and encapsulated, into an outside MTU of 1500."""
-MULTICAST_LAN_MTU = 1410
-"""The same when the sealed packet is sent as it is (IPv6)."""
+MULTICAST_LAN_MTU = {6: 1410, 4: 1430}
+"""The same when the sealed packet is sent as it is."""
 
 _LETTERS = ("aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff")
 _TERMINALS_ON_A_SUBNET = 254

@@ -57,27 +57,26 @@ def multicast(
     terminals: int = 2,
     family: int = 6,
     second_group: int = 2,
-    lan_mtu: int = MULTICAST_LAN_MTU,
+    lan_mtu: int | None = None,
 ) -> Plan:
     """Plans four multicast routers in a mesh, the clients spread over them, and a server outside.
 
     The server hangs on a router that forwards no multicast packet: clients reach it by unicast.
     Groups and terminals are those of `single`. PlanError for a value out of range.
+    IPv6 routers have the Plan's trees; IPv4 routers find theirs by OSPF and PIM-SM.
 
     Patent: Fig. 13 parts 1301, 1302.
     """
-    if family != 6:
-        raise PlanError(
-            f"multicast: family: expected 6, because IPv4 needs FRR, which is not built yet, "
-            f"got {family!r}"
-        )
+    if family not in MULTICAST_LAN_MTU:
+        raise PlanError(f"multicast: family: expected 4 or 6, got {family!r}")
+    mtu = MULTICAST_LAN_MTU[family] if lan_mtu is None else lan_mtu
     check_range("multicast", "clients", clients, 2, MAXIMUM_MULTICAST_CLIENTS)
-    members = members_of("multicast", clients, terminals, second_group, lan_mtu)
+    members = members_of("multicast", clients, terminals, second_group, mtu)
     nodes, links = trunk(family)
     nodes += [Node(name, Role.ROUTER, multicast=True) for name in MESH_ROUTERS]
     for number, (one, other) in enumerate([*MESH, ("m1", "internet")], 1):
-        links.append(_mesh_link(one, other, number))
-    return assemble("multicast", 3, (nodes, links), members, family, lan_mtu, MESH_ROUTERS)
+        links.append(_mesh_link(one, other, number, family))
+    return assemble("multicast", 3, (nodes, links), members, family, mtu, MESH_ROUTERS)
 
 
 CATALOG: dict[str, Callable[..., Plan]] = {
@@ -90,9 +89,10 @@ WITH_SERVERS = ("multiserver", "cascade")
 """Topologies that take the number of their VPN servers."""
 
 
-def _mesh_link(one: str, other: str, number: int) -> Link:
+def _mesh_link(one: str, other: str, number: int, family: int) -> Link:
     def end(node: str, towards: str, host: int) -> Interface:
-        address = ip_interface(f"3ffe:0:0:{number:x}::{host}/64")
+        text = f"3ffe:0:0:{number:x}::{host}/64" if family == 6 else f"198.19.{number}.{host}/24"
+        address = ip_interface(text)
         return Interface(f"{node}-{towards}", Kind.OUTSIDE, None, (address,), OUTSIDE_MTU)
 
     return Link((one, other), (end(one, other, 1), end(other, one, 2)))

@@ -22,11 +22,12 @@ from mininet.net import Mininet
 from mininet.node import Node as MininetNode
 from mininet.nodelib import LinuxBridge
 
+from topologies.daemons import MulticastRoutingError
 from topologies.plan import Interface, Link, Plan, Role
 from topologies.processes import ProcessRecord, deferred_signals
+from topologies.routers import start_routers
 from topologies.settings import first_script, link_batch, second_script
 from topologies.shaping import Forwarder, ShapingError, has_netem, netem_losses, netem_script
-from topologies.smcroute import MulticastRoutingError, start_routers
 
 STOP_DEADLINE_S = 5.0
 """Seconds that processes have between SIGTERM and SIGKILL."""

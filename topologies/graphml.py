@@ -144,7 +144,7 @@ def _plan(name: str, drawn: _Drawn, terminals: int, family: int) -> Plan:
     """Plans the network of a checked file."""
     shape = _shape(drawn)
     _check_whole(drawn, shape, family)
-    mtu = MULTICAST_LAN_MTU if shape == "multicast" else LAN_MTU[family]
+    mtu = MULTICAST_LAN_MTU[family] if shape == "multicast" else LAN_MTU[family]
     (server,) = drawn.of(Role.SERVER)
     nodes = [
         Node(server, Role.SERVER, command=command("nodes.server", server)),

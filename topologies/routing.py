@@ -86,6 +86,26 @@ def _outside(graph: nx.Graph) -> nx.Graph:
     return outside
 
 
+def without_learnt(
+    routes: dict[str, list[Route]], graph: nx.Graph, nodes: Sequence[Node]
+) -> dict[str, list[Route]]:
+    """Leaves out what multicast routers learn from each other when they speak a routing protocol.
+
+    Those are their routes to a gateway that is a multicast router too.
+    """
+    speakers = {node.name for node in nodes if node.multicast}
+    towards_speaker = {
+        (name, graph.edges[name, other]["link"].interface_of(name).name)
+        for name in speakers
+        for other in graph.neighbors(name)
+        if other in speakers
+    }
+    return {
+        name: [route for route in found if (name, route.interface) not in towards_speaker]
+        for name, found in routes.items()
+    }
+
+
 def _attached(outside: nx.Graph) -> dict[Network, list[str]]:
     """Maps each outside network to the nodes that have an address in it."""
     attached: dict[Network, list[str]] = {}

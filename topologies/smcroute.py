@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from topologies.daemons import MulticastRoutingError, Start
 from topologies.parts import MulticastRoute
 from topologies.plan import Plan
 
@@ -22,18 +23,6 @@ PROGRAMS = {"smcrouted": "smcroute"}
 """Programs that multicast routers run, and the Debian packages that have them."""
 READY_SECONDS = 15.0
 _POLL_SECONDS = 0.02
-
-
-class MulticastRoutingError(RuntimeError):
-    """Says which router has not got its routes, and its daemon's words."""
-
-
-class Start(Protocol):
-    """Starts a command in a node: ``start(node, argv, **popen_arguments)``."""
-
-    def __call__(
-        self, node: str, argv: Sequence[str], **popen_arguments: Any
-    ) -> subprocess.Popen[Any]: ...
 
 
 def configuration(routes: Sequence[MulticastRoute]) -> str:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from experiments.invariants import Seen
 from experiments.isolation import MachineError, check_machine
-from experiments.multicast_invariants import counters_balance, server_is_idle, tree_interfaces
+from experiments.multicast_invariants import (
+    counters_balance,
+    kernels_have_trees,
+    server_is_idle,
+    tree_interfaces,
+)
 from topologies.catalog import multicast
+from topologies.parts import MulticastRoute
 from topologies.smcroute import PROGRAMS
 
 PLAN = multicast(clients=2, terminals=1, second_group=0)
@@ -78,6 +85,38 @@ def test_counters_balance_when_every_packet_came_and_not_otherwise() -> None:
 
 def test_the_tree_of_two_neighbours_is_the_link_between_their_routers() -> None:
     assert tree_interfaces(PLAN, "c1") == {"m1-c1", "m1-m2", "m2-m1", "m2-c2"}
+
+
+def test_where_kernels_say_their_routes_the_tree_is_theirs() -> None:
+    plan = multicast(clients=2, terminals=1, second_group=0, family=4)
+    (group,), source = plan.groups, plan.data_address("c1")
+    around = {
+        "m1": [MulticastRoute(group.multicast_address, source, "m1-c1", ("m1-m3",))],
+        "m3": [MulticastRoute(group.multicast_address, source, "m3-m1", ("m3-m2",))],
+        "m2": [MulticastRoute(group.multicast_address, source, "m2-m3", ("m2-c2",))],
+    }
+    passed = {"m1-c1", "m1-m3", "m3-m1", "m3-m2", "m2-m3", "m2-c2"}
+    assert tree_interfaces(plan, "c1", around) == passed
+
+
+def test_counters_balance_over_what_came_after_counting_began() -> None:
+    begun = {"c1": {"frames_sealed": 9}, "c2": {"frames_delivered": 1}}
+    run = replace(seen({}, IDLE, (12, 4, 0), (4, 4, 0)), baseline=begun)
+    assert counters_balance(run).held
+    assert not counters_balance(replace(run, baseline={})).held
+
+
+@pytest.mark.parametrize(("missing", "held"), [(None, True), ("m2", False)])
+def test_kernels_without_a_part_of_a_tree_are_seen(missing: str | None, held: bool) -> None:
+    plan = multicast(clients=2, terminals=1, second_group=0, family=4)
+    routes = {
+        router: plan.multicast_routes(router)
+        for router in plan.multicast_routers
+        if router != missing
+    }
+    run = replace(seen({}, IDLE, (0, 0, 0), (0, 0, 0)), plan=plan, routes=routes)
+    assert kernels_have_trees(run).held is held
+    assert not kernels_have_trees(replace(run, routes={})).held
 
 
 def test_a_missing_daemon_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,64 @@
+"""Gaps between arrivals, and what a run with cut links says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from experiments import pim_addition
+from experiments.course import Parameters
+from experiments.deployment import Settings
+from experiments.link_cuts import LinkCut, longest_gap
+from experiments.pim_addition import PimAddition
+
+S = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "gap"),
+    [(0, 2, 1.0), (3, 8, 4.0), (0, 10, 4.0), (8, 10, 2.0), (11, 20, 0.0)],
+)
+def test_a_gap_counts_where_it_ends(begin: int, end: int, gap: float) -> None:
+    arrivals = [0, S, 2 * S, 3 * S, 7 * S, 9 * S]
+    assert longest_gap(arrivals, begin * S, end * S) == gap
+
+
+def test_without_arrivals_there_is_no_gap_to_tell() -> None:
+    assert longest_gap([], 0, S) == 0
+    assert longest_gap([S], 0, S) == 0
+
+
+def addition(monkeypatch: pytest.MonkeyPatch, cuts: list[LinkCut]) -> tuple[PimAddition, Any]:
+    """Makes the addition and lets it "cut" links; returns it and the invariant."""
+    monkeypatch.setattr(pim_addition, "cut_links", lambda *_: cuts)
+    made = PimAddition(Parameters(True, 1, False, "segmented", Settings()))
+    deployment = cast(Any, type("Nothing", (), {"network": None}))
+    progress = cast(Any, type("Silent", (), {"step": lambda *_, **__: None})())
+    (held,) = made.after(deployment, Path(), progress).values()
+    return made, held
+
+
+def test_every_cut_passed_by_holds_and_gives_the_mean_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuts = [LinkCut("m1-m2", True, True, 0.01, gap) for gap in (0.1, 0.2, 0.6)]
+    cuts.append(LinkCut("m1-m3", False, True, 0.02, 3.0))
+    made, invariant = addition(monkeypatch, cuts)
+    assert invariant.held
+    figures = made.figures()
+    after = figures["gap_after_link_cut"]
+    assert after.value == pytest.approx(0.3)
+    assert after.low < after.value < after.high
+    assert (after.n, after.unit) == (3, "s")
+    assert figures["gap_after_unseen_link_cut"].value == 3.0
+    assert figures["gap_before_link_cut"].n == 4
+    assert len(list(made.samples())) == 8
+
+
+def test_one_cut_that_frames_do_not_pass_breaks_the_invariant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, invariant = addition(monkeypatch, [LinkCut("m1-m2", True, False, 0.01, 0.0)])
+    assert not invariant.held
+    assert "m1-m2 (seen): no frames any more" in invariant.detail
+    assert list(made.figures()) == ["gap_before_link_cut"]
