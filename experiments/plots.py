@@ -50,11 +50,14 @@ class RoleStyle:
 
 ROLES = {
     "server": RoleStyle("server (relay, key server)", "#F5C88A", "#B35900", 0.0, 2.4),
+    "relay": RoleStyle("VPN server (relay)", "#EBCBDD", "#A8447A", 0.23, 2.4),
     "router": RoleStyle("Internet, routers", "#EEEEEE", "#666666", 0.2, 1.2),
     "client": RoleStyle("VPN client", "#A9D5F0", "#0072B2", 0.08, 1.8),
     "lan": RoleStyle("LAN", "#FFFFFF", "#444444", 0.0, 0.8),
     "terminal": RoleStyle("terminal", "#BFE5D8", "#007A59", 0.16, 1.0),
 }
+REPRESENTATIVE = "representative (key server)"
+"""What the server is called where other nodes relay."""
 _BOX = (0.86, 0.46)
 """The smallest box of a node, inches; it grows with the longest name."""
 _INCHES_A_CHARACTER = 0.1
@@ -286,7 +289,7 @@ def _draw_legend(axes: Axes, present: set[str], lines: Mapping[Any, Any]) -> Non
             markerfacecolor=style.fill,
             markeredgecolor=style.edge,
             markeredgewidth=style.width * 0.7,
-            label=style.title,
+            label=REPRESENTATIVE if role == "server" and "relay" in present else style.title,
         )
         for role, style in ROLES.items()
         if role in present

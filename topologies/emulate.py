@@ -11,7 +11,7 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from mininet.net import Mininet
 from mininet.node import Node as MininetNode
 from mininet.nodelib import LinuxBridge
 
-from topologies.plan import Interface, Link, Plan, PlanError, Role
+from topologies.plan import Interface, Link, Plan, Role
 from topologies.processes import ProcessRecord, deferred_signals
 from topologies.settings import first_script, link_batch, second_script
+from topologies.shaping import Forwarder, ShapingError, has_netem, netem_losses, netem_script
 from topologies.smcroute import MulticastRoutingError, start_routers
 
 STOP_DEADLINE_S = 5.0
@@ -114,6 +115,7 @@ class Network:
         self.plan = plan
         self._record = ProcessRecord()
         self._shells: list[subprocess.Popen[Any]] = []
+        self._forwarder: Forwarder | None = None
         # Mininet would set kernel and process limits for the whole machine at its first use.
         Mininet.inited = True
         self._mininet = Mininet(topo=None, build=False, controller=None)
@@ -144,7 +146,9 @@ class Network:
         """Reads a node's interface counters: rx_ and tx_ packets, bytes, errors and dropped.
 
         The loopback interface is left out; a LAN has its bridge device beside its ports.
+        EmulationError when links of the network are gone.
         """
+        self.check()
         lines = Path(f"/proc/{self.pid(node)}/net/dev").read_text().splitlines()[2:]
         counters = {}
         for line in lines:
@@ -153,6 +157,24 @@ class Network:
             counters[name.strip()] = {label: int(words[place]) for label, place in _COUNTERS}
         counters.pop("lo", None)
         return counters
+
+    def link_losses(self) -> dict[tuple[str, str], int]:
+        """Counts the frames that had no room on links with delay or rate.
+
+        Keys are the sending and the receiving node. EmulationError when links are gone.
+        """
+        self.check()
+        try:
+            if self._forwarder is not None:
+                return self._forwarder.losses()
+            return netem_losses(self.plan, self.run)
+        except ShapingError as error:
+            raise EmulationError(str(error)) from None
+
+    def check(self) -> None:
+        """Raises EmulationError when links of the network are gone: their process has ended."""
+        if self._forwarder is not None and (reason := self._forwarder.ended()):
+            raise EmulationError(reason)
 
     def cli(self) -> None:
         """Opens Mininet's command line and returns when the user leaves it."""
@@ -170,11 +192,25 @@ class Network:
         self._configure(first_script)
         processes = {node.name: self.pid(node.name) for node in self.plan.nodes}
         batch = ["ip", "-batch", "-"]
-        made = self._record.run(batch, _SETUP_DEADLINE_S, input=link_batch(self.plan, processes))
+        shaped = [link for link in self.plan.links if link.shaped]
+        in_kernel = bool(shaped) and has_netem()
+        plain = [link for link in self.plan.links if in_kernel or not link.shaped]
+        text = link_batch(self.plan, plain, processes)
+        made = self._record.run(batch, _SETUP_DEADLINE_S, input=text)
         if made.returncode:
             raise EmulationError(f"links of {self.plan.name}: {_one_line(made.stderr)}")
+        if shaped and not in_kernel:
+            self._start_forwarder(shaped, processes)
         self._configure(second_script)
+        if in_kernel:
+            self._configure(netem_script)
         self._wait_for_bridges()
+
+    def _start_forwarder(self, links: Sequence[Link], processes: Mapping[str, int]) -> None:
+        try:
+            self._forwarder = Forwarder(links, processes, self._record.start, _SETUP_DEADLINE_S)
+        except ShapingError as error:
+            raise EmulationError(str(error)) from None
 
     def _wait_for_bridges(self) -> None:
         """Waits until every port of every LAN forwards: a frame before that would be lost."""
@@ -259,18 +295,22 @@ class Network:
 def emulate(plan: Plan) -> Iterator[Network]:
     """Builds a network, hands it out, and takes it down whatever happened.
 
-    Needs root. EmulationError when the kernel refuses a part, PlanError for what cannot be emulated.
+    Needs root. EmulationError when the kernel refuses a part, or when links were gone at the end.
     """
-    for link in plan.links:
-        if link.delay_ns is not None or link.rate_bits is not None:
-            raise PlanError(f"link {link.name}: delay_ns, rate_bits: expected none: not emulated")
     network = Network(plan)
     with contextlib.ExitStack() as stack:
         stack.callback(network.stop)
         network.build()
         if plan.multicast_routers:
             _start_routers(network, stack)
+        stack.push(lambda kind, _error, _trace: _check_at_end(network, kind))
         yield network
+
+
+def _check_at_end(network: Network, kind: type[BaseException] | None) -> None:
+    """Says that links were gone rather than what came of it; an interruption stays what it is."""
+    if kind is None or issubclass(kind, Exception):
+        network.check()
 
 
 def _start_routers(network: Network, stack: contextlib.ExitStack) -> None:

@@ -37,9 +37,13 @@ class PlanError(ValueError):
 
 
 class Role(Enum):
-    """What a node is for."""
+    """What a node is for; a relay is a VPN server beside the representative.
+
+    Patent: Figs. 15, 17 parts 1501-1503.
+    """
 
     SERVER = "server"
+    RELAY = "relay"
     CLIENT = "client"
     TERMINAL = "terminal"
     LAN = "lan"
@@ -149,11 +153,18 @@ class Link:
             raise PlanError(
                 f"link {self.name}: rate_bits: expected more than 0, got {self.rate_bits}"
             )
+        if self.shaped and self.kind is Kind.LAN:
+            raise PlanError(f"link {self.name}: delay_ns, rate_bits: expected none on a LAN")
 
     @property
     def name(self) -> str:
         """Names both ends, for messages."""
         return "-".join(self.ends)
+
+    @property
+    def shaped(self) -> bool:
+        """Tells whether the link has a delay or a limited rate."""
+        return bool(self.delay_ns) or self.rate_bits is not None
 
     @property
     def kind(self) -> Kind:

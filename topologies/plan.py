@@ -7,7 +7,7 @@ with roles, links with interfaces, addresses, static routes and the processes' c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import networkx as nx
 
@@ -26,7 +26,7 @@ from topologies.parts import (
     Role,
     Route,
 )
-from topologies.routing import static_routes
+from topologies.routing import path_costs, static_routes
 from topologies.trees import multicast_routes
 from topologies.validation import check
 
@@ -55,7 +55,7 @@ class Plan:
     `node` (Node) on nodes and `link` (Link) on edges. Two Plans are equal when their JSON is.
     Raises PlanError when anything does not fit together.
 
-    Patent: Figs. 2, 13; Figs. 15, 17 (later).
+    Patent: Figs. 2, 13, 15, 17.
     """
 
     name: str
@@ -101,8 +101,43 @@ class Plan:
 
     @property
     def servers(self) -> tuple[Node, ...]:
-        """Lists the servers."""
+        """Lists the servers that clients register with."""
         return self.with_role(Role.SERVER)
+
+    @property
+    def relays(self) -> tuple[Node, ...]:
+        """Lists the VPN servers beside the representative.
+
+        Patent: Fig. 15 parts 1502-1503.
+        """
+        return self.with_role(Role.RELAY)
+
+    @property
+    def delivery(self) -> Literal["direct", "cascade"]:
+        """Says whether a server sends to all clients itself or to the servers that hold them.
+
+        Patent: Figs. 15, 17.
+        """
+        return "cascade" if self.embodiment == 5 else "direct"
+
+    def delays(self, client: str) -> dict[str, int]:
+        """Returns the one-way delay from a client to each VPN server, in ns, by name.
+
+        It is that of the way which the Plan's routes take. PlanError for an unknown name.
+        """
+        self.node(client)
+        costs = path_costs(self.graph, self.nodes, client)
+        return {relay.name: costs[relay.name].delay_ns for relay in self.relays}
+
+    def nearest(self, client: str) -> str:
+        """Names the VPN server with the least delay from a client; of equals the Plan's first.
+
+        PlanError when the Plan has none.
+        """
+        delays = self.delays(client)
+        if not delays:
+            raise PlanError(f"{self.name}: nodes: expected a VPN server")
+        return min(delays, key=lambda name: delays[name])
 
     def clients(self, vpn_id: int | None = None) -> tuple[Node, ...]:
         """Lists the clients, on request only those of a group."""
@@ -157,7 +192,7 @@ class Plan:
         raise PlanError(f"node {name}: interfaces: expected one on a LAN")
 
     def data_address(self, name: str) -> Address:
-        """Returns the address that a server or client sends and receives datagrams at.
+        """Returns the address that a server, relay or client sends and receives datagrams at.
 
         It is the first address outside. PlanError when there is none.
 
@@ -213,7 +248,7 @@ class Plan:
         }
 
     def _node_json(self, node: Node, position: Position) -> dict[str, Any]:
-        reached = node.role in (Role.SERVER, Role.CLIENT)
+        reached = node.role in (Role.SERVER, Role.RELAY, Role.CLIENT)
         return {
             "name": node.name,
             "role": node.role.value,

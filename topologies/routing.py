@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_network
 
 import networkx as nx
@@ -22,14 +23,59 @@ from topologies.parts import (
 )
 
 _CARRYING = (Role.ROUTER, Role.LAN)
+_LINK_UNITS = 1_000_000
+"""A nanosecond of delay costs as much as so many links: fewer links only decide between equals."""
 
 
 def static_routes(graph: nx.Graph, nodes: Sequence[Node], family: int) -> dict[str, list[Route]]:
     """Computes every node's routes to the outside networks it is not on.
 
-    A path costs one per link and leads through routers only. A node that is no router and sends
+    A path is the one of least delay, and of those the one of fewest links; it leads through
+    routers only. A node that is no router and sends
     everything to one gateway gets one default route. PlanError where there is no path.
     """
+    outside = _outside(graph)
+    attached = _attached(outside)
+    return {
+        node.name: _routes_of(node, outside, nodes, attached, family)
+        for node in nodes
+        if outside.degree(node.name) and node.role is not Role.LAN
+    }
+
+
+@dataclass(frozen=True, order=True)
+class PathCost:
+    """What a path costs: its one-way delay first, then the number of its links."""
+
+    delay_ns: int
+    links: int
+
+
+def path_costs(graph: nx.Graph, nodes: Sequence[Node], name: str) -> dict[str, PathCost]:
+    """Returns what the way from a node to each other one that it reaches costs."""
+    costs, _ = _paths(_outside(graph), nodes, name)
+    return {end: PathCost(*divmod(cost, _LINK_UNITS)) for end, cost in costs.items()}
+
+
+def _paths(
+    outside: nx.Graph, nodes: Sequence[Node], name: str
+) -> tuple[Mapping[str, int], Mapping[str, list[str]]]:
+    """Finds the cheapest paths from a node through routers: their costs, and the nodes on them."""
+    carrying = {other.name for other in nodes if other.role in _CARRYING}
+
+    def cost(near: str, _far: str, data: Mapping[str, Link]) -> int | None:
+        if near != name and near not in carrying:
+            return None
+        return (data["link"].delay_ns or 0) * _LINK_UNITS + 1
+
+    found: tuple[Mapping[str, int], Mapping[str, list[str]]] = nx.single_source_dijkstra(
+        outside, name, weight=cost
+    )
+    return found
+
+
+def _outside(graph: nx.Graph) -> nx.Graph:
+    """Returns the graph of the links outside."""
     outside = nx.Graph()
     outside.add_nodes_from(graph.nodes)
     outside.add_edges_from(
@@ -37,12 +83,7 @@ def static_routes(graph: nx.Graph, nodes: Sequence[Node], family: int) -> dict[s
         for first, second, data in graph.edges(data=True)
         if data["link"].kind is Kind.OUTSIDE
     )
-    attached = _attached(outside)
-    return {
-        node.name: _routes_of(node, outside, nodes, attached, family)
-        for node in nodes
-        if outside.degree(node.name) and node.role is not Role.LAN
-    }
+    return outside
 
 
 def _attached(outside: nx.Graph) -> dict[Network, list[str]]:
@@ -67,10 +108,11 @@ def _routes_of(
     attached: dict[Network, list[str]],
     family: int,
 ) -> list[Route]:
-    carrying = [other.name for other in nodes if other.role in _CARRYING]
-    paths = nx.single_source_shortest_path(outside.subgraph([node.name, *carrying]), node.name)
+    costs, paths = _paths(outside, nodes, node.name)
+    carrying = {other.name for other in nodes if other.role in _CARRYING}
+    costs = {name: cost for name, cost in costs.items() if name in carrying}
     routes = [
-        _route(node.name, network, holders, outside, paths)
+        _route(node.name, network, holders, outside, costs, paths)
         for network, holders in attached.items()
         if node.name not in holders
     ]
@@ -86,15 +128,16 @@ def _route(
     network: Network,
     holders: Sequence[str],
     outside: nx.Graph,
-    paths: dict[str, list[str]],
+    costs: Mapping[str, int],
+    paths: Mapping[str, list[str]],
 ) -> Route:
-    reachable = [holder for holder in holders if holder in paths]
+    reachable = [holder for holder in holders if holder in costs]
     if not reachable:
         raise PlanError(
             f"node {name}: routes: expected a path through routers to {network} "
             f"(of {', '.join(holders)})"
         )
-    path = min((paths[holder] for holder in reachable), key=len)
+    path = paths[min(reachable, key=lambda holder: costs[holder])]
     link: Link = outside.edges[path[0], path[1]]["link"]
     interface = link.interface_of(name)
     return Route(network, _gateway(path, interface, outside), interface.name)

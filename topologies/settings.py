@@ -6,9 +6,9 @@ many for every interface.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from topologies.plan import Interface, Kind, Plan, Role
+from topologies.plan import Interface, Kind, Link, Plan, Role
 
 _EVERYWHERE = {
     "ipv4/conf/all/rp_filter": 0,
@@ -38,8 +38,8 @@ def first_script(plan: Plan, name: str) -> str:
     return "".join(lines)
 
 
-def link_batch(plan: Plan, processes: Mapping[str, int]) -> str:
-    """Returns the `ip -batch` text that makes all bridges and links.
+def link_batch(plan: Plan, links: Iterable[Link], processes: Mapping[str, int]) -> str:
+    """Returns the `ip -batch` text that makes all bridges, and `links`.
 
     `processes` maps each node to the ID of a process in its namespace. Both ends of a link come
     into being there, so that no name ever appears in the caller's namespace.
@@ -50,7 +50,7 @@ def link_batch(plan: Plan, processes: Mapping[str, int]) -> str:
             f"link add name {lan.name} netns {processes[lan.name]} type bridge "
             "stp_state 0 mcast_snooping 0 forward_delay 0"
         )
-    for link in plan.links:
+    for link in links:
         near, far = (
             f"{_naming(interface)} netns {processes[end]}"
             for end, interface in zip(link.ends, link.interfaces, strict=True)
@@ -73,7 +73,12 @@ def second_script(plan: Plan, name: str) -> str:
         " > /dev/null\n"
         for item in inside
     ]
-    batch = [*_bridge_lines(plan, name), *_address_lines(interfaces), *_route_lines(plan, name)]
+    batch = [
+        *_tap_lines(plan, name),
+        *_bridge_lines(plan, name),
+        *_address_lines(interfaces),
+        *_route_lines(plan, name),
+    ]
     lines += ["ip -batch - << end\n", *(f"{line}\n" for line in batch), "end\n"]
     return "".join(lines)
 
@@ -93,6 +98,15 @@ def _assignments(values: Mapping[str, int]) -> Iterator[str]:
 def _naming(interface: Interface) -> str:
     address = f" address {interface.mac}" if interface.mac else ""
     return f"name {interface.name}{address} mtu {interface.mtu}"
+
+
+def _tap_lines(plan: Plan, name: str) -> Iterator[str]:
+    """Gives the ends of links with a delay what they were not made with, if they are TAP devices."""
+    for link in plan.links_of(name):
+        if link.shaped:
+            interface = link.interface_of(name)
+            address = f" address {interface.mac}" if interface.mac else ""
+            yield f"link set dev {interface.name}{address} mtu {interface.mtu}"
 
 
 def _bridge_lines(plan: Plan, name: str) -> Iterator[str]:

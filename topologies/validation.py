@@ -97,8 +97,10 @@ def _check_node(plan: Whole, node: Node) -> None:
         _check_client(node, interfaces)
     elif node.user is not None:
         raise PlanError(f"node {node.name}: user: expected none for a {node.role.value}")
-    if node.role is Role.SERVER and not _addressed(interfaces):
-        raise PlanError(f"node {node.name}: addresses: expected an outside address for a server")
+    if node.role in (Role.SERVER, Role.RELAY) and not _addressed(interfaces):
+        raise PlanError(
+            f"node {node.name}: addresses: expected an outside address for a {node.role.value}"
+        )
     if node.role is Role.LAN:
         _check_lan(node, interfaces)
     if node.role is Role.TERMINAL:

@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 
 import psutil
 import pytest
@@ -17,7 +16,7 @@ import pytest
 from tests.topologies.leftovers import links_here, watched
 from topologies.catalog import single
 from topologies.emulate import EmulationError, Network, emulate
-from topologies.plan import Plan, PlanError, Role
+from topologies.plan import Plan, Role
 from topologies.processes import deferred_signals
 
 pytestmark = pytest.mark.emulated
@@ -165,13 +164,6 @@ def test_a_refusal_of_the_kernel_names_the_node(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("topologies.emulate.second_script", script)
     with pytest.raises(EmulationError, match="node c2: .*nothing"), emulate(single(clients=2)):
-        pass
-
-
-def test_a_link_with_a_delay_is_refused_and_not_ignored() -> None:
-    plan = single(clients=2)
-    slow = replace(plan, links=(replace(plan.links[0], delay_ns=1), *plan.links[1:]))
-    with pytest.raises(PlanError, match="link server-internet: delay_ns"), emulate(slow):
         pass
 
 
