@@ -53,18 +53,18 @@ class CertificateAuthority:
         """Writes the authority's certificate in PEM."""
         path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, address: IPv4Address | IPv6Address, certificate: Path, key: Path) -> None:
-        """Writes a certificate for the host at ``address``, and its private key, in PEM."""
+    def issue(self, subject: IPv4Address | IPv6Address | str, certificate: Path, key: Path) -> None:
+        """Writes a certificate for an address or a DNS name, and its private key, in PEM."""
         own = ec.generate_private_key(ec.SECP256R1())
         signed = (
-            _builder(_name(str(address)), self._name, own.public_key())
+            _builder(_name(str(subject)), self._name, own.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
                 critical=False,
             )
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(address)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([_general_name(subject)]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
@@ -76,6 +76,10 @@ class CertificateAuthority:
                 serialization.NoEncryption(),
             ),
         )
+
+
+def _general_name(subject: IPv4Address | IPv6Address | str) -> x509.GeneralName:
+    return x509.DNSName(subject) if isinstance(subject, str) else x509.IPAddress(subject)
 
 
 def _name(text: str) -> x509.Name:

@@ -37,6 +37,10 @@ class Settings:
 
     strip: str = "keep"
     algorithm: str = "aes-128-gcm"
+    distribution: str = "delta"
+    """Whether VPN servers are told what has changed, or (``full``) the whole tables."""
+    mac_reports: bool = True
+    """Whether a VPN server's stations are told to the others."""
 
 
 @dataclass
@@ -100,7 +104,7 @@ class Deployment:
 
 @contextlib.contextmanager
 def deploy(network: Network, folder: Path, settings: Settings) -> Iterator[Deployment]:
-    """Starts the server and then all clients, waits until all are in their groups, ends them.
+    """Starts the server, VPN servers, then all clients, waits until all are in their groups, ends them.
 
     Processes that are still up at the end are asked to stop and leave; the network's teardown ends
     by force what does not.
@@ -111,6 +115,10 @@ def deploy(network: Network, folder: Path, settings: Settings) -> Iterator[Deplo
         for server in network.plan.servers:
             deployment.start(server)
             deployment.wait(server.name, "serving")
+        for relay in network.plan.relays:
+            deployment.start(relay)
+        for relay in network.plan.relays:
+            deployment.wait(relay.name, "serving")
         for client in network.plan.clients():
             deployment.start(client)
         for client in network.plan.clients():
@@ -124,7 +132,7 @@ def stop(deployment: Deployment) -> dict[str, int]:
     """Asks all processes to end, clients first, and returns their exit codes."""
     codes = {}
     names = [*(client.name for client in deployment.plan.clients())]
-    names += [server.name for server in deployment.plan.servers]
+    names += [node.name for node in (*deployment.plan.relays, *deployment.plan.servers)]
     for name in names:
         process = deployment.processes.get(name)
         if process is not None and process.poll() is None:
@@ -168,6 +176,35 @@ def write_files(plan: Plan, folder: Path, settings: Settings) -> None:
             folder / f"{server.name}.key",
         )
         _write_toml(folder / f"{server.name}.toml", _server_tables(plan, server, settings))
+    if plan.relays:
+        _write_relays(plan, folder, settings)
+
+
+def _write_relays(plan: Plan, folder: Path, settings: Settings) -> None:
+    """Writes what VPN servers read; who may be one, an authority of its own says.
+
+    Patent: Fig. 15 parts 1502, 1503.
+    """
+    authority = CertificateAuthority()
+    authority.write(folder / "servers-authority.pem")
+    for relay in plan.relays:
+        authority.issue(relay.name, folder / f"{relay.name}.pem", folder / f"{relay.name}.key")
+        _write_toml(folder / f"{relay.name}.toml", _relay_tables(plan, relay, settings))
+
+
+def _relay_tables(plan: Plan, relay: Node, settings: Settings) -> dict[str, dict[str, Any]]:
+    (representative,) = plan.servers
+    section = {
+        "address": str(plan.data_address(relay.name)),
+        "data_port": DEFAULT_DATA_PORT,
+        "representative": str(plan.data_address(representative.name)),
+        "certificate": f"{relay.name}.pem",
+        "private_key": f"{relay.name}.key",
+        "certificate_authority": "authority.pem",
+        "status_socket": f"{relay.name}.status",
+        "strip": settings.strip,
+    }
+    return {"relay": section}
 
 
 def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, dict[str, Any]]:
@@ -179,7 +216,7 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         }
         for group in plan.groups
     }
-    section = {
+    section: dict[str, Any] = {
         "address": str(plan.data_address(server.name)),
         "data_port": DEFAULT_DATA_PORT,
         "certificate": f"{server.name}.pem",
@@ -188,7 +225,21 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         "status_socket": f"{server.name}.status",
         "strip": settings.strip,
     }
-    return {"server": section, **groups}
+    relays = {
+        f"servers.{relay.name}": {
+            "address": str(plan.data_address(relay.name)),
+            "data_port": DEFAULT_DATA_PORT,
+        }
+        for relay in plan.relays
+    }
+    if relays:
+        section |= {
+            "servers_certificate_authority": "servers-authority.pem",
+            "delivery_by": plan.delivery,
+            "distribution": settings.distribution,
+            "mac_reports": settings.mac_reports,
+        }
+    return {"server": section, **groups, **relays}
 
 
 def _client_tables(plan: Plan, client: Node) -> dict[str, dict[str, Any]]:
@@ -215,6 +266,12 @@ def _write_toml(path: Path, tables: Mapping[str, Mapping[str, Any]]) -> None:
     for name, values in tables.items():
         lines.append(f"[{name}]")
         for key, value in values.items():
-            lines.append(f"{key} = {value}" if isinstance(value, int) else f'{key} = "{value}"')
+            lines.append(f"{key} = {_toml_value(value)}")
         lines.append("")
     path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _toml_value(value: str | int | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else f'"{value}"'

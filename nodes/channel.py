@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from protocol.errors import WireError
-from protocol.wire.codec import Message, MessageBuffer, pack
+from protocol.wire.codec import MAXIMUM_LENGTH, Message, MessageBuffer, pack
 
 HANDSHAKE_TIME = 10.0
 """Seconds that a TLS handshake may take."""
@@ -46,9 +46,16 @@ class Events(Protocol):
 class Channel(asyncio.Protocol):
     """One end of a control channel."""
 
-    def __init__(self, events: Events) -> None:
+    def __init__(
+        self,
+        events: Events,
+        maximum_length: int = MAXIMUM_LENGTH,
+        unsent_limit: int = UNSENT_LIMIT,
+    ) -> None:
+        """Takes who is told, how long a message may be, and how much may wait to be sent, in octets."""
         self._events = events
-        self._buffer = MessageBuffer()
+        self._buffer = MessageBuffer(maximum_length)
+        self._unsent_limit = unsent_limit
         self._transport: asyncio.Transport | None = None
         self.peer = ""
 
@@ -75,13 +82,25 @@ class Channel(asyncio.Protocol):
         self._transport = None
         self._events.channel_lost(self)
 
-    def send(self, message: Message) -> None:
-        """Sends a message, if the channel is still up; a peer that does not read is cut off."""
+    def certified_names(self) -> list[str]:
+        """Returns the DNS names in the peer's certificate, if it has shown one that holds."""
+        if self._transport is None:
+            return []
+        certificate = self._transport.get_extra_info("peercert") or {}
+        return [name for kind, name in certificate.get("subjectAltName", ()) if kind == "DNS"]
+
+    def send(self, message: Message) -> int:
+        """Sends a message, if the channel is still up; a peer that does not read is cut off.
+
+        Returns how many octets it had, 0 when the channel is gone.
+        """
         if self._transport is None or self._transport.is_closing():
-            return
-        self._transport.write(pack(message))
-        if self._transport.get_write_buffer_size() > UNSENT_LIMIT:
+            return 0
+        octets = pack(message)
+        self._transport.write(octets)
+        if self._transport.get_write_buffer_size() > self._unsent_limit:
             self._transport.abort()
+        return len(octets)
 
     def close(self) -> None:
         """Ends the channel after what was sent before."""
@@ -92,26 +111,49 @@ class Channel(asyncio.Protocol):
         asyncio.get_running_loop().call_later(CLOSING_TIME, self._transport.abort)
 
 
-def server_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
-    """Returns the server's side of TLS; raises ChannelError naming the file that does not serve."""
+def server_context(
+    certificate: Path, private_key: Path, clients_authority: Path | None = None
+) -> ssl.SSLContext:
+    """Returns the server's side of TLS; raises ChannelError naming the file that does not serve.
+
+    With ``clients_authority`` whoever connects must show a certificate of that one.
+    """
     context = _context(ssl.PROTOCOL_TLS_SERVER)
+    _load_own(context, certificate, private_key)
+    if clients_authority is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        _load_authority(context, clients_authority)
+    return context
+
+
+def client_context(
+    certificate_authority: Path, own: tuple[Path, Path] | None = None
+) -> ssl.SSLContext:
+    """Returns the client's side of TLS; raises ChannelError naming the file that does not serve.
+
+    ``own`` is a certificate to show, and its private key.
+    """
+    context = _context(ssl.PROTOCOL_TLS_CLIENT)
+    _load_authority(context, certificate_authority)
+    if own is not None:
+        _load_own(context, *own)
+    return context
+
+
+def _load_own(context: ssl.SSLContext, certificate: Path, private_key: Path) -> None:
     try:
         context.load_cert_chain(certificate, private_key)
     except OSError as error:
         reason = _reason(error, "a certificate and its private key in PEM")
         raise ChannelError(f"{certificate}, {private_key}: {reason}") from None
-    return context
 
 
-def client_context(certificate_authority: Path) -> ssl.SSLContext:
-    """Returns the client's side of TLS; raises ChannelError naming the file that does not serve."""
-    context = _context(ssl.PROTOCOL_TLS_CLIENT)
+def _load_authority(context: ssl.SSLContext, certificate_authority: Path) -> None:
     try:
         context.load_verify_locations(certificate_authority)
     except OSError as error:
         reason = _reason(error, "certificates in PEM")
         raise ChannelError(f"{certificate_authority}: {reason}") from None
-    return context
 
 
 def _reason(error: OSError, expected: str) -> str:

@@ -14,6 +14,8 @@ from protocol.types import SECOND
 from protocol.wire.ethernet import format_mac
 
 Table = dict[str, list[Any]]
+MICROSECONDS = 1000.0
+"""In a millisecond."""
 
 
 def client_tables(client: Client, now: int) -> dict[str, Table]:
@@ -80,7 +82,25 @@ def client_tables(client: Client, now: int) -> dict[str, Table]:
                 if side is Side.LAN
             ],
         },
+        "VPN servers": {
+            "columns": ["address", "server", "in use", "accepted", "answers", "round trip ms"],
+            "rows": _vpn_servers(client),
+        },
     }
+
+
+def _vpn_servers(client: Client) -> list[list[Any]]:
+    """Returns whom the client sends to, whose datagrams it takes, and how far it has found them."""
+    information, probing = client.information, client.establishment.last_probing
+    measured = {} if probing is None else {row[0]: row[1:] for row in probing.rows()}
+    relays = information.relays if information else frozenset()
+    rows: list[list[Any]] = []
+    for address in sorted({*relays, *measured}):
+        name, answers, least = measured.get(address, (None, None, None))
+        in_use = information is not None and information.relay == address
+        shown = None if least is None else least / MICROSECONDS
+        rows.append([str(address), name, in_use, address in relays, answers, shown])
+    return rows
 
 
 def client_counters(client: Client) -> dict[str, int]:

@@ -25,6 +25,7 @@ from nodes.sections import (
     ManualGroup,
     ManualMember,
     ManualServer,
+    RelayConfiguration,
     ServerConfiguration,
     ServerSection,
     Timers,
@@ -43,12 +44,14 @@ __all__ = [
     "ManualGroup",
     "ManualMember",
     "ManualServer",
+    "RelayConfiguration",
     "ServerConfiguration",
     "ServerSection",
     "Timers",
     "load_client",
     "load_manual_client",
     "load_manual_server",
+    "load_relay",
     "load_server",
     "read_password",
 ]
@@ -82,6 +85,19 @@ def load_server(path: Path | str, forwarding: ForwardingName | None = None) -> S
         raise document.error(("timers", "timeout_s"), expected, f"{timers.timeout_s:g}")
     _check_groups(document, configuration.groups, server.address)
     _check_delivery(document, configuration)
+    _check_vpn_servers(document, configuration)
+    return configuration
+
+
+def load_relay(path: Path | str) -> RelayConfiguration:
+    """Reads the file of a VPN server that only relays; raises ConfigurationError."""
+    document = Document(Path(path))
+    configuration = document.build(RelayConfiguration)
+    relay = configuration.relay
+    _check_host(document, ("relay", "address"), relay.address)
+    _check_host(document, ("relay", "representative"), relay.representative)
+    _check_family(document, ("relay", "representative"), relay.representative, relay.address)
+    _check_socket_path(document, ("relay", "status_socket"), relay.status_socket)
     return configuration
 
 
@@ -206,3 +222,28 @@ def _check_delivery(document: Document, configuration: ServerConfiguration) -> N
         if group.delivery == "multicast":
             key = ("groups", str(vpn_id), "delivery")
             raise document.error(key, '"relay", because a hub seals every frame', '"multicast"')
+
+
+def _check_vpn_servers(document: Document, configuration: ServerConfiguration) -> None:
+    """Raises when a representative cannot be one, or its VPN servers cannot be told apart."""
+    server, seen = configuration.server, set[Hashable]()
+    for name, one in configuration.servers.items():
+        key = ("servers", name, "address")
+        _check_host(document, key, one.address)
+        _check_family(document, key, one.address, server.address)
+        _check_unique(document, key, (one.address, one.data_port), seen)
+    if not configuration.servers:
+        return
+    because = "because there are VPN servers"
+    if server.servers_certificate_authority is None:
+        place = ("server", "servers_certificate_authority")
+        raise document.error(place, f"a path, {because}", "nothing")
+    if server.keys != "tls":
+        raise document.error(("server", "keys"), f'"tls", {because}', f'"{server.keys}"')
+    if server.forwarding != "relay":
+        place = ("server", "forwarding")
+        raise document.error(place, f'"relay", {because}', f'"{server.forwarding}"')
+    for vpn_id, group in configuration.groups.items():
+        if group.delivery != "relay":
+            key = ("groups", str(vpn_id), "delivery")
+            raise document.error(key, f'"relay", {because}', f'"{group.delivery}"')

@@ -102,12 +102,12 @@ class Driver:
 
     def _udp_readable(self) -> None:
         """Takes waiting datagrams (step 810)."""
-        time = now()
         for _ in range(BATCH):
             received = self._udp.receive()
             if received is None:
                 break
-            self.client.receive_datagram(received.payload, received.source, time)
+            # its own time: a probe's round trip must not bear what was done for those before it
+            self.client.receive_datagram(received.payload, received.source, now())
             self.act()
 
     def _multicast_readable(self) -> None:

@@ -11,10 +11,12 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from nodes.toml_document import MacAddress
-from protocol.types import Algorithm, Delivery, IpAddress, Secret
+from protocol.types import Algorithm, Delivery, IpAddress, Secret, ServerDelivery
+from protocol.wire.codec import ServerName
 
 DEFAULT_DATA_PORT = 4790
 DEFAULT_CONTROL_PORT = 4791
+DEFAULT_SERVERS_PORT = 4792
 
 VpnNumber = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 ClientNumber = Annotated[int, Meta(ge=1, le=2**32 - 1)]
@@ -56,6 +58,12 @@ class ServerSection(Section, frozen=True, kw_only=True):
     strip: Literal["keep", "patent"] = "keep"
     keys: KeySource = "tls"
     manual_file: Path | None = None
+    servers_port: Port = DEFAULT_SERVERS_PORT
+    """Where a representative's VPN servers connect; this and the next keys count with ``[servers]``."""
+    servers_certificate_authority: Path | None = None
+    delivery_by: ServerDelivery = "direct"
+    distribution: Literal["full", "delta"] = "delta"
+    mac_reports: bool = True
 
 
 class GroupSection(Section, frozen=True, kw_only=True):
@@ -67,12 +75,45 @@ class GroupSection(Section, frozen=True, kw_only=True):
     """``multicast``: clients send to the address itself, and the server carries no frame."""
 
 
+class VpnServerSection(Section, frozen=True, kw_only=True):
+    """``[servers.a]``: where a VPN server takes datagrams; ``a`` is the DNS name in its certificate."""
+
+    address: IpAddress
+    data_port: Port = DEFAULT_DATA_PORT
+
+
 class ServerConfiguration(Section, frozen=True, kw_only=True):
-    """A server's file."""
+    """A server's file; with ``[servers]`` it is a representative's, who carries no frame."""
 
     server: ServerSection
     timers: Timers = field(default_factory=Timers)
     groups: dict[VpnNumber, GroupSection] = {}
+    servers: dict[ServerName, VpnServerSection] = {}
+
+
+class RelaySection(Section, frozen=True, kw_only=True):
+    """``[relay]``: a VPN server that only relays, and the representative that gives it its tables.
+
+    ``representative_name`` is what the representative's certificate is for; unless given, its address.
+    """
+
+    address: IpAddress
+    status_socket: Path
+    representative: IpAddress
+    certificate: Path
+    private_key: Path
+    certificate_authority: Path
+    data_port: Port = DEFAULT_DATA_PORT
+    servers_port: Port = DEFAULT_SERVERS_PORT
+    representative_name: str | None = None
+    strip: Literal["keep", "patent"] = "keep"
+
+
+class RelayConfiguration(Section, frozen=True, kw_only=True):
+    """The file of a VPN server that only relays: no group, no user and no key stands in it."""
+
+    relay: RelaySection
+    timers: Timers = field(default_factory=Timers)
 
 
 class ClientSection(Section, frozen=True, kw_only=True):

@@ -1,9 +1,10 @@
 """The VPN server: ``python -m nodes.server --config server.toml``.
 
-User VPN management (511) and VPN transfer (512) in one process, as in embodiment 1. The process holds
-the group's keys in order to hand them out; it has no cipher.
+User VPN management (511) and VPN transfer (512) in one process, as in embodiment 1; with VPN servers
+in its file it is their representative, and carries no frame. The process holds the group's keys in order
+to hand them out; it has no cipher.
 
-Patent: Fig. 5-1 part 101; Fig. 5-2; claims 1, 10, 11.
+Patent: Fig. 5-1 part 101; Fig. 5-2; Fig. 15 part 1501; claims 1, 10, 11.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nodes import server_view
+from nodes import relay_view, representative_view, server_view
 from nodes.channel import HANDSHAKE_TIME, Channel, ChannelError, server_context
 from nodes.clock import Timer, now
 from nodes.configuration import (
@@ -24,12 +25,16 @@ from nodes.configuration import (
     load_manual_server,
     load_server,
 )
+from nodes.epoch import next_epoch
 from nodes.forwarding import Forwarding, forwarding_of
 from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
 from nodes.sections import ForwardingName
 from nodes.status import StatusError, close_status, print_status, serve_status
 from nodes.udp import UdpSocket
 from nodes.users import UserDatabase, UserDatabaseError
+from nodes.vpn_servers import VpnServerChannels
+from protocol.distribution.publisher import CloseServer, Publisher, SendTables
+from protocol.distribution.representative import Representative
 from protocol.errors import WireError
 from protocol.management import GroupConfiguration, Management
 from protocol.management.actions import (
@@ -42,11 +47,16 @@ from protocol.management.actions import (
     MemberLeft,
     SendMessage,
 )
+from protocol.management.servers import VpnServer, VpnServers
 from protocol.relay import Member, RelayedGroup
 from protocol.types import SECOND, Address, ClientId, VpnId
 from protocol.wire.messages import parse_from_client
 
 PROGRAM = "blindrelay server"
+RECOVERY_TIME = 15 * SECOND
+"""How long, after a restart, clients go on sealing with what the representative gave them before."""
+GATHERING_TIME = 3 * SECOND
+"""How long, after a restart, clients wait for VPN servers that have not come back yet."""
 
 
 class KeyServer:
@@ -63,12 +73,20 @@ class KeyServer:
         self._users = users
         self._forwarding = forwarding
         self._loop = loop
+        self.servers: VpnServerChannels | None = None
+        self._core: Management | Representative = management
         self._timer = Timer(loop, self._time_out)
         self._channels: dict[int, Channel] = {}
         self._numbers: dict[Channel, int] = {}
         self._next_number = 1
         self._checks: set[asyncio.Task[None]] = set()
         self._one_hash_at_a_time = asyncio.Lock()
+
+    def represent(self, representative: Representative) -> VpnServerChannels:
+        """Has VPN servers relay instead of this process; returns their channels."""
+        self._core = representative
+        self.servers = VpnServerChannels(representative, self._act)
+        return self.servers
 
     # -- what happens on the channels
 
@@ -111,9 +129,13 @@ class KeyServer:
     # -- what user VPN management wants done
 
     def _act(self) -> None:
-        while (action := self.management.next_action()) is not None:
-            self._do(action)
-        self._timer.set(self.management.next_timeout())
+        while (action := self._core.next_action()) is not None:
+            if isinstance(action, (SendTables, CloseServer)):
+                assert self.servers is not None
+                self.servers.do(action)
+            else:
+                self._do(action)
+        self._timer.set(self._core.next_timeout())
 
     def _do(self, action: Action) -> None:
         if isinstance(action, SendMessage):
@@ -155,7 +177,7 @@ class KeyServer:
         self._act()
 
     def _time_out(self) -> None:
-        self.management.handle_timeout(now())
+        self._core.handle_timeout(now())
         self._act()
 
 
@@ -169,10 +191,14 @@ class Server:
         self._state = "starting"
         self.forwarding = forwarding_of(configuration)
         self._key_server: KeyServer | None = None
+        self._epoch = 0
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT; raises what keeps it from starting."""
         section = self._configuration.server
+        if self._configuration.servers:
+            await self._represent()
+            return
         udp = UdpSocket(section.address, section.data_port)
         on_end(self._loop, self._ended.set)
         try:
@@ -190,6 +216,25 @@ class Server:
             self._loop.remove_reader(udp.fileno())
             udp.close()
 
+    async def _represent(self) -> None:
+        """Serves as VPN servers' representative: no data socket, and a port of its own for them."""
+        section = self._configuration.server
+        on_end(self._loop, self._ended.set)
+        control = await self._start_keys()
+        assert control is not None
+        try:
+            status = await serve_status(section.status_socket, self._snapshot)
+            self._state = "serving"
+            address = Address(str(section.address), section.control_port)
+            count = len(self._configuration.servers)
+            print(f"{PROGRAM}: representative of {count} on {address}", flush=True)
+            await self._ended.wait()
+            await close_status(status)
+        finally:
+            control.close()
+            if self._key_server is not None and self._key_server.servers is not None:
+                self._key_server.servers.close()
+
     async def _start_keys(self) -> asyncio.Server | None:
         """Starts the key server, or takes groups and members as set by hand."""
         section = self._configuration.server
@@ -201,8 +246,13 @@ class Server:
         assert section.private_key is not None
         assert section.database is not None
         users = UserDatabase(section.database)
+        if self._configuration.servers:
+            self._epoch = next_epoch(section.database)
         management = self._management(users)
         self._key_server = KeyServer(management, users, self.forwarding, self._loop)
+        if self._configuration.servers:
+            representative = Representative(management, self._publisher(management))
+            self._key_server.represent(representative).listen(self._configuration)
         context = server_context(section.certificate, section.private_key)
         key_server = self._key_server
         return await self._loop.create_server(
@@ -215,6 +265,11 @@ class Server:
 
     def _management(self, users: UserDatabase) -> Management:
         section, timers = self._configuration.server, self._configuration.timers
+        servers = [
+            VpnServer(name, Address(str(one.address), one.data_port))
+            for name, one in self._configuration.servers.items()
+        ]
+        time = now() if self._epoch > 1 else 0
         return Management(
             [
                 GroupConfiguration(
@@ -223,21 +278,61 @@ class Server:
                 for vpn_id, group in self._configuration.groups.items()
             ],
             users.records(),
-            Address(str(section.address), section.data_port),
+            VpnServers(servers) if servers else Address(str(section.address), section.data_port),
             os.urandom,
             round(timers.keepalive_s * SECOND),
             round(timers.timeout_s * SECOND),
             self.forwarding.association_per,
+            self._epoch,
+            time and time + RECOVERY_TIME,
+            section.delivery_by,
+            time and time + GATHERING_TIME,
+        )
+
+    def _publisher(self, management: Management) -> Publisher:
+        """Makes what keeps the VPN servers' tables."""
+        assert management.servers is not None
+        section, placement = self._configuration.server, management.placement
+        return Publisher(
+            management.servers,
+            placement,
+            self._epoch,
+            placement.token,
+            section.delivery_by,
+            section.distribution,
+            section.mac_reports,
         )
 
     def _snapshot(self) -> dict[str, Any]:
         tables = self.forwarding.tables(now())
         if self._key_server is not None:
             tables |= server_view.management_tables(self._key_server.management)
-        return {
+        view = {
             "tables": dict(sorted(tables.items())),
             "counters": self.forwarding.counters(),
             "process": server_view.process_view(self._state),
+        }
+        servers = self._key_server.servers if self._key_server is not None else None
+        return view if servers is None else self._snapshot_of_representative(view, servers)
+
+    def _snapshot_of_representative(
+        self, view: dict[str, Any], servers: VpnServerChannels
+    ) -> dict[str, Any]:
+        """Returns the view without what the VPN servers hold, and with what is said of them."""
+        management, publisher = (
+            servers.representative.management,
+            servers.representative.publisher,
+        )
+        tables = server_view.management_tables(management)
+        tables |= relay_view.unicast_groups(management)
+        tables |= representative_view.representative_tables(
+            management, publisher, servers.octets_sent
+        )
+        not_taken = {f"stations_{name}": count for name, count in publisher.not_taken.items()}
+        return {
+            "tables": dict(sorted(tables.items())),
+            "counters": {**servers.counters, **not_taken},
+            "process": {**view["process"], "epoch": self._epoch},
         }
 
 

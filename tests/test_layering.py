@@ -55,17 +55,23 @@ REACH = {
 
 # What must not even be loaded once the relay is: a package's __init__ runs with every module in it.
 KEYS_AND_CIPHERS = (
+    "argon2",
     "cryptography",
+    "nodes.users",
     "protocol.cipher",
     "protocol.client",
+    "protocol.hub",
     "protocol.management",
     "protocol.security_association",
+    "protocol.wire.messages",
 )
 
 # An import that breaks the rules: where it stands, and the name of the contract that must notice.
 OFFENCES = [
     ("protocol/relay", "import protocol.cipher", "The relay cannot decrypt"),
     ("protocol/distribution/subscriber", "import protocol.management", "What brings a VPN server"),
+    ("nodes/reporter", "import protocol.management.placement", "A process that only relays"),
+    ("nodes/relay_view", "import nodes.users", "A process that only relays"),
     ("protocol/wire", "import socket", "neither input nor output"),
     ("protocol/learning", "import time", "neither input nor output"),
     ("protocol/wire/esp", "import cryptography", "only protocol.cipher imports cryptography"),
@@ -173,8 +179,9 @@ def libraries_of(module: str) -> set[str]:
     return LIBRARIES[max(granted, key=len)]
 
 
-def test_loading_the_relay_loads_no_key_and_no_cipher() -> None:
-    program = "import sys, protocol.relay; print('\\n'.join(sys.modules))"
+@pytest.mark.parametrize("module", ["protocol.relay", "nodes.relay"])
+def test_loading_the_relay_loads_no_key_and_no_cipher(module: str) -> None:
+    program = f"import sys, {module}; print('\\n'.join(sys.modules))"
     outcome = subprocess.run(
         [sys.executable, "-c", program],
         cwd=CHECKOUT,
@@ -184,7 +191,7 @@ def test_loading_the_relay_loads_no_key_and_no_cipher() -> None:
         check=True,
     )
     loaded = outcome.stdout.split()
-    assert "protocol.relay" in loaded
+    assert module in loaded
     assert [name for name in loaded if name.startswith(KEYS_AND_CIPHERS)] == []
 
 

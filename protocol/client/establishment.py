@@ -66,6 +66,8 @@ class Establishment:
         self.state = State.APART
         self.information: VpnInformation | None = None
         self.probing: Probing | None = None
+        self.last_probing: Probing | None = None
+        """The last round, whether it goes on or is over."""
         self.authentication = authentication
         self._data_port = data_port
         self._associations = associations
@@ -110,7 +112,7 @@ class Establishment:
             self._act(Rejected(message))
         elif isinstance(message, Candidates) and self.state is State.REGISTERING:
             self.state = State.PROBING
-            self.probing = Probing(message, self._act, now)
+            self.probing = self.last_probing = Probing(message, self._act, now)
         elif isinstance(message, Registered) and self.state in (State.REGISTERING, State.PROBING):
             self.probing = None
             self._registered(message, now)

@@ -5,7 +5,7 @@ Patent: Fig. 16 (the nearest VPN server); effect E4.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from protocol.client.actions import Action, SendDatagram, SendMessage
 from protocol.errors import WireError
@@ -55,6 +55,12 @@ class Probing:
         if not self._sent and self._next_sequence_number >= self._probes:
             self._finish()
         return True
+
+    def rows(self) -> Iterator[tuple[Address, str, int, int | None]]:
+        """Yields each server's address and name, answers, and least round-trip time in us."""
+        for address, name in self._servers.items():
+            times = self._times[name]
+            yield address, name, len(times), min(times) // MICROSECOND if times else None
 
     def next_timeout(self) -> int | None:
         """Returns when :meth:`handle_timeout` is due, or None when the round is over."""

@@ -330,6 +330,11 @@ class Publisher:
         for name, view in self._views.items():
             yield name, view.up, self._held[name].total(), view.sequence
 
+    def stations(self) -> Iterable[tuple[StationKey, ClientId, str]]:
+        """Yields (station, the client it is behind, the server that has seen it)."""
+        for key, client_id in self._stations.items():
+            yield key, client_id, self._members[client_id][1]
+
     # -- messages
 
     def _send_whole(self, view: _View) -> None:

@@ -85,14 +85,14 @@ class Crew:
         self._started.append(self.processes[node])
 
     def up(self, *nodes: str) -> None:
-        """Starts processes and waits until they serve or are registered."""
-        for node in nodes:
-            self.start(node)
-            if node == "server":
-                self.wait(node, "serving")
-        for node in nodes:
-            if node != "server":
-                self.wait(node, "registered")
+        """Starts processes and waits until they serve or are registered: servers, relays, clients."""
+        roles = {node: self.network.plan.node(node).role for node in nodes}
+        for role in (Role.SERVER, Role.RELAY, Role.CLIENT):
+            started = [node for node in nodes if roles[node] is role]
+            for node in started:
+                self.start(node)
+            for node in started:
+                self.wait(node, "registered" if role is Role.CLIENT else "serving")
         self.wait_for_lans()
 
     def wait_for_lans(self) -> None:
@@ -254,7 +254,7 @@ def _toml_value(value: object) -> str:
         return f"{{ {', '.join(pairs)} }}"
     if isinstance(value, list):
         return f"[{', '.join(_toml_value(item) for item in value)}]"
-    return json.dumps(value if isinstance(value, (int, float)) else str(value))
+    return json.dumps(value if isinstance(value, (bool, int, float)) else str(value))
 
 
 def _present(table: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,156 @@
+"""A VPN server that only relays: ``python -m nodes.relay --config a.toml``.
+
+VPN transfer (512) alone. Its tables come from the representative; no data key ever does, and nothing that
+this process loads could use one.
+
+Patent: Fig. 15 parts 1502, 1503; Fig. 17; effects E4, E5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from nodes import relay_view
+from nodes.channel import ChannelError
+from nodes.clock import Timer, now
+from nodes.configuration import ConfigurationError, load_relay
+from nodes.data_plane import DecidingPlane
+from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
+from nodes.reporter import PROGRAM, Reporter
+from nodes.sections import RelayConfiguration
+from nodes.status import StatusError, close_status, print_status, serve_status
+from nodes.udp import UdpSocket
+from protocol.distribution.subscriber import NOTHING, Subscriber
+from protocol.relay import Relay, Strip
+from protocol.types import SECOND
+
+
+class RelayServer:
+    """One VPN server process: what it has open, and how it ends."""
+
+    def __init__(self, configuration: RelayConfiguration) -> None:
+        """Raises ChannelError when a certificate's file does not serve."""
+        section, timers = configuration.relay, configuration.timers
+        self._section = section
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self.relay = Relay(
+            Strip(section.strip),
+            round(timers.mac_lifetime_s * SECOND),
+            round(timers.hold_down_s * SECOND),
+        )
+        self.subscriber = Subscriber(self.relay)
+        self._timer = Timer(self._loop, self._time_out)
+        self.reporter = Reporter(self.subscriber, section, self._arm)
+
+    @property
+    def state(self) -> str:
+        """``waiting`` until the representative has given tables, then ``serving``."""
+        return "waiting" if self.subscriber.epoch == NOTHING else "serving"
+
+    async def run(self) -> None:
+        """Serves until SIGTERM or SIGINT; raises what keeps it from starting."""
+        udp = UdpSocket(self._section.address, self._section.data_port)
+        try:
+            plane = DecidingPlane(udp, self.relay, self._moved)
+            self._loop.add_reader(udp.fileno(), plane.readable)
+            status = await serve_status(self._section.status_socket, self._snapshot)
+            try:
+                await self._serve(udp)
+            finally:
+                await close_status(status)
+        finally:
+            self._loop.remove_reader(udp.fileno())
+            udp.close()
+
+    async def _serve(self, udp: UdpSocket) -> None:
+        """Keeps the channel to the representative until the process is asked to end."""
+        on_end(self._loop, self._ended.set)
+        print(f"{PROGRAM}: relay waiting for its tables on {udp.address}", flush=True)
+        keeping = self._loop.create_task(self.reporter.keep())
+        ended = self._loop.create_task(self._ended.wait())
+        await asyncio.wait((keeping, ended), return_when=asyncio.FIRST_COMPLETED)
+        for task in (keeping, ended):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeping
+
+    # -- datagrams and time
+
+    def _moved(self) -> None:
+        """Called after a batch of datagrams: new stations are told, and the timer is armed."""
+        self.subscriber.report()
+        self.reporter.act()
+
+    def _time_out(self) -> None:
+        time = now()
+        self.relay.handle_timeout(time)
+        self.subscriber.handle_timeout(time)
+        self._moved()
+
+    def _arm(self) -> None:
+        times = (self.relay.next_timeout(), self.subscriber.next_timeout())
+        self._timer.set(min((time for time in times if time is not None), default=None))
+
+    def _snapshot(self) -> dict[str, Any]:
+        subscriber = self.subscriber
+        tables = relay_view.tables_of_relay(self.relay)
+        tables |= relay_view.learnt_tables(self.relay, now())
+        return {
+            "tables": dict(sorted(tables.items())),
+            "counters": {
+                **relay_view.relay_counters(self.relay),
+                "table_messages_received": 0,
+                "table_octets_received": 0,
+                **self.reporter.counters,
+                **{f"ignored_{name}": count for name, count in subscriber.ignored.items()},
+            },
+            "process": {
+                **relay_view.process_view(self.state),
+                "epoch": subscriber.epoch,
+                "sequence": subscriber.sequence,
+                "representative_connected": self.reporter.connected,
+            },
+        }
+
+
+def serve(path: Path) -> int:
+    """Runs a VPN server from its configuration file; returns the exit code."""
+    try:
+        asyncio.run(_run(load_relay(path)))
+    except (ConfigurationError, ChannelError, StatusError) as error:
+        complain(PROGRAM, error)
+        return EXIT_USAGE
+    except OSError as error:
+        complain(PROGRAM, error)
+        return EXIT_MACHINE
+    return EXIT_GOOD
+
+
+async def _run(configuration: RelayConfiguration) -> None:
+    await RelayServer(configuration).run()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m nodes.relay", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, metavar="a.toml")
+    parser.add_argument("--status", action="store_true", help="show a running relay's tables")
+    parser.add_argument("--json", action="store_true", help="with --status: as JSON")
+    options = parser.parse_args(arguments)
+    if not options.status:
+        return serve(options.config)
+    try:
+        return print_status(load_relay(options.config).relay.status_socket, options.json)
+    except ConfigurationError as error:
+        complain(PROGRAM, error)
+        return EXIT_USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
