@@ -127,7 +127,7 @@ def observe(
             Capture(network.popen, first, lan_interfaces(network, first), private / "lan.pcapng")
         )
         probes = run_round(network, private, sent)
-    names = [server.name, *(client.name for client in plan.clients())]
+    names = [server.name, *(node.name for node in (*plan.relays, *plan.clients()))]
     statuses = settle(lambda: {name: _without_memory(deployment.status(name)) for name in names})
     for name in names:
         statuses[name]["process"] = deployment.status(name)["process"]
@@ -265,8 +265,8 @@ def _samples(seen: Seen, links: dict[tuple[str, str], int]) -> Iterator[Sample]:
 
 
 def _node_loads(seen: Seen) -> dict[str, int]:
-    """Returns what passed each node: datagrams at the server, frames at clients, probes at terminals."""
-    loads = {seen.server: seen.counter(seen.server, "datagrams_in")}
+    """Returns what passed each node: datagrams at servers, frames at clients, probes at terminals."""
+    loads = {name: seen.counter(name, "datagrams_in") for name in seen.servers}
     for client in seen.clients:
         loads[client] = seen.counter(client, "frames_sealed") + seen.counter(
             client, "frames_delivered"
@@ -277,7 +277,7 @@ def _node_loads(seen: Seen) -> dict[str, int]:
 
 
 def _tables(seen: Seen) -> Iterator[Table]:
-    for node in (seen.server, seen.clients[0]):
+    for node in (*seen.servers, seen.clients[0]):
         for title, table in seen.statuses[node]["tables"].items():
             rows = tuple(tuple(str(cell) for cell in row) for row in table["rows"])
             yield Table(f"{node}: {title}", tuple(table["columns"]), rows)
@@ -290,7 +290,7 @@ def counts(values: Mapping[str, tuple[int, str]]) -> dict[str, Figure]:
 
 def memory_figures(seen: Seen) -> dict[str, tuple[int, str]]:
     """Returns what memory the processes took."""
-    server = seen.statuses[seen.server]["process"]
+    server = seen.statuses[seen.forwarders[0]]["process"]
     return {
         "server_resident_memory": (server["resident_octets"], "octets"),
         "server_peak_memory": (server["peak_resident_octets"], "octets"),

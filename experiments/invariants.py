@@ -69,6 +69,16 @@ class Seen:
         raise KeyError(table)
 
     @property
+    def forwarders(self) -> list[str]:
+        """Names what carries datagrams: the VPN servers, or the one server that is both."""
+        return [relay.name for relay in self.plan.relays] or [self.server]
+
+    @property
+    def servers(self) -> list[str]:
+        """Names every server: what hands out keys, and what carries datagrams."""
+        return list(dict.fromkeys((self.server, *self.forwarders)))
+
+    @property
     def clients(self) -> list[str]:
         """Names the clients."""
         return [client.name for client in self.plan.clients()]
@@ -181,10 +191,11 @@ def scapy_agrees(seen: Seen) -> Invariant:
 
 
 def server_seals_and_opens_nothing(seen: Seen) -> Invariant:
-    """The server's process has called no cipher and holds none; the clients' have and do."""
-    process = seen.statuses[seen.server]["process"]
-    calls = process["frames_sealed"] + process["frames_opened"]
-    loaded = process["cipher_loaded"] or "cryptography" in seen.maps[seen.server]
+    """No server's process has called a cipher or holds one; the clients' have and do."""
+    processes = [seen.statuses[server]["process"] for server in seen.servers]
+    calls = sum(process["frames_sealed"] + process["frames_opened"] for process in processes)
+    loaded = any(process["cipher_loaded"] for process in processes)
+    loaded = loaded or any("cryptography" in seen.maps[server] for server in seen.servers)
     clients = [seen.statuses[client]["process"] for client in seen.clients]
     at_clients = sum(client["frames_sealed"] + client["frames_opened"] for client in clients)
     shows = all(
@@ -192,38 +203,44 @@ def server_seals_and_opens_nothing(seen: Seen) -> Invariant:
         for name, client in zip(seen.clients, clients, strict=True)
     )
     detail = (
-        f"server: {calls} calls, cipher {'loaded' if loaded else 'not loaded'}; "
+        f"{len(processes)} servers: {calls} calls, cipher {'loaded' if loaded else 'not loaded'}; "
         f"clients: {at_clients} calls"
     )
     return Invariant(calls == 0 and not loaded and shows and at_clients > 0, detail)
 
 
 def octets_stay_as_they_are(seen: Seen) -> Invariant:
-    """Every payload that the server sent is one that it received, from its VPN header or inner packet on."""
-    server = seen.plan.data_address(seen.server)
-    received, sent = set(), []
+    """Every payload that a server sent is one that it received, from its VPN header or inner packet on."""
+    forwarders = {seen.plan.data_address(name): name for name in seen.forwarders}
+    received: set[tuple[str, bool, bytes]] = set()
+    sent = []
     for payload, source, destination in udp_payloads(seen.outside, DEFAULT_DATA_PORT):
-        if destination == server:
-            received.add(payload if seen.strip == "keep" else payload[LENGTH:])
-        elif source == server:
-            sent.append(payload)
-    changed = sum(payload not in received for payload in sent)
+        if destination in forwarders:
+            name = forwarders[destination]
+            received |= {(name, False, payload), (name, True, payload[LENGTH:])}
+        if source in forwarders:
+            stripped = seen.strip == "patent" and destination not in forwarders
+            sent.append((forwarders[source], stripped, payload))
+    changed = sum(one not in received for one in sent)
     detail = f"{len(sent)} payloads sent, {changed} of them not as received"
     return Invariant(bool(sent) and not changed, detail)
 
 
 def counters_balance(seen: Seen) -> Invariant:
-    """What the clients sealed is what the relay got; what it sent is what they got; no drop between."""
+    """What the clients sealed is what relays got; what those sent is what they got; no drop between."""
     sealed = sum(seen.counter(client, "frames_sealed") for client in seen.clients)
-    got = seen.counter(seen.server, "datagrams_in")
-    copies = seen.counter(seen.server, "copies_out")
+    got, copies, between = (
+        sum(seen.counter(name, counter) for name in seen.forwarders)
+        for counter in ("datagrams_in", "copies_out", "copies_to_servers")
+    )
     delivered = sum(seen.counter(client, "frames_delivered") for client in seen.clients)
     refused = sum(received_drops(seen.statuses[client]["counters"]) for client in seen.clients)
     detail = (
-        f"sealed {sealed}, received by the relay {got}; copies {copies}, "
-        f"delivered {delivered}, dropped on arrival {refused}"
+        f"sealed {sealed}, received by relays {got}, of these from relays {between}; "
+        f"copies {copies}, delivered {delivered}, dropped on arrival {refused}"
     )
-    return Invariant(sealed == got and copies == delivered + refused, detail)
+    held = sealed + between == got and copies == between + delivered + refused
+    return Invariant(held, detail)
 
 
 def one_association_a_group(seen: Seen) -> Invariant:

@@ -118,6 +118,7 @@ def relay_counters(relay: Relay) -> dict[str, int]:
         "copies_out": totals.copies_out,
         "octets_out": totals.octets_out,
         "flows": len(relay.flows),
+        "copies_to_servers": totals.copies_between,
         "unknown_unicast_in": totals.sought,
         "probes_echoed": relay.probes_echoed,
         **{f"dropped_{reason.value}": count for reason, count in sorted(totals.drops.items())},

@@ -29,6 +29,7 @@ class FlowEntry:
     """A flow's decision, and what has passed by it."""
 
     __slots__ = (
+        "between",
         "last_used",
         "octets",
         "packets",
@@ -50,6 +51,8 @@ class FlowEntry:
         """The source station, whose lifetime the flow's datagrams refresh; None where none is learnt."""
         self.sought = False
         """Whether it goes to all because nobody knows where its destination is."""
+        self.between = 0
+        """Copies of each datagram that go to other VPN servers."""
         self.packets = 0
         self.octets = 0
         self.swept = 0
@@ -64,6 +67,8 @@ class Totals:
     octets_in: int = 0
     copies_out: int = 0
     octets_out: int = 0
+    copies_between: int = 0
+    """Copies out that went to other VPN servers."""
     sought: int = 0
     """Datagrams to one station that went to all: nobody knew where it is."""
     drops: Counter[DropReason] = field(default_factory=Counter)
@@ -77,6 +82,7 @@ class Totals:
                 self.drops[entry.verdict.reason] += entry.packets
             return
         self.sought += entry.packets * entry.sought
+        self.copies_between += entry.packets * entry.between
         for _, strip in entry.verdict.destinations:
             self.copies_out += entry.packets
             self.octets_out += entry.octets - strip * entry.packets

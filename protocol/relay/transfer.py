@@ -336,6 +336,7 @@ class Relay:
         station = self._station(flow, group.vpn_id)
         held = station is not None and self._holder(station, now) not in (sender, None)
         entry = FlowEntry(verdict, sender, group.vpn_id, None if held else station, now)
+        entry.between = sum(self.next_hops.at(to) is not None for to, _ in verdict.destinations)
         entry.sought = self._is_sought(flow, verdict, group.vpn_id, now)
         self.flows.keep(key, entry)
         if self._next_sweep is None:
