@@ -24,6 +24,7 @@ from topologies.plan import Node, Plan
 
 READY_SECONDS = 30.0
 POLL_SECONDS = 0.02
+ENDED_SECONDS = 5.0
 LOG_LINES = 8
 
 
@@ -78,6 +79,16 @@ class Deployment:
                 stdout=log,
                 stderr=log,
             )
+
+    def end(self, node: str) -> None:
+        """Asks a node's process to end, and waits for it."""
+        self.processes[node].terminate()
+        self.processes[node].wait(timeout=ENDED_SECONDS)
+
+    def kill(self, node: str) -> None:
+        """Ends a node's process without a word."""
+        self.processes[node].kill()
+        self.processes[node].wait(timeout=ENDED_SECONDS)
 
     def wait(self, node: str, state: str) -> None:
         """Waits until a process is in ``state``; DeploymentError when it ends or takes too long."""

@@ -1,0 +1,126 @@
+"""What a run with several VPN servers adds to the common course: keys sought, choices, faults.
+
+Patent: Figs. 15-19.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from experiments.addition import Addition
+from experiments.course import Parameters
+from experiments.deployment import Deployment
+from experiments.memory_scan import find_in_process
+from experiments.progress import Progress
+from experiments.record import Figure, Invariant, Sample
+from experiments.vpn_servers.faults import (
+    RepresentativeLoss,
+    ServerLoss,
+    kill_representative,
+    kill_vpn_server,
+)
+from experiments.vpn_servers.nearest import Choices, register_again
+
+STEPS = ("clients choose their servers", "the representative is killed", "a VPN server is killed")
+LEAST_CHOICES = 20
+
+
+class ServersAddition(Addition):
+    """Looks for keys in memory, has clients choose anew, and kills servers while frames flow."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self.choices = Choices(0, 0)
+        self._representative: RepresentativeLoss | None = None
+        self._server: ServerLoss | None = None
+
+    def after(
+        self, deployment: Deployment, private: Path, progress: Progress
+    ) -> dict[str, Invariant]:
+        """Does all three, and says what held."""
+        found = {"no_server_process_holds_a_live_key": keys_in_memory(deployment)}
+        progress.step(STEPS[0], weight=0)
+        self.choices = register_again(deployment, LEAST_CHOICES)
+        found["the_nearest_is_chosen_each_time"] = _as_invariant(self.choices)
+        progress.step(STEPS[1], weight=0)
+        self._representative = kill_representative(deployment, private / "representative")
+        found |= _of_representative(self._representative)
+        if len(deployment.plan.relays) > 1:
+            progress.step(STEPS[2], weight=0)
+            self._server = kill_vpn_server(deployment, private / "server")
+            found |= _of_server(self._server)
+        return found
+
+    def figures(self) -> dict[str, Figure]:
+        """Returns the gaps and counts of the faults."""
+        figures = {}
+        if self._representative is not None:
+            lost = self._representative
+            figures["frames_missing_while_representative_away"] = _exact(lost.missing, "frames")
+            figures["representative_away"] = _exact(lost.away, "s")
+        if self._server is not None:
+            figures["gap_after_server_loss"] = _exact(self._server.gap, "s")
+        return figures
+
+    def samples(self) -> Iterator[Sample]:
+        """Yields the raw values of the faults."""
+        for name, figure in self.figures().items():
+            yield Sample(f"fault.{name}", figure.value, figure.unit)
+
+
+def keys_in_memory(deployment: Deployment) -> Invariant:
+    """No process that only relays has a live data key in its memory, and a client has: each by one scan."""
+    plan = deployment.plan
+    keys = [
+        bytes.fromhex(association["key"])
+        for group in plan.groups
+        for association in deployment.keys(plan.clients(group.vpn_id)[0].name)
+    ]
+    needles = [form for key in keys for form in (key, key.hex().encode())]
+
+    def hits(name: str) -> int:
+        return len(find_in_process(deployment.processes[name].pid, needles))
+
+    relays = {relay.name: hits(relay.name) for relay in plan.relays}
+    client = hits(plan.clients()[0].name)
+    detail = f"{len(keys)} keys; found in servers {relays}; in a client {client} times"
+    return Invariant(bool(keys) and client > 0 and not any(relays.values()), detail)
+
+
+def _as_invariant(choices: Choices) -> Invariant:
+    held = choices.nearest == choices.made >= LEAST_CHOICES
+    return Invariant(held, f"{choices.nearest} of {choices.made} registrations")
+
+
+def _of_representative(lost: RepresentativeLoss) -> dict[str, Invariant]:
+    ids = lost.sender_ids
+    return {
+        "frames_go_on_without_the_representative": Invariant(
+            not lost.missing and not lost.repeated,
+            f"{lost.missing} frames missing and {lost.repeated} repeated in {lost.away:.1f} s and on",
+        ),
+        "registrations_wait_for_the_representative": Invariant(
+            lost.waited, f"registered again {lost.away:.1f} s after its end"
+        ),
+        "representative_comes_back_with_new_keys": Invariant(
+            not lost.spis_before & lost.spis_after, f"{len(lost.spis_after)} new SAs"
+        ),
+        "no_sender_id_is_given_twice_under_a_key": Invariant(
+            len(ids) == len(set(ids)), f"{len(ids)} given, {len(set(ids))} different"
+        ),
+    }
+
+
+def _of_server(lost: ServerLoss) -> dict[str, Invariant]:
+    return {
+        "clients_of_a_lost_server_go_on_by_another": Invariant(
+            lost.resumed and not lost.repeated,
+            f"{lost.server} killed, now {lost.moved}; {lost.gap:.2f} s without a frame, "
+            f"{lost.repeated} repeated",
+        )
+    }
+
+
+def _exact(value: float, unit: str) -> Figure:
+    return Figure(value, value, value, 1, unit)

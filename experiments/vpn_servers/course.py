@@ -1,0 +1,235 @@
+"""Embodiments 4 and 5: the course of a run, its figures, and the verdicts on E4 and E5.
+
+Patent: Figs. 15-19.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from msgspec import structs
+
+from experiments import claims
+from experiments.course import (
+    STEPS,
+    Parameters,
+    Vantage,
+    counts,
+    memory_figures,
+    record_of,
+    walk,
+)
+from experiments.deployment import deploy
+from experiments.environment import utc_now
+from experiments.instrument.statistics import interval
+from experiments.invariants import Seen
+from experiments.progress import Progress
+from experiments.record import Claim, Figure, Invariant, Record, Summary, summarise
+from experiments.vpn_servers.addition import LEAST_CHOICES, ServersAddition
+from experiments.vpn_servers.invariants import invariants_of
+from experiments.vpn_servers.nearest import Choices, register_again
+from experiments.vpn_servers.points import Point, PointResult, Way, measure, table
+from topologies.emulate import Network, emulate
+from topologies.plan import Kind, Plan
+from topologies.sites import swap_delays
+
+QUICK_CLIENTS, QUICK_SERVERS = 6, 3
+QUICK_ROUNDS, FULL_ROUNDS = 2, 6
+FULL_CLIENTS = (4, 8, 16, 32)
+FULL_SERVERS = (1, 2, 3, 4)
+EVEN = 1.25
+"""A server that handles at most this many times its even share counts as one among equals."""
+
+
+def points_of(way: str, quick: bool) -> list[Point]:
+    """Lists the networks that a run measures: its own way, and those that it is compared with."""
+    if quick:
+        clients, servers = QUICK_CLIENTS, QUICK_SERVERS
+        if way == "multiserver":
+            return [
+                Point("single", 1, clients),
+                Point("multiserver", servers, clients),
+                Point("multiserver", servers, clients, plain=True),
+            ]
+        return [Point("multiserver", servers, clients), Point("cascade", servers, clients)]
+    points = [Point("single", 1, clients) for clients in FULL_CLIENTS]
+    ways: tuple[Way, ...] = ("multiserver", "cascade")
+    points += [
+        Point(one, servers, clients)
+        for clients in FULL_CLIENTS
+        for servers in FULL_SERVERS
+        for one in ways
+    ]
+    return [*points, Point("multiserver", QUICK_SERVERS, 8, plain=True)]
+
+
+def steps(quick: bool) -> int:
+    """Returns how many steps a run and its report have."""
+    return len(STEPS) + len(points_of("multiserver", quick)) + 2
+
+
+def run(
+    plan: Plan, parameters: Parameters, folder: Path, progress: Progress
+) -> tuple[Record, Summary]:
+    """Builds the networks, lets frames flow, checks, measures, and returns record and summary."""
+    started = utc_now()
+    addition = ServersAddition(parameters)
+    expected = invariants_of(plan.delivery)
+    seen, links, invariants = walk(plan, parameters, folder, progress, _vantage, expected, addition)
+    progress.step("clients choose with the delays swapped")
+    invariants["the_nearest_is_chosen_when_delays_are_swapped"] = _swapped(plan, parameters)
+    rounds = QUICK_ROUNDS if parameters.quick else FULL_ROUNDS
+    way = "cascade" if plan.delivery == "cascade" else "multiserver"
+    results = []
+    for point in points_of(way, parameters.quick):
+        progress.step(f"load: {point.describe()}")
+        results.append(measure(point, parameters.settings, plan.family, rounds))
+    record = record_of(plan, parameters, seen, links, started)
+    record = structs.replace(
+        record,
+        samples=(
+            *record.samples,
+            *addition.samples(),
+            *(sample for result in results for sample in result.samples()),
+        ),
+        tables=(table(results), *record.tables),
+    )
+    figures = {**_figures(seen), **addition.figures(), **dict(_point_figures(results))}
+    figures["choices_of_the_nearest"] = _exact(addition.choices.nearest, "registrations")
+    verdicts = {**claims.structure(invariants)}
+    verdicts["E4"] = spread(results) if way == "multiserver" else Claim("not tested", "")
+    if way == "cascade":
+        verdicts["E5"] = held_elsewhere(results, invariants)
+    return record, summarise(plan.name, invariants, figures, verdicts)
+
+
+def _vantage(network: Network) -> Vantage:
+    """Captures where each VPN server is linked to the network."""
+    return {
+        relay.name: [interface.name for interface in network.plan.interfaces(relay.name, Kind.OUTSIDE)]
+        for relay in network.plan.relays
+    }
+
+
+def _swapped(plan: Plan, parameters: Parameters) -> Invariant:
+    """Builds the network with two servers in each other's place, and has clients choose there."""
+    if len(plan.relays) < 2:
+        return Invariant(True, "one server: there is nothing to choose")
+    one, other = plan.relays[0].name, plan.relays[1].name
+    there = swap_delays(plan, one, other)
+    changed = [
+        client.name for client in plan.clients() if plan.nearest(client.name) != there.nearest(client.name)
+    ]
+    with (
+        tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private,
+        emulate(there) as network,
+        deploy(network, Path(private), parameters.settings) as deployment,
+    ):
+        made = register_again(deployment, LEAST_CHOICES)
+    held = made == Choices(made.made, made.made) and bool(changed)
+    detail = f"{made.nearest} of {made.made} registrations; {one} and {other} swapped for {changed}"
+    return Invariant(held, detail)
+
+
+# -- figures and verdicts
+
+
+def spread(results: list[PointResult]) -> Claim:
+    """E4: the busiest of several servers handles its even share of what one server would."""
+    said, held = [], []
+    for result in results:
+        alone = _find(results, replace(result.point, way="single", servers=1, plain=False))
+        if result.point.way != "multiserver" or result.point.plain or alone is None:
+            continue
+        if result.point.servers == 1:
+            continue
+        share = result.busiest.handled / alone.busiest.handled
+        cpu = sum(result.busiest.cpu_ns) / sum(alone.busiest.cpu_ns)
+        held.append(share <= EVEN / result.point.servers and cpu < 1)
+        said.append(
+            f"{result.point.describe()}: the busiest handles {share:.2f} of what one server does, "
+            f"processor time {cpu:.2f}"
+        )
+    if not said:
+        return Claim("inconclusive", "no point with one server to compare with")
+    return Claim("confirmed" if all(held) else "refuted", "; ".join(said))
+
+
+def held_elsewhere(results: list[PointResult], invariants: dict[str, Invariant]) -> Claim:
+    """E5: a server holds no other's clients, and sends one copy to each server instead of many."""
+    said, held = [], [invariants["one_copy_to_each_server"].held]
+    for result in results:
+        direct = _find(results, replace(result.point, way="multiserver"))
+        if result.point.way != "cascade" or result.point.servers == 1 or direct is None:
+            continue
+        rows = max(load.rows["507"] for load in result.loads.values())
+        all_rows = max(load.rows["507"] for load in direct.loads.values())
+        fewer = result.total("copies_to_servers") / max(1, result.broadcasts)
+        held.append(rows < all_rows)
+        said.append(
+            f"{result.point.describe()}: at most {rows} clients in a server's table 507, direct "
+            f"{all_rows}; {fewer:.2f} copies between servers a broadcast and unicast to it"
+        )
+    if not said:
+        return Claim("inconclusive", "no point with direct delivery to compare with")
+    return Claim("confirmed" if all(held) else "refuted", "; ".join(said))
+
+
+def _find(results: list[PointResult], point: Point) -> PointResult | None:
+    return next((result for result in results if result.point == point), None)
+
+
+def _figures(seen: Seen) -> dict[str, Figure]:
+    """Returns exact counts over all servers."""
+    return counts(
+        {
+            "relay_datagrams_in": (_total(seen, "datagrams_in"), "datagrams"),
+            "relay_copies_out": (_total(seen, "copies_out"), "datagrams"),
+            "copies_between_servers": (_total(seen, "copies_to_servers"), "datagrams"),
+            "probe_deliveries": (len(seen.probes.expected), "frames"),
+            **memory_figures(seen),
+        }
+    )
+
+
+def _total(seen: Seen, counter: str) -> int:
+    return sum(seen.counter(name, counter) for name in seen.forwarders)
+
+
+def _point_figures(results: list[PointResult]) -> Iterator[tuple[str, Figure]]:
+    """Yields each point's figures, named after it."""
+    for result in results:
+        point = result.point
+        name = f"{point.way}.{point.servers}x{point.clients}" + (".plain" if point.plain else "")
+        seconds = result.seconds
+        yield f"busiest_datagrams.{name}", _exact(result.busiest.handled / seconds, "datagrams/s")
+        yield f"busiest_cpu.{name}", _cpu(result)
+        yield f"most_rows_507.{name}", _exact(_most_rows(result, "507"), "rows")
+        yield f"most_rows_509.{name}", _exact(_most_rows(result, "509"), "rows")
+        between = result.total("copies_to_servers") / seconds
+        yield f"copies_between_servers.{name}", _exact(between, "datagrams/s")
+        if point.way == "single":
+            continue
+        sought = result.total("unknown_unicast_in") / max(1, result.unicast)
+        yield f"flooded_known_unicast.{name}", _exact(sought, "share of unicast frames")
+        yield f"table_octets.{name}", _exact(result.octets_to_servers, "octets")
+
+
+def _most_rows(result: PointResult, number: str) -> int:
+    return max(load.rows.get(number, 0) for load in result.loads.values())
+
+
+def _cpu(result: PointResult) -> Figure:
+    """Returns the busiest server's processor time for a second of the traffic, in ms."""
+    rounds = len(result.busiest.cpu_ns)
+    each = [cpu / 1e6 / (result.seconds / rounds) for cpu in result.busiest.cpu_ns]
+    mean = sum(each) / rounds
+    low, high = interval(each) if rounds > 1 else (mean, mean)
+    return Figure(mean, min(low, mean), max(high, mean), rounds, "ms/s")
+
+
+def _exact(value: float, unit: str) -> Figure:
+    return Figure(value, value, value, 1, unit)

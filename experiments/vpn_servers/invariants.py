@@ -1,0 +1,177 @@
+"""What must hold in every run with several VPN servers, beside what holds with one.
+
+Patent: Figs. 15-19; effects E4, E5.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+
+from experiments.invariants import INVARIANTS, Seen, examples
+from experiments.record import Invariant
+from experiments.udp_payloads import udp_payloads
+from nodes.sections import DEFAULT_DATA_PORT
+from protocol.wire.vpn_header import MAC_BLOCK_FOLLOWS
+
+_Address = IPv4Address | IPv6Address
+_KERNEL_COUNTERS = ("InDatagrams", "NoPorts", "InErrors", "OutDatagrams")
+_BROADCAST = b"\xff" * 6
+_SEALED_FROM = 16
+"""Octets of a VPN header: behind them a payload is the same on every way that it takes."""
+
+
+def representative_carries_no_frame(seen: Seen) -> Invariant:
+    """No datagram has reached the representative or left it: its kernel has counted none."""
+    kernel = {name: seen.server_kernel[name] for name in _KERNEL_COUNTERS}
+    flowed = sum(seen.counter(client, "frames_delivered") for client in seen.clients)
+    detail = f"its kernel's UDP {kernel}; clients delivered {flowed} frames"
+    return Invariant(not any(kernel.values()) and flowed > 0, detail)
+
+
+def clients_have_their_nearest(seen: Seen) -> Invariant:
+    """Every client sends to the VPN server with the least delay in the Plan."""
+    wrong = []
+    for client in seen.clients:
+        nearest = str(seen.plan.data_address(seen.plan.nearest(client)))
+        (given,) = seen.column(client, "309", "server")
+        if nearest not in given:
+            wrong.append(f"{client} has {given}, nearest is {nearest}")
+    return Invariant(not wrong, f"{len(seen.clients)} clients" + examples(wrong))
+
+
+def nothing_comes_twice(seen: Seen) -> Invariant:
+    """No server sends a payload to anyone twice, and no client has dropped one as a replay."""
+    sent = _hops(seen)
+    twice = [hop for hop, count in sent.items() if count > 1]
+    replays = sum(seen.counter(client, "dropped_replayed") for client in seen.clients)
+    detail = f"{sent.total()} datagrams of servers, {len(twice)} repeated; {replays} replays"
+    return Invariant(bool(sent) and not twice and not replays, detail)
+
+
+def one_copy_to_each_server(seen: Seen) -> Invariant:
+    """A broadcast crosses once to each other server with clients of its group, and no further."""
+    servers = {seen.plan.data_address(name): name for name in seen.forwarders}
+    holding = _holding(seen)
+    wrong, crossings = [], 0
+    ways: dict[bytes, list[tuple[str, str]]] = {}
+    for (source, destination, payload), count in _hops(seen).items():
+        if destination in servers and source in servers:
+            ways.setdefault(payload, []).extend([(servers[source], servers[destination])] * count)
+    for payload, hops in ways.items():
+        crossings += len(hops)
+        origins, reached = {one for one, _ in hops}, [other for _, other in hops]
+        if len(origins) > 1 or len(reached) != len(set(reached)):
+            wrong.append(f"{len(hops)} copies from {sorted(origins)}")
+        elif _is_broadcast(payload):
+            due = holding[_group_of(seen, payload)] - origins
+            if set(reached) != due:
+                wrong.append(f"a broadcast from {origins} to {reached}, due {sorted(due)}")
+    counted = sum(seen.counter(name, "copies_to_servers") for name in seen.forwarders)
+    detail = f"{len(ways)} payloads crossed, {crossings} copies; relays counted {counted}"
+    return Invariant(bool(ways) and not wrong and counted > 0, detail + examples(wrong))
+
+
+def servers_send_to_clients_alone(seen: Seen) -> Invariant:
+    """With direct delivery no datagram goes from server to server."""
+    servers = {seen.plan.data_address(name) for name in seen.forwarders}
+    hops = _hops(seen)
+    between = sum(count for (_, to, _), count in hops.items() if to in servers)
+    counted = sum(seen.counter(name, "copies_to_servers") for name in seen.forwarders)
+    detail = f"{hops.total()} datagrams of servers, {between} of them to servers"
+    return Invariant(bool(hops) and not between and not counted, detail)
+
+
+def tables_are_the_representatives(seen: Seen) -> Invariant:
+    """Every server holds in table 507 what the representative says, and all of the epoch."""
+    said = {
+        row[0]: row[1:]
+        for row in zip(
+            *(
+                seen.column(seen.server, "clients", name)
+                for name in ("client", "VPN ID", "unicast address", "server")
+            ),
+            strict=True,
+        )
+    }
+    wrong = []
+    for name in seen.forwarders:
+        held = dict(
+            zip(
+                seen.column(name, "507", "client"),
+                seen.column(name, "507", "unicast address"),
+                strict=True,
+            )
+        )
+        due = {
+            client: address
+            for client, (_, address, server) in said.items()
+            if seen.plan.delivery == "direct" or server == name
+        }
+        if held != due:
+            wrong.append(f"{name} holds {held}, said was {due}")
+    detail = f"{len(seen.forwarders)} servers, {len(said)} clients"
+    return Invariant(bool(said) and not wrong, detail + examples(wrong))
+
+
+def _hops(seen: Seen) -> Counter[tuple[_Address, _Address, bytes]]:
+    """Counts what servers have sent, as captured where each server is linked to the network."""
+    servers = {seen.plan.data_address(name) for name in seen.forwarders}
+    hops: Counter[tuple[_Address, _Address, bytes]] = Counter()
+    for payload, source, destination in udp_payloads(seen.outside, DEFAULT_DATA_PORT):
+        if source in servers:
+            hops[source, destination, payload] += 1
+    # A datagram between two servers passes two places of capture.
+    for hop in hops:
+        if hop[1] in servers:
+            hops[hop] = hops[hop] // 2 + hops[hop] % 2
+    return hops
+
+
+def _holding(seen: Seen) -> dict[int, set[str]]:
+    """Tells which servers have clients of each group."""
+    addresses = {str(seen.plan.data_address(name)): name for name in seen.forwarders}
+    holding: dict[int, set[str]] = {group.vpn_id: set() for group in seen.plan.groups}
+    for client in seen.plan.clients():
+        (given,) = seen.column(client.name, "309", "server")
+        for address, name in addresses.items():
+            if given in (f"[{address}]:{DEFAULT_DATA_PORT}", f"{address}:{DEFAULT_DATA_PORT}"):
+                assert client.vpn_id is not None
+                holding[client.vpn_id].add(name)
+    return holding
+
+
+def _is_broadcast(payload: bytes) -> bool:
+    return payload[0] == MAC_BLOCK_FOLLOWS and payload[10:16] == _BROADCAST
+
+
+def _group_of(seen: Seen, payload: bytes) -> int:
+    """Reads whose multicast address the inner packet goes to."""
+    inner = payload[_SEALED_FROM:]
+    octets = inner[24:40] if inner[0] >> 4 == 6 else inner[16:20]
+    return next(g.vpn_id for g in seen.plan.groups if g.multicast_address.packed == octets)
+
+
+_BOTH: dict[str, Callable[[Seen], Invariant]] = {
+    **INVARIANTS,
+    "representative_carries_no_frame": representative_carries_no_frame,
+    "clients_have_their_nearest_server": clients_have_their_nearest,
+    "nothing_comes_twice": nothing_comes_twice,
+    "server_tables_are_the_representatives": tables_are_the_representatives,
+}
+DIRECT_INVARIANTS: dict[str, Callable[[Seen], Invariant]] = {
+    **_BOTH,
+    "servers_send_to_clients_alone": servers_send_to_clients_alone,
+}
+CASCADE_INVARIANTS: dict[str, Callable[[Seen], Invariant]] = {
+    **_BOTH,
+    "one_copy_to_each_server": one_copy_to_each_server,
+}
+
+
+def invariants_of(delivery: str) -> dict[str, Callable[[Seen], Invariant]]:
+    """Returns what must hold with a way of delivery."""
+    return CASCADE_INVARIANTS if delivery == "cascade" else DIRECT_INVARIANTS
+
+
