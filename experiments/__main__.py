@@ -1,4 +1,4 @@
-"""The experiments' command line: ``python -m experiments run|instrument|cli|report``.
+"""The experiments' command line: ``python -m experiments run|regression|instrument|cli|report``.
 
 Exit codes: 0 all invariants held and no verdict contradicts what is expected, 1 otherwise, 2 usage,
 3 this machine cannot (with the reason).
@@ -59,6 +59,7 @@ def _run(options: argparse.Namespace) -> int:
     from experiments.record import write_record, write_summary
     from experiments.report import headline, write_report
     from experiments.traffic import TrafficError
+    from experiments.vpn_servers import course as vpn_servers
     from topologies.emulate import EmulationError
 
     parameters = Parameters(
@@ -68,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         options.wire,
         Settings(strip=options.strip),
     )
-    course = {1: single, 3: multicast}.get(plan.embodiment)
+    course = {1: single, 3: multicast, 4: vpn_servers, 5: vpn_servers}.get(plan.embodiment)
     if course is None:
         print(f"TOPO={options.topo}: embodiment {plan.embodiment} is not built", file=sys.stderr)
         return EXIT_USAGE
@@ -127,6 +128,12 @@ def _instrument(options: argparse.Namespace) -> int:
     from experiments.instrument import command
 
     return command.run(options)
+
+
+def _regression(options: argparse.Namespace) -> int:
+    from experiments import regression
+
+    return regression.run(options)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -208,7 +215,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m experiments", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run|instrument|cli|report")
+    commands = parser.add_subparsers(required=True, metavar="run|regression|instrument|cli|report")
     run = commands.add_parser("run", help="runs an experiment and writes its results")
     _add_network(run)
     run.add_argument("--quick", action="store_true", help="fewer frames: within 90 s")
@@ -232,6 +239,14 @@ def _parser() -> argparse.ArgumentParser:
     cli = commands.add_parser("cli", help="opens Mininet's command line in the running network")
     _add_network(cli)
     cli.set_defaults(command=_cli)
+    regression = commands.add_parser(
+        "regression", help="runs all quick experiments; JUnit XML and exact counts"
+    )
+    regression.add_argument("topos", nargs="*", metavar="TOPO", help="only these topologies")
+    regression.add_argument(
+        "--accept", action="store_true", help="keeps this run's counts as those to compare with"
+    )
+    regression.set_defaults(command=_regression)
     report = commands.add_parser("report", help="writes a run's report again from its record")
     report.add_argument("run", type=Path, help="a folder such as results/single/latest")
     report.set_defaults(command=_report)

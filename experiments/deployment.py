@@ -26,6 +26,8 @@ READY_SECONDS = 30.0
 POLL_SECONDS = 0.02
 ENDED_SECONDS = 5.0
 LOG_LINES = 8
+RECOVERY_SECONDS = 4
+"""How long clients go on with their SAs when a key server has come back: they all are near."""
 
 
 class DeploymentError(RuntimeError):
@@ -250,7 +252,7 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
             "distribution": settings.distribution,
             "mac_reports": settings.mac_reports,
         }
-    return {"server": section, **groups, **relays}
+    return {"server": section, "timers": {"recovery_s": RECOVERY_SECONDS}, **groups, **relays}
 
 
 def _client_tables(plan: Plan, client: Node) -> dict[str, dict[str, Any]]:

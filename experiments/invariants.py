@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments.capture import DecodingKey, contains_run_of, decode_frames
+from experiments.capture import DecodedFrame, DecodingKey, contains_run_of, decode_frames
 from experiments.interop import scapy_opens, scapy_seals
 from experiments.probing import BROADCAST, Outcome
 from experiments.record import Invariant
@@ -67,6 +68,11 @@ class Seen:
                 place = content["columns"].index(column)
                 return [row[place] for row in content["rows"]]
         raise KeyError(table)
+
+    @cached_property
+    def decoded(self) -> list[DecodedFrame]:
+        """The frames that tshark finds in the capture outside, given the SAs."""
+        return decode_frames(self.outside, decoding_keys(self))
 
     @property
     def forwarders(self) -> list[str]:
@@ -174,7 +180,7 @@ def inside_shows_payload(seen: Seen) -> Invariant:
 
 def tshark_decodes(seen: Seen) -> Invariant:
     """Given the SAs, tshark reads every sent probe frame, to the octet, out of the capture outside."""
-    decoded = {frame.octets for frame in decode_frames(seen.outside, decoding_keys(seen))}
+    decoded = {frame.octets for frame in seen.decoded}
     sent = seen.probes.round.frames()
     missing = [frame for frame in sent if frame not in decoded]
     detail = f"{len(sent) - len(missing)} of {len(sent)} probe frames decoded from the capture"

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from experiments.capture import decode_frames
 from experiments.invariants import (
     INVARIANTS,
     Seen,
-    decoding_keys,
     examples,
     received_drops,
 )
@@ -52,9 +50,7 @@ def one_copy_on_each_link(seen: Seen) -> Invariant:
                 due.update((frame.to_bytes(), place) for place in places)
     sent = set(seen.probes.round.frames())
     came = Counter(
-        (frame.octets, frame.interface)
-        for frame in decode_frames(seen.outside, decoding_keys(seen))
-        if frame.octets in sent
+        (frame.octets, frame.interface) for frame in seen.decoded if frame.octets in sent
     )
     missing, surplus = due - came, came - due
     wrong = [f"{place}: missing" for _, place in missing]

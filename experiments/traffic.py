@@ -105,29 +105,55 @@ def tcp_all(network: Network) -> list[Attempt]:
     try:
         for name, process in servers.items():
             _wait_for_line(process, b"listening", f"iperf3 at {name}")
-        return [_tcp(network, source, target) for source, target in tried]
+        return [attempt for turn in turns(tried) for attempt in _tcp_turn(network, turn)]
     finally:
         for process in servers.values():
             process.terminate()
             process.communicate(timeout=ENDED_SECONDS)
 
 
-def _tcp(network: Network, source: str, target: str) -> Attempt:
+def turns(tried: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """Arranges pairs in turns in which nobody sends or receives twice: an iperf3 server serves one."""
+    arranged: list[list[tuple[str, str]]] = []
+    for pair in tried:
+        for turn in arranged:
+            if all(pair[0] != source and pair[1] != target for source, target in turn):
+                turn.append(pair)
+                break
+        else:
+            arranged.append([pair])
+    return arranged
+
+
+def _tcp_turn(network: Network, turn: list[tuple[str, str]]) -> Iterator[Attempt]:
+    """Runs all pairs of one turn at the same time."""
+    running = [(source, target, _start_tcp(network, source, target)) for source, target in turn]
+    for source, target, process in running:
+        try:
+            output, _ = process.communicate(timeout=TCP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            output, _ = process.communicate()
+        report = _report(output.decode(errors="replace"))
+        received = report.get("end", {}).get("sum_received", {}).get("bytes", 0)
+        # The server stops counting when the client has sent all, so the count is a lower bound.
+        succeeded = process.returncode == 0 and received > 0
+        detail = report.get("error") or f"{received} octets or more"
+        yield Attempt(source, target, "TCP", succeeded, detail)
+
+
+def _start_tcp(network: Network, source: str, target: str) -> subprocess.Popen[bytes]:
     address = network.plan.lan_interface(target).addresses[0].ip
-    done = network.run(
+    return network.popen(
         source,
         [
             *("iperf3", "--client", str(address), "--port", str(TCP_PORT), "--json"),
             *("--bytes", str(TCP_OCTETS), "--connect-timeout", "5000"),
         ],
-        timeout=TCP_SECONDS,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
-    report = _report(done.stdout)
-    received = report.get("end", {}).get("sum_received", {}).get("bytes", 0)
-    # The server stops counting when the client has sent all, so the count is a lower bound.
-    succeeded = done.returncode == 0 and received > 0
-    detail = report.get("error") or f"{received} octets or more"
-    return Attempt(source, target, "TCP", succeeded, detail)
 
 
 def _report(text: str) -> dict[str, Any]:

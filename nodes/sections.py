@@ -42,6 +42,8 @@ class Timers(Section, frozen=True, kw_only=True):
     hold_down_s: Seconds = 1.0
     keepalive_s: Seconds = 10.0
     timeout_s: Seconds = 30.0
+    recovery_s: Seconds = 15.0
+    """How long after a key server's return clients go on sealing with the SAs they have."""
 
 
 class ServerSection(Section, frozen=True, kw_only=True):

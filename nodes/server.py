@@ -53,8 +53,6 @@ from protocol.types import SECOND, Address, ClientId, VpnId
 from protocol.wire.messages import parse_from_client
 
 PROGRAM = "blindrelay server"
-RECOVERY_TIME = 15 * SECOND
-"""How long, after a restart, clients go on sealing with what the representative gave them before."""
 GATHERING_TIME = 3 * SECOND
 """How long, after a restart, clients wait for VPN servers that have not come back yet."""
 
@@ -284,7 +282,7 @@ class Server:
             round(timers.timeout_s * SECOND),
             self.forwarding.association_per,
             self._epoch,
-            time and time + RECOVERY_TIME,
+            time and time + round(timers.recovery_s * SECOND),
             section.delivery_by,
             time and time + GATHERING_TIME,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from experiments.addition import Addition
 from experiments.course import Parameters
 from experiments.deployment import Deployment
-from experiments.memory_scan import find_in_process
+from experiments.memory_scan import cipher_modules, key_forms, scan
 from experiments.progress import Progress
 from experiments.record import Figure, Invariant, Sample
 from experiments.vpn_servers.faults import (
@@ -70,21 +70,24 @@ class ServersAddition(Addition):
 
 
 def keys_in_memory(deployment: Deployment) -> Invariant:
-    """No process that only relays has a live data key in its memory, and a client has: each by one scan."""
+    """No process that only relays has a live data key in its memory or a cipher of ours mapped.
+
+    The same scan finds both in a client.
+    """
     plan = deployment.plan
-    keys = [
-        bytes.fromhex(association["key"])
-        for group in plan.groups
-        for association in deployment.keys(plan.clients(group.vpn_id)[0].name)
-    ]
-    needles = [form for key in keys for form in (key, key.hex().encode())]
+    wanted: dict[str, bytes] = {}
+    for group in plan.groups:
+        wanted |= key_forms(deployment.keys(plan.clients(group.vpn_id)[0].name))
 
-    def hits(name: str) -> int:
-        return len(find_in_process(deployment.processes[name].pid, needles))
+    def found(name: str) -> int:
+        process = deployment.processes[name].pid
+        hits = scan(process, wanted).found.values()
+        return sum(len(places) for places in hits) + len(cipher_modules(process))
 
-    relays = {relay.name: hits(relay.name) for relay in plan.relays}
-    client = hits(plan.clients()[0].name)
-    detail = f"{len(keys)} keys; found in servers {relays}; in a client {client} times"
+    relays = {relay.name: found(relay.name) for relay in plan.relays}
+    client = found(plan.clients()[0].name)
+    keys = len(wanted) // len(key_forms([{"key": "00", "spi": 0}]))
+    detail = f"{keys} keys and the cipher: found in servers {relays}; in a client {client} times"
     return Invariant(bool(keys) and client > 0 and not any(relays.values()), detail)
 
 

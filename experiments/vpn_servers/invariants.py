@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from experiments.invariants import INVARIANTS, Seen, examples
 from experiments.record import Invariant
@@ -17,6 +18,7 @@ from protocol.wire.vpn_header import MAC_BLOCK_FOLLOWS
 
 _Address = IPv4Address | IPv6Address
 _KERNEL_COUNTERS = ("InDatagrams", "NoPorts", "InErrors", "OutDatagrams")
+_ADDRESS = "unicast address"
 _BROADCAST = b"\xff" * 6
 _SEALED_FROM = 16
 """Octets of a VPN header: behind them a payload is the same on every way that it takes."""
@@ -85,34 +87,25 @@ def servers_send_to_clients_alone(seen: Seen) -> Invariant:
 
 def tables_are_the_representatives(seen: Seen) -> Invariant:
     """Every server holds in table 507 what the representative says, and all of the epoch."""
-    said = {
-        row[0]: row[1:]
-        for row in zip(
-            *(
-                seen.column(seen.server, "clients", name)
-                for name in ("client", "VPN ID", "unicast address", "server")
-            ),
-            strict=True,
-        )
-    }
+    said = _rows(seen, seen.server, "clients", "client", _ADDRESS, "server")
     wrong = []
     for name in seen.forwarders:
-        held = dict(
-            zip(
-                seen.column(name, "507", "client"),
-                seen.column(name, "507", "unicast address"),
-                strict=True,
-            )
-        )
+        rows = _rows(seen, name, "507", "client or server", _ADDRESS, "held")
+        held = {(client, address, how) for client, address, how in rows if how != "VPN server"}
         due = {
-            client: address
-            for client, (_, address, server) in said.items()
+            (client, address, "own" if server == name else "elsewhere")
+            for client, address, server in said
             if seen.plan.delivery == "direct" or server == name
         }
         if held != due:
-            wrong.append(f"{name} holds {held}, said was {due}")
+            wrong.append(f"{name} holds {sorted(held)}, said was {sorted(due)}")
     detail = f"{len(seen.forwarders)} servers, {len(said)} clients"
     return Invariant(bool(said) and not wrong, detail + examples(wrong))
+
+
+def _rows(seen: Seen, node: str, table: str, *columns: str) -> list[tuple[Any, ...]]:
+    """Returns some columns of a process's table, row by row."""
+    return list(zip(*(seen.column(node, table, name) for name in columns), strict=True))
 
 
 def _hops(seen: Seen) -> Counter[tuple[_Address, _Address, bytes]]:
@@ -173,5 +166,3 @@ CASCADE_INVARIANTS: dict[str, Callable[[Seen], Invariant]] = {
 def invariants_of(delivery: str) -> dict[str, Callable[[Seen], Invariant]]:
     """Returns what must hold with a way of delivery."""
     return CASCADE_INVARIANTS if delivery == "cascade" else DIRECT_INVARIANTS
-
-

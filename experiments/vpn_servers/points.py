@@ -12,7 +12,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -170,7 +170,7 @@ def _measure(point: Point, deployment: Deployment, rounds: int) -> PointResult:
         broadcasts * senders * rounds,
         ROUND_SECONDS * rounds,
         loads,
-        representative.get("table_octets_out", 0),
+        representative.get("table_octets_sent", 0),
     )
 
 
@@ -207,7 +207,7 @@ def _send(deployment: Deployment, unicast: int, broadcasts: int, seconds: float)
             raise ProbingError(f"the sender at {name}: {errors.decode(errors='replace').strip()}")
 
 
-def _counters(deployment: Deployment, servers: list[str]) -> dict[str, Mapping[str, int]]:
+def _counters(deployment: Deployment, servers: list[str]) -> dict[str, dict[str, int]]:
     found = {}
     for name in servers:
         counters = deployment.status(name)["counters"]

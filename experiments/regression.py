@@ -1,0 +1,159 @@
+"""Runs every topology's quick experiment and tells, as JUnit XML, what no longer holds.
+
+One test case is an invariant, a claim, or a count of the scripted probe frames: the packets that carried
+them at each node, the frames each terminal got, the rows of tables. Counts are compared exactly with those
+kept in results/reference; ratios and times never decide anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+from experiments.record import (
+    Claim,
+    Invariant,
+    RecordError,
+    Summary,
+    load_summary,
+    write_atomically,
+)
+from experiments.scripted_counts import COUNT
+
+TOPOLOGIES = ("single", "multicast", "multiserver", "cascade")
+COUNTS = Path("results/reference/counts.json")
+REPORT = Path("results/regression.xml")
+EXIT_HELD, EXIT_BROKEN, EXIT_USAGE, EXIT_MACHINE = range(4)
+
+Counts = dict[str, int]
+
+
+class RegressionError(RuntimeError):
+    """Says which file or run does not serve."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the command line; returns the exit code."""
+    try:
+        kept = read_counts(COUNTS)
+        suites = []
+        for topo in options.topos or TOPOLOGIES:
+            summary, code = run_one(topo)
+            if code == EXIT_MACHINE:
+                return EXIT_MACHINE
+            if options.accept and summary is not None:
+                kept[topo] = counts_of(summary)
+            suites.append(suite_of(topo, summary, code, kept.get(topo)))
+        if options.accept:
+            write_atomically(COUNTS, msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
+    except RegressionError as error:
+        print(f"regression: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    report = JUnitXml("blindrelay")
+    for suite in suites:
+        report.add_testsuite(suite)
+    REPORT.parent.mkdir(exist_ok=True)
+    report.write(str(REPORT), pretty=True)
+    return _tell(suites)
+
+
+def run_one(topo: str) -> tuple[Summary | None, int]:
+    """Runs one quick experiment as a user would; its summary (None: it left none) and exit code."""
+    argv = [sys.executable, "-m", "experiments", "run", "--quick", "--topo", topo]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout, end="", flush=True)
+    last = done.stdout.splitlines()[-1] if done.stdout else ""
+    folder = last.removeprefix("results: ")
+    if folder == last:
+        return None, done.returncode
+    try:
+        return load_summary(Path(folder)), done.returncode
+    except RecordError as error:
+        raise RegressionError(str(error)) from None
+
+
+def counts_of(summary: Summary) -> Counts:
+    """Returns the counts of scripted frames that a summary has."""
+    return {
+        name.removeprefix(COUNT): round(figure.value)
+        for name, figure in summary.figures.items()
+        if name.startswith(COUNT)
+    }
+
+
+def suite_of(topo: str, summary: Summary | None, code: int, kept: Counts | None) -> TestSuite:
+    """Makes the test cases of one topology."""
+    suite = TestSuite(topo)
+    cases: list[TestCase] = []
+    if summary is None:
+        cases.append(_case(topo, "run", Failure(f"ended with exit code {code} and no results")))
+    else:
+        cases += _invariant_cases(topo, summary.invariants)
+        cases += _claim_cases(topo, summary.claims)
+        cases += _count_cases(topo, counts_of(summary), kept)
+    suite.add_testcases(cases)
+    return suite
+
+
+def read_counts(path: Path) -> dict[str, Counts]:
+    """Reads the counts that are kept; raises RegressionError when the file is broken."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Counts])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.DecodeError) as error:
+        raise RegressionError(f"{path}: {error}") from None
+
+
+def _invariant_cases(topo: str, invariants: Mapping[str, Invariant]) -> Iterable[TestCase]:
+    for name, invariant in invariants.items():
+        yield _case(topo, name, None if invariant.held else Failure(invariant.detail))
+
+
+def _claim_cases(topo: str, claims: Mapping[str, Claim]) -> Iterable[TestCase]:
+    """Only what is shown by structure can fail: an effect's figure may be another on each machine."""
+    for name, claim in claims.items():
+        if claim.verdict == "not tested":
+            yield _case(topo, name, Skipped("not tested here"))
+        elif claim.verdict == "refuted" and name.startswith("C"):
+            yield _case(topo, name, Failure(claim.evidence))
+        else:
+            yield _case(topo, name, None, f"{claim.verdict}: {claim.evidence}")
+
+
+def _count_cases(topo: str, counts: Counts, kept: Counts | None) -> Iterable[TestCase]:
+    if kept is None:
+        yield _case(topo, "counts", Failure(f"{COUNTS} has none for {topo}"))
+        return
+    for name in sorted(counts.keys() | kept.keys()):
+        now, then = counts.get(name), kept.get(name)
+        text = f"{'none' if now is None else now}, expected {'none' if then is None else then}"
+        yield _case(topo, f"count {name}", None if now == then else Failure(text))
+
+
+def _case(topo: str, name: str, result: Failure | Skipped | None, said: str = "") -> TestCase:
+    case = TestCase(name, f"blindrelay.{topo}")
+    if result is not None:
+        case.result = [result]
+    if said:
+        case.system_out = said
+    return case
+
+
+def _tell(suites: Sequence[TestSuite]) -> int:
+    broken = 0
+    for suite in suites:
+        for case in suite:
+            for result in case.result:
+                if isinstance(result, Failure):
+                    broken += 1
+                    print(f"{suite.name}: {case.name}: {result.message}")
+    total = sum(1 for suite in suites for _ in suite)
+    print(f"{total} checks, {broken} broken: {REPORT}")
+    return EXIT_BROKEN if broken else EXIT_HELD

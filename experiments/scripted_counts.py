@@ -1,0 +1,28 @@
+"""Counts of the scripted probe frames: the same in every run of the same plan, on every machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from experiments.invariants import Seen
+from experiments.record import Figure
+
+COUNT = "count."
+"""How the names of these figures begin."""
+
+
+def scripted_counts(seen: Seen) -> dict[str, Figure]:
+    """Counts packets with probe frames at each captured interface, frames received, and rows of tables."""
+    found: Counter[str] = Counter()
+    sent = set(seen.probes.round.frames())
+    for frame in seen.decoded:
+        if frame.octets in sent:
+            found[f"packets.{frame.interface}"] += 1
+    for terminal, frames in seen.probes.received.items():
+        found[f"frames.{terminal}"] = len(frames)
+    for node, status in seen.statuses.items():
+        for title, table in status["tables"].items():
+            found[f"rows.{node}.{title.split()[0]}"] += len(table["rows"])
+    return {
+        f"{COUNT}{name}": Figure(value, value, value, 1, "count") for name, value in found.items()
+    }
