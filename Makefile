@@ -1,6 +1,6 @@
 # `make help` lists the targets. Every target first installs what is missing (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment instrument cli report test test-fast check format lock clean distclean
+.PHONY: help setup experiment regression instrument cli report test test-fast check format lock clean distclean
 
 PYTHON := .venv/bin/python
 TOPO ?= single
@@ -44,6 +44,10 @@ setup: ## installs what is missing: Debian packages and .venv
 experiment: ## builds the topology, checks and measures, writes results/TOPO/...
 	@scripts/setup
 	@scripts/run --root -m experiments run $(NETWORK_OPTIONS) $(RUN_OPTIONS) $(ARGS)
+
+regression: ## runs every topology QUICK, compares exact counts, writes results/regression.xml (JUnit)
+	@scripts/setup
+	@scripts/run --root -m experiments regression $(ARGS)
 
 instrument: ## checks what load is measured with: fit or not fit, and why
 	@scripts/setup

@@ -31,6 +31,7 @@ from experiments.multicast_invariants import (
 from experiments.pim_addition import PimAddition
 from experiments.progress import Progress
 from experiments.record import Claim, Figure, Invariant, Record, Summary, summarise
+from experiments.scripted_counts import scripted_counts
 from topologies.emulate import Network
 from topologies.plan import Kind, Plan
 
@@ -65,7 +66,7 @@ def run(
         for name, claim in claims.structure(invariants).items()
         if name not in _SHOWN_ELSEWHERE
     }
-    figures = _figures(seen)
+    figures = {**_figures(seen), **scripted_counts(seen)}
     if isinstance(addition, PimAddition):
         figures |= addition.figures()
     verdicts["E3"] = _effect(invariants, figures)

@@ -23,6 +23,7 @@ from experiments.environment import utc_now
 from experiments.invariants import INVARIANTS, Seen
 from experiments.progress import Progress
 from experiments.record import Figure, Record, Summary, summarise
+from experiments.scripted_counts import scripted_counts
 from topologies.emulate import Network
 from topologies.plan import Kind, Plan
 
@@ -45,7 +46,7 @@ def run(
         samples=(*record.samples, *load.samples()),
         tables=(*load.tables(), *record.tables),
     )
-    figures = {**load.figures(), **_figures(seen)}
+    figures = {**load.figures(), **_figures(seen), **scripted_counts(seen)}
     verdicts = {**claims.structure(invariants), "E1": load.verdict()}
     return record, summarise(plan.name, invariants, figures, verdicts)
 
