@@ -59,7 +59,8 @@ class Reporter:
             try:
                 await self._connect()
             except ssl.SSLCertVerificationError as error:
-                self._complain(f"the representative's certificate does not hold: {error}")
+                reason = error.verify_message
+                self._complain(f"the representative's certificate does not hold: {reason}")
             except (OSError, asyncio.TimeoutError) as error:
                 self._complain(f"no channel to {self._representative}: {error or 'timed out'}")
             else:
