@@ -59,7 +59,8 @@ class Reporter:
             try:
                 await self._connect()
             except ssl.SSLCertVerificationError as error:
-                self._complain(f"the representative's certificate does not hold: {error}")
+                reason = error.verify_message
+                self._complain(f"the representative's certificate does not hold: {reason}")
             except (OSError, asyncio.TimeoutError) as error:
                 self._complain(f"no channel to {self._representative}: {error or 'timed out'}")
             else:
@@ -127,7 +128,8 @@ class Reporter:
     # -- what the subscriber wants done
 
     def act(self) -> None:
-        """Does all that the subscriber has to be done."""
+        """Tells which stations have come and gone, and does all that the subscriber has to be done."""
+        self._subscriber.report()
         while (action := self._subscriber.next_action()) is not None:
             if self._channel is None:
                 continue

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from experiments import deployment as module
 from experiments.deployment import DeploymentError, Settings, deploy, stop, until, write_files
-from nodes.configuration import load_client, load_server, read_password
+from nodes.configuration import load_client, load_relay, load_server, read_password
 from nodes.users import UserDatabase
-from topologies.catalog import single
+from topologies.catalog import cascade, single
 from topologies.emulate import emulate
 from topologies.plan import Node, Plan, Role
 
@@ -110,3 +111,34 @@ class TestOnANetwork:
             deploy(network, tmp_path, Settings()),
         ):
             raise AssertionError("it must not come so far")
+
+
+def test_a_plan_with_vpn_servers_has_files_for_each_and_no_key_goes_to_them(
+    tmp_path: Path,
+) -> None:
+    plan = cascade(clients=2, terminals=1, second_group=0, servers=2)
+    write_files(plan, tmp_path, Settings(distribution="full", mac_reports=False))
+    server = load_server(tmp_path / "server.toml")
+    assert (server.server.delivery_by, server.server.distribution) == ("cascade", "full")
+    assert not server.server.mac_reports
+    assert {name: one.address for name, one in server.servers.items()} == {
+        name: plan.data_address(name) for name in ("a", "b")
+    }
+    for name in ("a", "b"):
+        relay = load_relay(tmp_path / f"{name}.toml").relay
+        assert relay.representative == plan.data_address("server")
+        assert stat.S_IMODE(relay.private_key.stat().st_mode) == 0o600
+        (issued,) = x509.load_pem_x509_certificates(relay.certificate.read_bytes())
+        names = issued.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.DNSName) == [name]
+
+
+@pytest.mark.emulated
+def test_representative_vpn_servers_and_clients_come_up_and_end_in_order(tmp_path: Path) -> None:
+    plan = cascade(clients=2, terminals=1, second_group=0, servers=2)
+    with emulate(plan) as network, deploy(network, tmp_path, Settings()) as deployed:
+        assert [row[3] for row in deployed.status("server")["tables"]["VPN servers"]["rows"]] == [
+            1,
+            1,
+        ]
+        assert stop(deployed) == dict.fromkeys(("c1", "c2", "a", "b", "server"), 0)

@@ -151,7 +151,11 @@ SERVER_MISTAKES = [
     ("[timers]", "data_port = 65536\n[timers]", "9: server.data_port: expected int <= 65535, got"),
     ("[timers]", "data_port = true\n[timers]", "9: server.data_port: expected int, got True"),
     ("[timers]", 'strip = "all"\n[timers]', "9: server.strip: expected one of keep, patent, got"),
-    ("[timers]", "[timer]", "9: timer: expected one of groups, server, timers, got an unknown"),
+    (
+        "[timers]",
+        "[timer]",
+        "9: timer: expected one of groups, server, servers, timers, got an unknown",
+    ),
     ("hold_down_s = 0.5", "hold_down_s = -1", "10: timers.hold_down_s: expected float > 0"),
     ("hold_down_s = 0.5", "hold_down_s = inf", "10: timers.hold_down_s: expected float <= 1"),
     (
