@@ -47,6 +47,8 @@ class PimAddition(Addition):
     ) -> dict[str, Invariant]:
         """Cuts links while frames flow, and says whether they flowed again each time."""
         progress.step(STEPS[1], weight=0)
+        # Checking may have taken longer than routers keep the trees of silent sources.
+        raise_trees(deployment.network, private / "rising-again")
         chance = random.Random(self._parameters.seed)
         wanted = QUICK_CUTS if self._parameters.quick else FULL_CUTS
         self._cuts = cut_links(deployment.network, private / "cuts", chance, *wanted)

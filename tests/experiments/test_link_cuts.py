@@ -32,7 +32,10 @@ def test_without_arrivals_there_is_no_gap_to_tell() -> None:
 
 def addition(monkeypatch: pytest.MonkeyPatch, cuts: list[LinkCut]) -> tuple[PimAddition, Any]:
     """Makes the addition and lets it "cut" links; returns it and the invariant."""
-    monkeypatch.setattr(pim_addition, "cut_links", lambda *_: cuts)
+    done: list[str] = []
+    monkeypatch.setattr(pim_addition, "raise_trees", lambda *_: done.append("raised"))
+    # Links are cut of trees that stand, or there is none to cut.
+    monkeypatch.setattr(pim_addition, "cut_links", lambda *_: cuts if done == ["raised"] else [])
     made = PimAddition(Parameters(True, 1, False, "segmented", Settings()))
     deployment = cast(Any, type("Nothing", (), {"network": None}))
     progress = cast(Any, type("Silent", (), {"step": lambda *_, **__: None})())
