@@ -220,7 +220,8 @@ class Publisher:
         """Adds a client that was given ``server``, or gives it that one."""
         known = self._members.get(member.client_id)
         if known is not None:
-            self._forget_stations(member.client_id)
+            if known[1] != server:
+                self._forget_stations(member.client_id)
             self._hold(known[1], member, -1)
         self._members[member.client_id] = member, server
         self._hold(server, member, +1)
@@ -413,6 +414,8 @@ class Publisher:
                 self.not_taken[reason] += 1
                 continue
             key, client_id = station_key(row), ClientId(row.client_id)
+            if self._stations.get(key) == client_id:
+                continue
             self._forget_station(key)
             self._stations[key] = client_id
             self._stations_of.setdefault(client_id, {})[key] = None
