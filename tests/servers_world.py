@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Protocol
 
 from protocol.client import Client
 from protocol.client import actions as client_actions
@@ -39,6 +40,16 @@ GRACE = 8 * SECOND
 OPEN_TIME = SECOND
 QUIET = 26.0
 """Seconds after which nothing of a fault is left: silence, registration, roll-over and grace are over."""
+
+
+class Timed(Protocol):
+    """What has a timer."""
+
+    def next_timeout(self) -> int | None:
+        """Returns when it goes off."""
+
+    def handle_timeout(self, now: int) -> None:
+        """Does what is due."""
 
 
 class Channel:
@@ -159,9 +170,9 @@ class ServersWorld:
         )
         self.representative = Representative(management, publisher)
         for server in self.servers.values():
-            self._after(0, lambda server=server: self._open_server(server))
+            self._after(0, partial(self._open_server, server))
         for name in self.vpn_of:
-            self._after(0, lambda name=name: self._open_client(name))
+            self._after(0, partial(self._open_client, name))
 
     def crash_representative(self) -> None:
         """Ends the representative: its channels break."""
@@ -269,7 +280,7 @@ class ServersWorld:
         due = [time for time in times if time is not None]
         return min(due + [event[0] for event in self._events[:1]])
 
-    def _timed(self) -> Iterator[Any]:
+    def _timed(self) -> Iterator[Timed]:
         if self.representative is not None:
             yield self.representative
         for server in self.servers.values():

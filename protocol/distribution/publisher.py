@@ -4,7 +4,7 @@ Each server has tables of its own. With direct delivery they name every client o
 (Fig. 19) a server's own clients, and the other servers in place of theirs, each once. What changes is
 gathered until :meth:`Publisher.flush`, which tells each server one message: the whole, or what changed.
 
-Patent: Figs. 15, 16, 19; tables 507, 508; effects E4, E5.
+Patent: Figs. 15, 16, 18, 19; tables 19, 507, 508; effects E4, E5.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A message that does not follow what is held changes nothing, and the whole is as
 representative comes back with a new epoch, what the old one said serves beside it for a while: clients
 register again one by one, and until then their frames go on.
 
-Patent: Fig. 16; Fig. 19; tables 507, 508.
+Patent: Fig. 15 parts 1502, 1503; Figs. 16, 18, 19; tables 507, 508.
 """
 
 from __future__ import annotations

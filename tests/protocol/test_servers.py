@@ -8,7 +8,7 @@ from protocol.client.actions import SendMessage
 from protocol.client.probing import LAST_WAIT, Probing
 from protocol.management.servers import VpnServer, VpnServers
 from protocol.relay.tables import NextHop, NextHopTable
-from protocol.types import SECOND, Address, Secret, ServerDelivery, VpnId
+from protocol.types import SECOND, Address, Secret, ServerDelivery, SubId, VpnId
 from protocol.wire.codec import Endpoint
 from protocol.wire.messages import Candidate, Candidates, Measured
 from protocol.wire.probe import PROBE, Probe
@@ -342,6 +342,34 @@ def test_frames_go_on_while_the_representative_is_away_and_comes_back(
         assert [row.spis for row in server.relay.multicast_addresses.rows()] == [after]
     assert len(set(world.given_out)) == len(world.given_out)
     assert len(set(world.client_ids)) == len(world.client_ids) == 6
+
+
+def test_in_recovery_a_client_opens_with_the_sa_that_is_being_replaced_too() -> None:
+    world = ServersWorld("a", "b", servers=("one",))
+    world.join("b")
+    world.crash_representative()
+    world.wanted.discard("b")
+    world.start_representative()
+    world.join("a", seconds=0.8)  # new to the group: it seals with the new SA at once
+    assert world.representative is not None
+    world.representative.management.keys.replace(world.vpn_of["a"], SubId(1), world.now)
+    world.join("b", seconds=0.8)
+    reaches(world, "a", frame("*", "aa"), "b")
+
+
+def test_a_client_whose_server_was_lost_while_it_registered_is_told_of_one_server_once() -> None:
+    world = ServersWorld("a", servers=("one", "two"))
+    set_delay(world, "a", two=FAR)
+    world.delays[frozenset(("representative", "one"))] = 300 * MILLISECOND
+    world.run(2)
+    world.join("a", seconds=0.5)
+    assert world.server_of("a") is None  # server one has not said yet that it knows of it
+    world.crash_server("one")
+    world.run(1)
+    assert world.server_of("a") == "two"
+    known = world.representative and world.representative.management.connections.of_user("a")
+    assert known is not None
+    assert not known.moving
 
 
 # -- probes
