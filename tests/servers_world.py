@@ -11,8 +11,8 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from functools import partial
+from ipaddress import ip_address
 from itertools import count
 from typing import Protocol
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from random import Random
+
 import pytest
 
 from protocol.client.actions import SendMessage
 from protocol.client.probing import LAST_WAIT, Probing
+from protocol.errors import DropReason
 from protocol.management.servers import VpnServer, VpnServers
 from protocol.relay.tables import NextHop, NextHopTable
 from protocol.types import SECOND, Address, Secret, ServerDelivery, SubId, VpnId
@@ -23,6 +27,20 @@ NEAR, FAR = 2 * MILLISECOND, 4_500_000
 def set_delay(world: ServersWorld, user: str, **delays: int) -> None:
     for server, delay in delays.items():
         world.delays[frozenset((user, server))] = delay
+
+
+def passes_four_of_five_probes(chance: Random, datagram: Datagram) -> bool:
+    return datagram.payload[0] != PROBE or chance.random() < 0.8
+
+
+def note_in(noted: list[Datagram], world: ServersWorld) -> None:
+    """Has every datagram noted, and lets it pass."""
+
+    def note(datagram: Datagram) -> bool:
+        noted.append(datagram)
+        return True
+
+    world.on_datagram = note
 
 
 def apart(delivery: ServerDelivery = "direct", reports: bool = True) -> ServersWorld:
@@ -49,9 +67,7 @@ def test_the_nearest_server_is_chosen_and_with_swapped_delays_the_other(seed: in
         world = ServersWorld("a", servers=("one", "two"), seed=seed)
         jitter = world.random.randrange(200_000)
         set_delay(world, "a", **{near: NEAR + jitter, far: FAR + jitter})
-        world.on_datagram = lambda one, world=world: (
-            one.payload[0] != PROBE or (world.random.random() < 0.8)
-        )
+        world.on_datagram = partial(passes_four_of_five_probes, world.random)
         world.join("a", seconds=4)
         assert world.server_of("a") == near
 
@@ -197,16 +213,16 @@ def test_a_list_with_an_entry_for_each_client_sends_two_copies_and_a_set_one() -
 def test_a_registered_client_takes_datagrams_of_its_servers_only() -> None:
     world = apart("cascade")
     caught: list[Datagram] = []
-    world.on_datagram = lambda one: caught.append(one) is None
+    note_in(caught, world)
     world.send("b", frame("*", "bb"))
     (copy,) = [one for one in caught if one.destination == world.peers["a"].address]
     client = world.peers["a"].client
     for source in (world.servers["two"].address, Address("3ffe::bad", 5000)):
-        before = client.drops["unexpected_source"]
+        before = client.drops[DropReason.UNEXPECTED_SOURCE]
         client.receive_datagram(copy.payload, source, world.now)
-        assert client.drops["unexpected_source"] == before + 1
+        assert client.drops[DropReason.UNEXPECTED_SOURCE] == before + 1
     client.receive_datagram(copy.payload, copy.source, world.now)
-    assert client.drops["replayed"] == 1
+    assert client.drops[DropReason.REPLAYED] == 1
 
 
 # -- stations
@@ -367,7 +383,8 @@ def test_a_client_whose_server_was_lost_while_it_registered_is_told_of_one_serve
     world.crash_server("one")
     world.run(1)
     assert world.server_of("a") == "two"
-    known = world.representative and world.representative.management.connections.of_user("a")
+    assert world.representative is not None
+    known = world.representative.management.connections.of_user("a")
     assert known is not None
     assert not known.moving
 
@@ -377,7 +394,7 @@ def test_a_client_whose_server_was_lost_while_it_registered_is_told_of_one_serve
 
 def answer(world: ServersWorld, payload: bytes) -> list[Datagram]:
     sent: list[Datagram] = []
-    world.on_datagram = lambda one: sent.append(one) is None
+    note_in(sent, world)
     stranger = Address("3ffe:dead::1", 7)
     world.transmit(Datagram(stranger, world.servers["one"].address, payload))
     world.run(0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -141,3 +142,18 @@ def _cascade(world: ServersWorld) -> bool:
 
 TestFaults = Faults.TestCase
 TestFaults.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+@pytest.mark.parametrize("delivery", ["direct", "cascade"])
+def test_the_checks_fail_when_a_server_lacks_a_client(delivery: ServerDelivery) -> None:
+    world = ServersWorld(*USERS, servers=("one",), delivery=delivery)
+    world.join("a", "b", "c")
+    check_quiet(world)
+    relay = world.servers["one"].relay
+    member = relay.unicast_groups.at(world.peers["b"].address)
+    assert member is not None
+    relay.remove_member(member.client_id)
+    with pytest.raises(AssertionError):
+        check_tables(world)
+    with pytest.raises(AssertionError):
+        check_quiet(world)
