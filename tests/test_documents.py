@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -34,7 +35,17 @@ def test_a_quoted_vector_is_the_vector(file: str, name: str, octets: str) -> Non
 
 
 def test_the_wire_format_quotes_vectors() -> None:
-    assert {file for file, _, _ in QUOTED} >= {"vpn_header", "ip", "esp", "datagram", "messages"}
+    files = {"vpn_header", "ip", "esp", "datagram", "messages", "table_messages", "probe"}
+    assert {file for file, _, _ in QUOTED} >= files
+
+
+@pytest.mark.parametrize("file", ["messages", "table_messages"])
+def test_every_message_stands_in_a_table_of_the_wire_format_with_its_fields(file: str) -> None:
+    text = WIRE_FORMAT.read_text(encoding="utf-8")
+    for name, vector in vectors(file).items():
+        (row,) = re.findall(rf"^\| `{name}` \|.*$", text, re.M)
+        fields = json.loads(vector["text"]).keys() - {"type"}
+        assert [field for field in sorted(fields) if f"`{field}`" not in row] == []
 
 
 @pytest.mark.parametrize(("version", "octets"), [(6, 1346), (4, 1386)])

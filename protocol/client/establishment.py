@@ -205,6 +205,8 @@ class Establishment:
         """
         self._activations, self._deactivations = [], []
         if message.activation_delay and self._associations.sealing is not None:
+            for one in older:
+                self._associations.install(one)
             activation = now + message.activation_delay * MILLISECOND
             self._install(association, activation, message.deactivation_delay)
             return

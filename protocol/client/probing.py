@@ -46,7 +46,7 @@ class Probing:
             probe = Probe.parse(payload)
         except WireError:
             return False
-        if probe.token != self._token:
+        if self.done or probe.token != self._token:
             return False
         sent = self._sent.pop((source, probe.sequence_number), None)
         if sent is None:

@@ -4,7 +4,7 @@ Each server has tables of its own. With direct delivery they name every client o
 (Fig. 19) a server's own clients, and the other servers in place of theirs, each once. What changes is
 gathered until :meth:`Publisher.flush`, which tells each server one message: the whole, or what changed.
 
-Patent: Figs. 15, 16, 19; tables 507, 508; effects E4, E5.
+Patent: Figs. 15, 16, 18, 19; tables 19, 507, 508; effects E4, E5.
 """
 
 from __future__ import annotations
@@ -220,7 +220,8 @@ class Publisher:
         """Adds a client that was given ``server``, or gives it that one."""
         known = self._members.get(member.client_id)
         if known is not None:
-            self._forget_stations(member.client_id)
+            if known[1] != server:
+                self._forget_stations(member.client_id)
             self._hold(known[1], member, -1)
         self._members[member.client_id] = member, server
         self._hold(server, member, +1)
@@ -413,6 +414,8 @@ class Publisher:
                 self.not_taken[reason] += 1
                 continue
             key, client_id = station_key(row), ClientId(row.client_id)
+            if self._stations.get(key) == client_id:
+                continue
             self._forget_station(key)
             self._stations[key] = client_id
             self._stations_of.setdefault(client_id, {})[key] = None

@@ -4,16 +4,18 @@ A message that does not follow what is held changes nothing, and the whole is as
 representative comes back with a new epoch, what the old one said serves beside it for a while: clients
 register again one by one, and until then their frames go on.
 
-Patent: Fig. 16; Fig. 19; tables 507, 508.
+Patent: Fig. 15 parts 1502, 1503; Figs. 16, 18, 19; tables 507, 508.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocol.distribution.tables import Tables, difference, station_key
+from protocol.relay.flow_table import Station
 from protocol.relay.tables import Member, NextHop, RelayedGroup
 from protocol.types import SECOND, ClientId, VpnId
 from protocol.wire.table_messages import (
@@ -75,6 +77,7 @@ class Subscriber:
         self._earlier_until = 0
         self._connected = False
         self._asked = False
+        self._sights_again = False
         self._alive_due = 0
         self._silent_at = 0
         self._actions: deque[SubscriberAction] = deque()
@@ -83,7 +86,8 @@ class Subscriber:
 
     def channel_opened(self, now: int) -> None:
         """Greets the representative, which then tells the whole."""
-        self._connected, self._asked = True, False
+        self._connected, self._asked, self._sights_again = True, False, True
+        self._actions.clear()
         self._alive_due, self._silent_at = now + ALIVE_INTERVAL, now + SILENCE
         self._actions.append(SendReport(Hello(VERSION)))
 
@@ -131,8 +135,10 @@ class Subscriber:
 
     def report(self) -> None:
         """Tells the representative which stations the relay has seen come and go."""
+        if not self._connected or self._sights_again:
+            return
         sightings = self._relay.take_sightings()
-        if not sightings or not self._connected:
+        if not sightings:
             return
         last = {sighting.station: sighting.client_id for sighting in sightings}
         keys = {station: StationKey(station[0], station[1].hex()) for station in last}
@@ -163,6 +169,9 @@ class Subscriber:
         self._relay.set_probe_tokens((message.token.reveal(),))
         self._relay.reports_stations = message.reports
         self._take(tables, message.epoch, message.sequence, now)
+        if self._sights_again:
+            self._sights_again = False
+            self._relay.sight_again()
 
     def _take_changes(self, message: Changes, now: int) -> None:
         tables = self.tables.copy()
@@ -193,12 +202,16 @@ class Subscriber:
         relay = self._relay
         removed, put = difference(self._in_force, tables)
         for key in removed.stations:
-            relay.remove_station((VpnId(key.vpn_id), bytes.fromhex(key.mac)))
+            relay.remove_station(_station(key))
         changed = [row.client_id for row in put.members if row.client_id in self._in_force.members]
         for client_id in (*removed.members, *changed):
             relay.remove_member(ClientId(client_id))
         for name in removed.servers:
             relay.remove_next_hop(name)
+        for server in put.servers:
+            hop = relay.next_hops.named(server.name)
+            if hop is not None and hop.address != server.endpoint.address:
+                relay.remove_next_hop(server.name)
         for vpn_id in removed.groups:
             relay.remove_group(VpnId(vpn_id))
         for group in put.groups:
@@ -210,12 +223,19 @@ class Subscriber:
         for server in put.servers:
             hop = NextHop(server.name, server.endpoint.address)
             relay.install_next_hop(hop, frozenset(VpnId(vpn_id) for vpn_id in server.vpn_ids))
-        moved = set(changed)
-        again = [row for row in tables.stations.values() if row.client_id in moved]
-        for station in (*again, *put.stations):
-            place = VpnId(station.vpn_id), bytes.fromhex(station.mac)
-            relay.install_station(place, ClientId(station.client_id), now)
+        self._install_stations(put.stations, now)
+        self._install_stations(self._missing_stations(tables, now), now)
         self._in_force = tables
+
+    def _install_stations(self, rows: Iterable[StationRow], now: int) -> None:
+        for row in rows:
+            self._relay.install_station(_station(row), ClientId(row.client_id), now)
+
+    def _missing_stations(self, tables: Tables, now: int) -> list[StationRow]:
+        """Returns stations elsewhere that the relay took for its own until their client here went."""
+        known = {station for station, _ in self._relay.stations_elsewhere()}
+        missing = [row for row in tables.stations.values() if _station(row) not in known]
+        return [row for row in missing if self._relay.mac_ip.lookup(_station(row), now) is None]
 
 
 def beside(current: Tables, earlier: Tables) -> Tables:
@@ -262,6 +282,10 @@ def _fits_together(tables: Tables) -> bool:
 def _is_behind_its_client(row: StationRow, tables: Tables) -> bool:
     client = tables.members.get(row.client_id)
     return client is not None and client.vpn_id == row.vpn_id and not client.home
+
+
+def _station(row: StationKey | StationRow) -> Station:
+    return VpnId(row.vpn_id), bytes.fromhex(row.mac)
 
 
 def _relayed_group(row: GroupRow) -> RelayedGroup:

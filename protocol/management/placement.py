@@ -118,10 +118,10 @@ class Placement:
         known = self._members.get(client_id)
         if known is None or known.server != server or client_id in self._stranded:
             return
+        moving, known.moving = known.moving, False
         if known.state is State.PLACING:
             self._registered(known, now)
-        elif known.moving:
-            known.moving = False
+        elif moving:
             self._act(SendMessage(known.number, NewRelay(*self.relays(server))))
 
     def relays(self, server: str) -> tuple[Endpoint, tuple[Endpoint, ...]]:

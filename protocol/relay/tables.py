@@ -90,7 +90,7 @@ class UnicastGroupTable:
 class NextHopTable:
     """The other VPN servers, and which groups each has clients of: a set, so each gets one copy.
 
-    Patent: Fig. 19; table 19.
+    Patent: Fig. 19; tables 19, 507; effect E5.
     """
 
     def __init__(self) -> None:

@@ -76,7 +76,7 @@ class Relay:
         """Whether :meth:`take_sightings` is to have something."""
         self.probes_echoed = 0
         self._split_horizon = split_horizon
-        self._sightings: list[Sighting] = []
+        self._sightings: dict[Station, ClientId | None] = {}
         self._elsewhere: dict[Station, tuple[Member, int]] = {}
         self._probe_tokens: frozenset[bytes] = frozenset()
         self.unicast_groups = UnicastGroupTable()
@@ -132,6 +132,9 @@ class Relay:
         if self.next_hops.named(hop.name) not in (hop, None):
             self.remove_next_hop(hop.name)
         before = self.next_hops.install(hop, vpn_ids)
+        for station, holder, _ in list(self.mac_ip.rows(0)):
+            if holder == hop and station[0] in before - vpn_ids:
+                self.mac_ip.forget(station)
         for vpn_id in before ^ vpn_ids:
             self._invalidate(vpn_id)
 
@@ -166,9 +169,17 @@ class Relay:
         self._probe_tokens = frozenset(tokens)
 
     def take_sightings(self) -> list[Sighting]:
-        """Returns which stations have come and gone since the last call, in order."""
-        sightings, self._sightings = self._sightings, []
-        return sightings
+        """Returns which stations have come and gone since the last call, each as it was seen last."""
+        sightings, self._sightings = self._sightings, {}
+        return [Sighting(station, client_id) for station, client_id in sightings.items()]
+
+    def sight_again(self) -> None:
+        """Has :meth:`take_sightings` name every station that is known here: some may be lost."""
+        if not self.reports_stations:
+            return
+        for station, holder, _ in self.mac_ip.rows(0):
+            if isinstance(holder, Member):
+                self._sightings[station] = holder.client_id
 
     # -- datagrams and time
 
@@ -292,7 +303,7 @@ class Relay:
         if learnt in (Learnt.NEW, Learnt.MOVED):
             self._elsewhere.pop(station, None)
             if self.reports_stations and isinstance(sender, Member):
-                self._sightings.append(Sighting(station, sender.client_id))
+                self._sightings[station] = sender.client_id
             self._invalidate(station[0])
         elif learnt is not Learnt.REFRESHED:
             self.not_learnt[learnt] += 1
@@ -378,7 +389,7 @@ class Relay:
                 self.flows.forget(key)
         expired = self.mac_ip.expire(now)
         if self.reports_stations:
-            self._sightings += [Sighting(station, None) for station in expired]
+            self._sightings.update(dict.fromkeys(expired))
         for vpn_id in dict.fromkeys(vpn_id for vpn_id, _ in expired):
             self._invalidate(vpn_id)
         idle = not len(self.flows) and not len(self.mac_ip)

@@ -53,7 +53,10 @@ class MemberRow(Part, frozen=True):
 
 
 class ServerRow(Part, frozen=True):
-    """Another VPN server in place of its clients (Fig. 19): the groups that it has some of."""
+    """Another VPN server in place of its clients: the groups that it has some of.
+
+    Patent: Fig. 19; table 19.
+    """
 
     name: ServerName
     endpoint: Endpoint
