@@ -5,6 +5,7 @@
                    (on ``toml_document``, ``toml_positions``, ``private_file``)
 ``users``          the users, groups and Sub IDs of a server, in SQLite
 ``admin``          ``python -m nodes.admin``: the command line over ``users``
+``server``         key server and relay, or VPN servers' representative; ``relay`` relays alone
 ``status``         a process's tables and counters on a Unix socket
 
 Everything here runs on asyncio and calls ``protocol`` for every decision.

@@ -57,7 +57,7 @@ class RelayServer:
         """Serves until SIGTERM or SIGINT; raises what keeps it from starting."""
         udp = UdpSocket(self._section.address, self._section.data_port)
         try:
-            plane = DecidingPlane(udp, self.relay, self._moved)
+            plane = DecidingPlane(udp, self.relay, self.reporter.act)
             self._loop.add_reader(udp.fileno(), plane.readable)
             status = await serve_status(self._section.status_socket, self._snapshot)
             try:
@@ -80,18 +80,13 @@ class RelayServer:
         with contextlib.suppress(asyncio.CancelledError):
             await keeping
 
-    # -- datagrams and time
-
-    def _moved(self) -> None:
-        """Called after a batch of datagrams: new stations are told, and the timer is armed."""
-        self.subscriber.report()
-        self.reporter.act()
+    # -- time
 
     def _time_out(self) -> None:
         time = now()
         self.relay.handle_timeout(time)
         self.subscriber.handle_timeout(time)
-        self._moved()
+        self.reporter.act()
 
     def _arm(self) -> None:
         times = (self.relay.next_timeout(), self.subscriber.next_timeout())

@@ -128,7 +128,8 @@ class Reporter:
     # -- what the subscriber wants done
 
     def act(self) -> None:
-        """Does all that the subscriber has to be done."""
+        """Tells which stations have come and gone, and does all that the subscriber has to be done."""
+        self._subscriber.report()
         while (action := self._subscriber.next_action()) is not None:
             if self._channel is None:
                 continue

@@ -53,11 +53,18 @@ def copies_of_broadcasts(crew: Crew, count: int = 20, sender: str = "t1a") -> di
         for frame in frames:
             out.send(frame)
         for name, bystander in zip(others, watching, strict=True):
-            came = []
-            while (frame := bystander.next_frame(QUIET_SECONDS)) is not None:
-                came.append(frame)
+            came = _until_quiet(bystander)
             counts[name] = [came.count(frame) for frame in frames]
     return counts
+
+
+def _until_quiet(bystander: Bystander) -> list[bytes]:
+    came = []
+    frame = bystander.next_frame(QUIET_SECONDS)
+    while frame is not None:
+        came.append(frame)
+        frame = bystander.next_frame(QUIET_SECONDS)
+    return came
 
 
 @contextlib.contextmanager

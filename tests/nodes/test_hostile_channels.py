@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from protocol.types import Secret
 from protocol.wire.codec import MessageBuffer, pack
 from protocol.wire.messages import (
+    VERSION,
     KeepAlive,
     Leave,
     Refused,
@@ -38,7 +39,7 @@ sys.exit(nodes.server.main())
 """A server that waits for one second where the real one waits for ten."""
 SECONDS = 5.0
 HALF_OPEN = 60
-REGISTER = Register(1, "C", Secret(b"wrong"), 1001, 4790)
+REGISTER = Register(VERSION, "C", Secret(b"wrong"), 1001, 4790)
 
 
 class Stranger:
