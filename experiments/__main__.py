@@ -58,6 +58,7 @@ def _run(options: argparse.Namespace) -> int:
     from experiments.progress import Progress
     from experiments.record import write_record, write_summary
     from experiments.report import headline, write_report
+    from experiments.subgroups import course as subgroups
     from experiments.traffic import TrafficError
     from experiments.vpn_servers import course as vpn_servers
     from topologies.emulate import EmulationError
@@ -69,10 +70,8 @@ def _run(options: argparse.Namespace) -> int:
         options.wire,
         Settings(strip=options.strip),
     )
-    course = {1: single, 3: multicast, 4: vpn_servers, 5: vpn_servers}.get(plan.embodiment)
-    if course is None:
-        print(f"TOPO={options.topo}: embodiment {plan.embodiment} is not built", file=sys.stderr)
-        return EXIT_USAGE
+    courses = {1: single, 2: subgroups, 3: multicast, 4: vpn_servers, 5: vpn_servers}
+    course = courses[plan.embodiment]
     folder = create_run_folder(RESULTS, plan.name, describe_checkout())
     failures = (EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError)
     try:

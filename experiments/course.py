@@ -145,13 +145,16 @@ def observe(
         probes=probes,
         outside=merge([capture.path for capture in outside], private / "outside.pcapng"),
         inside=inside.path,
-        keys={
-            group.vpn_id: deployment.keys(plan.clients(group.vpn_id)[0].name)
-            for group in plan.groups
-        },
+        keys={group.vpn_id: _keys_of(deployment, group.vpn_id) for group in plan.groups},
         server_kernel=_udp_counters(network, server.name),
         routes=read_routes(plan, network.pid) if plan.family == 4 else {},
     )
+
+
+def _keys_of(deployment: Deployment, vpn_id: int) -> list[dict[str, Any]]:
+    """Asks one client of each Sub ID of a group for its SAs."""
+    of_sub_id = {client.sub_id: client.name for client in reversed(deployment.plan.clients(vpn_id))}
+    return [key for name in of_sub_id.values() for key in deployment.keys(name)]
 
 
 def _udp_counters(network: Network, node: str) -> dict[str, int]:

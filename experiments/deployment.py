@@ -44,6 +44,8 @@ class Settings:
     """Whether VPN servers are told what has changed, or (``full``) the whole tables."""
     mac_reports: bool = True
     """Whether a VPN server's stations are told to the others."""
+    member_delivery: str = "patent"
+    """Whether packets go to all of a group, or (``spi``) only to those who hold their SA."""
 
 
 @dataclass
@@ -180,7 +182,7 @@ def write_files(plan: Plan, folder: Path, settings: Settings) -> None:
         assert client.user is not None
         assert client.vpn_id is not None
         password = write_password(folder / f"{client.name}.password")
-        users.add(client.user, password, client.vpn_id)
+        users.add(client.user, password, client.vpn_id, client.sub_id)
         _write_toml(folder / f"{client.name}.toml", _client_tables(plan, client))
     for server in plan.servers:
         authority.issue(
@@ -215,6 +217,8 @@ def _relay_tables(plan: Plan, relay: Node, settings: Settings) -> dict[str, dict
         "private_key": f"{relay.name}.key",
         "certificate_authority": "authority.pem",
         "status_socket": f"{relay.name}.status",
+        "admin_socket": f"{server.name}.admin",
+        "member_delivery": settings.member_delivery,
         "strip": settings.strip,
     }
     return {"relay": section}
@@ -236,6 +240,8 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         "private_key": f"{server.name}.key",
         "database": "users.sqlite",
         "status_socket": f"{server.name}.status",
+        "admin_socket": f"{server.name}.admin",
+        "member_delivery": settings.member_delivery,
         "strip": settings.strip,
     }
     relays = {

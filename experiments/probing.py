@@ -42,7 +42,7 @@ class Round:
 
         def receivers(send_plan: SendPlan, stream: Stream) -> Iterable[str]:
             sender = plan.node(senders[send_plan.sender])
-            others = [node for node in plan.terminals(sender.vpn_id) if node.name != sender.name]
+            others = _readers(plan, sender)
             if stream.destination == BROADCAST:
                 return [node.name for node in others]
             return [
@@ -82,23 +82,40 @@ def plan_round(plan: Plan, count: int, chance: random.Random) -> Round:
     plans = {}
     number = 0
     for group in plan.groups:
-        clients = plan.clients(group.vpn_id)
-        for index, client in enumerate(clients):
+        for client in plan.clients(group.vpn_id):
             number += 1
             sender = plan.terminals_of(client.name)[0]
-            there = plan.terminals_of(clients[(index + 1) % len(clients)].name)
-            target = chance.choice(there)
+            there = plan.terminals_of(_next_client(plan, client))
+            # A client that is alone in its Sub ID has nobody to send to but all.
+            target = None if sender in there else chance.choice(there)
             plans[sender.name] = SendPlan(
-                marker.hex(), number, mac_of(plan, sender), _streams(plan, target, count)
+                marker.hex(), number, mac_of(plan, sender), _streams(plan, sender, target, count)
             )
     return Round(marker, plans)
 
 
-def _streams(plan: Plan, target: Node, count: int) -> tuple[Stream, ...]:
+def _readers(plan: Plan, sender: Node) -> list[Node]:
+    """Lists the terminals that are to get what is sent to all: of the same group and Sub ID."""
+    sub_id = plan.sub_id_of(sender.name)
+    return [
+        node
+        for node in plan.terminals(sender.vpn_id)
+        if node.name != sender.name and plan.sub_id_of(node.name) == sub_id
+    ]
+
+
+def _next_client(plan: Plan, client: Node) -> str:
+    """Names the next client of the same group and Sub ID; the client itself when it is alone."""
+    peers = [one for one in plan.clients(client.vpn_id) if one.sub_id == client.sub_id]
+    return peers[(peers.index(client) + 1) % len(peers)].name
+
+
+def _streams(plan: Plan, sender: Node, target: Node | None, count: int) -> tuple[Stream, ...]:
     streams = []
     first = 0
-    limit = plan.lan_interface(target.name).mtu + 14
-    for destination in (mac_of(plan, target), BROADCAST):
+    limit = plan.lan_interface(sender.name).mtu + 14
+    unicast = () if target is None else (mac_of(plan, target),)
+    for destination in (*unicast, BROADCAST):
         for size in SIZES:
             streams.append(Stream(destination, min(size, limit), count, RATE, first))
             first += count

@@ -55,6 +55,11 @@ class Steady:
         """Returns the longest interval, in s, without a frame at some receiver that ends in [begin, end]."""
         return max(longest_gap(times, begin, end) for times in self._arrivals())
 
+    def frames(self, receiver: str) -> list[ReceivedFrame]:
+        """Returns what one receiver has recorded, each frame with the time of its arrival."""
+        lines = read_received(record_path(self.folder, receiver))
+        return [line for line in lines if isinstance(line, ReceivedFrame)]
+
     def missing(self) -> int:
         """Counts the frames that lie between the first and the last one received, and never came."""
         missing = 0
@@ -71,8 +76,7 @@ class Steady:
 
     def _frames(self) -> Iterator[list[ReceivedFrame]]:
         for name in self.receivers:
-            lines = read_received(record_path(self.folder, name))
-            yield [line for line in lines if isinstance(line, ReceivedFrame)]
+            yield self.frames(name)
 
     def _arrivals(self) -> Iterator[list[int]]:
         for frames in self._frames():

@@ -45,14 +45,16 @@ class Attempt:
 
 
 def pairs(plan: Plan) -> list[tuple[str, str]]:
-    """Lists (from, to) for the terminals of each group."""
+    """Lists (from, to) for the terminals of each group and Sub ID."""
     found = []
     for group in plan.groups:
-        names = [terminal.name for terminal in plan.terminals(group.vpn_id)]
-        reach = len(names) - 1 if len(names) <= ALL_PAIRS else NEIGHBOURS
-        for index, source in enumerate(names):
-            for step in range(1, reach + 1):
-                found.append((source, names[(index + step) % len(names)]))
+        terminals = plan.terminals(group.vpn_id)
+        for sub_id in dict.fromkeys(plan.sub_id_of(terminal.name) for terminal in terminals):
+            names = [one.name for one in terminals if plan.sub_id_of(one.name) == sub_id]
+            reach = len(names) - 1 if len(names) <= ALL_PAIRS else NEIGHBOURS
+            for index, source in enumerate(names):
+                for step in range(1, reach + 1):
+                    found.append((source, names[(index + step) % len(names)]))
     return found
 
 

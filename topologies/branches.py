@@ -37,6 +37,7 @@ class Member:
     name: str
     terminals: int
     terminals_before: int
+    sub_id: int = 1
 
 
 def user_of(number: int) -> str:
@@ -137,7 +138,14 @@ def branch(member: Member, family: int, lan_mtu: int, router: str) -> tuple[list
     client, lan = member.name, f"l{member.number}"
     user = user_of(member.number)
     nodes = [
-        Node(client, Role.CLIENT, member.vpn_id, user, command("nodes.client", client)),
+        Node(
+            client,
+            Role.CLIENT,
+            member.vpn_id,
+            user,
+            command("nodes.client", client),
+            sub_id=member.sub_id,
+        ),
         Node(lan, Role.LAN, member.vpn_id),
     ]
     inside = (

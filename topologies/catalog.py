@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_interface
 
 from topologies.branches import (
@@ -20,7 +21,16 @@ from topologies.branches import (
 from topologies.plan import Interface, Kind, Link, Node, Plan, PlanError, Role
 from topologies.sites import cascade, multiserver
 
-__all__ = ["CATALOG", "WITH_SERVERS", "cascade", "multicast", "multiserver", "single", "user_of"]
+__all__ = [
+    "CATALOG",
+    "WITH_SERVERS",
+    "cascade",
+    "multicast",
+    "multiserver",
+    "single",
+    "subgroups",
+    "user_of",
+]
 
 MESH = (("m1", "m2"), ("m2", "m3"), ("m3", "m4"), ("m4", "m1"), ("m1", "m3"))
 """Links between the multicast routers: a ring with a chord, so that every link has a way round it."""
@@ -52,6 +62,28 @@ def single(
     return assemble("single", 1, trunk(family), members, family, mtu, ("internet",))
 
 
+def subgroups(
+    clients: int = 4,
+    terminals: int = 2,
+    family: int = 6,
+    second_group: int = 2,
+    lan_mtu: int | None = None,
+) -> Plan:
+    """Plans the network of `single` with the third client in Sub ID 2, apart from the others' 1.
+
+    Of four clients and more the last is the one that an administrator will expel. PlanError for a
+    value out of range.
+
+    Patent: Figs. 11, 12-2.
+    """
+    check_family("subgroups", family)
+    mtu = LAN_MTU[family] if lan_mtu is None else lan_mtu
+    check_range("subgroups", "clients", clients, 4, MAXIMUM_CLIENTS)
+    members = members_of("subgroups", clients, terminals, second_group, mtu)
+    members[2] = replace(members[2], sub_id=2)
+    return assemble("subgroups", 2, trunk(family), members, family, mtu, ("internet",))
+
+
 def multicast(
     clients: int = 4,
     terminals: int = 2,
@@ -81,6 +113,7 @@ def multicast(
 
 CATALOG: dict[str, Callable[..., Plan]] = {
     "single": single,
+    "subgroups": subgroups,
     "multicast": multicast,
     "multiserver": multiserver,
     "cascade": cascade,

@@ -107,7 +107,10 @@ class Node:
 
     `multicast` says of a router that it forwards multicast packets. `user` is a client's user ID.
     `command` is the command line of the node's process, with the fields `{python}` (the interpreter)
-    and `{run}` (the run's folder) still to be filled in.
+    and `{run}` (the run's folder) still to be filled in. `sub_id` divides a group's clients: those of
+    different ones cannot read each other (embodiment 2).
+
+    Patent: Fig. 12-2.
     """
 
     name: str
@@ -116,9 +119,14 @@ class Node:
     user: str | None = None
     command: tuple[str, ...] = ()
     multicast: bool = False
+    sub_id: int = 1
 
     def __post_init__(self) -> None:
         check_name("node", self.name)
+        if not 0 < self.sub_id < 2**32:
+            raise PlanError(
+                f"node {self.name}: sub_id: expected 1 to {2**32 - 1}, got {self.sub_id}"
+            )
 
 
 @dataclass(frozen=True)

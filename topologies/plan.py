@@ -170,6 +170,13 @@ class Plan:
             for terminal in self.neighbours(lan.name, Role.TERMINAL)
         )
 
+    def sub_id_of(self, terminal: str) -> int:
+        """Returns the Sub ID of the client on a terminal's LAN.
+
+        Patent: Fig. 12-2.
+        """
+        return self.client_of(terminal).sub_id
+
     def client_of(self, terminal: str) -> Node:
         """Returns the client on a terminal's LAN; PlanError when there is none."""
         for lan in self.neighbours(terminal, Role.LAN):
@@ -256,6 +263,7 @@ class Plan:
             "role": node.role.value,
             "vpn_id": node.vpn_id,
             "user": node.user,
+            "sub_id": node.sub_id,
             "data_address": str(self.data_address(node.name)) if reached else None,
             "command": list(node.command),
             "routes": [_route_json(route) for route in self.routes(node.name)],
