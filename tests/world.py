@@ -87,6 +87,8 @@ class Peer:
     """Multicast addresses that the client listens to."""
     deaf: bool = False
     """Set by a test: what the server says is lost on its way."""
+    held: list[bytes] | None = None
+    """Set by a test to a list: what the server says waits there for :meth:`World.release`."""
     to_server: MessageBuffer = field(default_factory=MessageBuffer)
     to_client: MessageBuffer = field(default_factory=MessageBuffer)
 
@@ -219,6 +221,15 @@ class World:
         self._message_to_server(self.peers[name], pack(message))
         self.settle()
 
+    def release(self, name: str) -> None:
+        """Lets what the server has said reach user ``name``, as far as his channel is still there."""
+        peer = self.peers[name]
+        held, peer.held = peer.held or [], None
+        for octets in held:
+            if peer.connection is not None:
+                self._message_to_client(peer.connection, octets)
+        self.settle()
+
     # -- what administrators do
 
     def records(self) -> list[UserRecord]:
@@ -344,6 +355,9 @@ class World:
     def _message_to_client(self, connection: int, octets: bytes) -> None:
         peer = self._by_connection.get(connection)
         if peer is None or peer.deaf:
+            return
+        if peer.held is not None:
+            peer.held.append(octets)
             return
         peer.to_client.append(octets)
         while (body := peer.to_client.next_body()) is not None:
