@@ -15,6 +15,7 @@ from nodes.relay_view import (
     unicast_groups,
 )
 from protocol.management import Management
+from protocol.types import SECOND
 
 if TYPE_CHECKING:
     from protocol.hub import Hub

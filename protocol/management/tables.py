@@ -143,7 +143,7 @@ class MulticastAddressTable:
     def sub_ids(self, vpn_id: VpnId) -> frozenset[tuple[int, SubId]]:
         """Returns (SPI, Sub ID) of the SAs in use in a group.
 
-        Patent: Fig. 12-1; part 1201.
+        Patent: table 12-1; part 1201.
         """
         return frozenset((key.spi, sub) for group, sub, key in self.rows() if group == vpn_id)
 

@@ -52,7 +52,7 @@ Sender = Member | NextHop
 class RelayedGroup:
     """A row of table 508 as a relay holds it: the address and the SPIs, not the key.
 
-    Patent: Fig. 12-1; part 1201.
+    Patent: tables 508, 12-1; part 1201.
     """
 
     vpn_id: VpnId
