@@ -323,7 +323,7 @@ class Server:
             servers.representative.management,
             servers.representative.publisher,
         )
-        tables = server_view.management_tables(management)
+        tables = server_view.management_tables(management, now())
         tables |= relay_view.unicast_groups(management)
         tables |= representative_view.representative_tables(
             management, publisher, servers.octets_sent

@@ -151,7 +151,11 @@ SERVER_MISTAKES = [
     ("[timers]", "data_port = 65536\n[timers]", "9: server.data_port: expected int <= 65535, got"),
     ("[timers]", "data_port = true\n[timers]", "9: server.data_port: expected int, got True"),
     ("[timers]", 'strip = "all"\n[timers]', "9: server.strip: expected one of keep, patent, got"),
-    ("[timers]", 'rekey = "yes"\n[timers]', "9: server.rekey: expected one of never, on-change,"),
+    (
+        "[timers]",
+        'rekey = "yes"\n[timers]',
+        "9: server.rekey: expected one of on-leave, on-change,",
+    ),
     ("[timers]", "sa_lifetime_s = 5\n[timers]", "9: server.sa_lifetime_s: expected float >= 15"),
     (
         "[timers]",

@@ -10,7 +10,7 @@ import pytest
 from protocol.management import AssociationPer, GroupConfiguration, Management, UserRecord
 from protocol.management import actions as act
 from protocol.management.servers import VpnServer, VpnServers
-from protocol.types import SECOND, Address, Secret, SubId, VpnId
+from protocol.types import SECOND, Address, ClientId, Secret, SubId, VpnId
 from protocol.wire.messages import VERSION, NewSecurityAssociation, Refused, Register
 
 VPN = VpnId(1001)
@@ -46,7 +46,7 @@ class Course:
         self.now += 20 * SECOND
 
     def placed(self, client_id: int) -> None:
-        self.management.placement.placed(act.ClientId(client_id), "a", self.now)
+        self.management.placement.placed(ClientId(client_id), "a", self.now)
 
     def actions(self) -> list[act.Action]:
         taken = []
