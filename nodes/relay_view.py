@@ -39,9 +39,9 @@ def unicast_groups(holder: HasMembers) -> dict[str, Table]:
     """Returns table 507."""
     return {
         "507 unicast group": {
-            "columns": ["VPN ID", "client", "unicast address"],
+            "columns": ["VPN ID", "client", "unicast address", "Sub ID"],
             "rows": [
-                [vpn_id, member.client_id, str(member.address)]
+                [vpn_id, member.client_id, str(member.address), member.sub_id]
                 for vpn_id, members in holder.unicast_groups.rows()
                 for member in members
             ],
@@ -119,6 +119,8 @@ def relay_counters(relay: Relay) -> dict[str, int]:
         "octets_out": totals.octets_out,
         "flows": len(relay.flows),
         "copies_to_servers": totals.copies_between,
+        "copies_unreadable": totals.copies_unreadable,
+        "octets_unreadable": totals.octets_unreadable,
         "unknown_unicast_in": totals.sought,
         "probes_echoed": relay.probes_echoed,
         **{f"dropped_{reason.value}": count for reason, count in sorted(totals.drops.items())},

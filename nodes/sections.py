@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from nodes.toml_document import MacAddress
-from protocol.types import Algorithm, Delivery, IpAddress, Secret, ServerDelivery
+from protocol.types import Algorithm, Delivery, IpAddress, MemberDelivery, Secret, ServerDelivery
 from protocol.wire.codec import ServerName
 
 DEFAULT_DATA_PORT = 4790
@@ -29,6 +29,8 @@ Mtu = Annotated[int, Meta(ge=576, le=65535)]
 InterfaceName = Annotated[str, Meta(min_length=1, max_length=15, pattern=r"^[^\s/:%]+$")]
 KeySource = Literal["tls", "manual"]
 ForwardingName = Literal["relay", "hub", "null"]
+SaLifetime = Annotated[float, Meta(ge=15, le=10_000_000)]
+"""Seconds; not less than what one roll-over takes."""
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +49,11 @@ class Timers(Section, frozen=True, kw_only=True):
 
 
 class ServerSection(Section, frozen=True, kw_only=True):
-    """``[server]``: where it listens and what it stores; the three paths serve ``keys = "tls"``."""
+    """``[server]``: where it listens and what it stores; the three paths serve ``keys = "tls"``.
+
+    So do ``rekey``, when a group's members get a fresh SA, and ``member_delivery``, whether packets go
+    to all of a group or to those who hold their SA. ``docs/deviations.md`` (16, 17) has the rules.
+    """
 
     address: IpAddress
     status_socket: Path
@@ -66,6 +72,9 @@ class ServerSection(Section, frozen=True, kw_only=True):
     delivery_by: ServerDelivery = "direct"
     distribution: Literal["full", "delta"] = "delta"
     mac_reports: bool = True
+    rekey: Literal["on-leave", "on-change", "never"] = "on-leave"
+    sa_lifetime_s: SaLifetime = 8 * 3600.0
+    member_delivery: MemberDelivery = "patent"
 
 
 class GroupSection(Section, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ from nodes.vpn_servers import VpnServerChannels
 from protocol.distribution.publisher import CloseServer, Publisher, SendTables
 from protocol.distribution.representative import Representative
 from protocol.errors import WireError
-from protocol.management import GroupConfiguration, Management
+from protocol.management import GroupConfiguration, Management, Rekeying
 from protocol.management.actions import (
     Action,
     CheckCredentials,
@@ -167,7 +167,7 @@ class KeyServer:
                 accepted = await self._loop.run_in_executor(
                     None, self._users.verify, action.user, action.password.reveal()
                 )
-                self.management.users.replace(self._users.records())
+                self.management.users_changed(self._users.records(), now())
             except UserDatabaseError as error:
                 complain(PROGRAM, error)
                 accepted = False
@@ -285,6 +285,8 @@ class Server:
             time and time + round(timers.recovery_s * SECOND),
             section.delivery_by,
             time and time + GATHERING_TIME,
+            rekeying=Rekeying(section.rekey, round(section.sa_lifetime_s * SECOND)),
+            member_delivery=section.member_delivery,
         )
 
     def _publisher(self, management: Management) -> Publisher:
@@ -304,7 +306,7 @@ class Server:
     def _snapshot(self) -> dict[str, Any]:
         tables = self.forwarding.tables(now())
         if self._key_server is not None:
-            tables |= server_view.management_tables(self._key_server.management)
+            tables |= server_view.management_tables(self._key_server.management, now())
         view = {
             "tables": dict(sorted(tables.items())),
             "counters": self.forwarding.counters(),
@@ -321,7 +323,7 @@ class Server:
             servers.representative.management,
             servers.representative.publisher,
         )
-        tables = server_view.management_tables(management)
+        tables = server_view.management_tables(management, now())
         tables |= relay_view.unicast_groups(management)
         tables |= representative_view.representative_tables(
             management, publisher, servers.octets_sent

@@ -15,6 +15,7 @@ from nodes.relay_view import (
     unicast_groups,
 )
 from protocol.management import Management
+from protocol.types import SECOND
 
 if TYPE_CHECKING:
     from protocol.hub import Hub
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 
-def management_tables(management: Management) -> dict[str, Table]:
+def management_tables(management: Management, now: int) -> dict[str, Table]:
     """Returns tables 506 and 508 as the key server holds them (keys left out)."""
     return {
         "506 user VPN group": {
@@ -38,7 +39,15 @@ def management_tables(management: Management) -> dict[str, Table]:
             "rows": [[row.user, row.vpn_id, row.sub_id] for row in management.users.rows()],
         },
         "508 multicast address": {
-            "columns": ["VPN ID", "Sub ID", "multicast address", "SPI", "algorithm", "sender IDs"],
+            "columns": [
+                "VPN ID",
+                "Sub ID",
+                "multicast address",
+                "SPI",
+                "algorithm",
+                "sender IDs",
+                "age s",
+            ],
             "rows": [
                 [
                     vpn_id,
@@ -47,6 +56,7 @@ def management_tables(management: Management) -> dict[str, Table]:
                     f"{key.spi:#010x}",
                     key.algorithm,
                     key.next_sender_id,
+                    (now - key.created) // SECOND,
                 ]
                 for vpn_id, sub_id, key in management.multicast_addresses.rows()
             ],

@@ -35,6 +35,7 @@ class DropReason(str, Enum):
     NO_OTHER_MEMBER = "no_other_member"
     HAIRPIN = "hairpin"
     SPLIT_HORIZON = "split_horizon"
+    OTHER_SUB_ID = "other_sub_id"
     LOCAL_DESTINATION = "local_destination"
     BRIDGE_LOCAL_DESTINATION = "bridge_local_destination"
     # a client cannot or must not send it

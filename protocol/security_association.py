@@ -10,6 +10,8 @@ Patent: Fig. 3-2 part 312; Fig. 8-1 step 806; Fig. 8-2 step 814; claims 4, 5.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from protocol.cipher import Aead
 from protocol.errors import DropReason, OpenError, SealError, WireError
 from protocol.replay import ReplayWindow
@@ -22,6 +24,20 @@ REKEY_COUNTER = 2**32 - 2**24
 """From here on a sender asks for a new SA: sixteen million packets before the last one."""
 
 
+@dataclass
+class History:
+    """What a client must remember of an SA for as long as it may be handed it again; no key is in it."""
+
+    own: frozenset[int] = frozenset()
+    """Sender IDs that it has sealed under."""
+    windows: dict[int, ReplayWindow] = field(default_factory=dict)
+    """What it has accepted, by sender ID."""
+
+    def is_fresh(self, sender_id: int) -> bool:
+        """Tells whether this client has never sealed under ``sender_id`` with the SA's key."""
+        return sender_id not in self.own
+
+
 class SecurityAssociation:
     """Seals own frames and opens those of the group's other senders."""
 
@@ -30,12 +46,12 @@ class SecurityAssociation:
         parameters: GroupSecurityAssociation,
         first_counter: int = 1,
         last_counter: int = LAST_COUNTER,
-        predecessor: SecurityAssociation | None = None,
+        predecessor: SecurityAssociation | History | None = None,
     ) -> None:
         """Takes what the server handed out; the counters are set only for SAs that outlive a process.
 
-        ``predecessor`` is the same SA under an earlier registration: what it has accepted stays
-        accepted, and what it has sent stays its own.
+        ``predecessor`` is the same SA as it was held before, or what is remembered of it: what it has
+        accepted stays accepted, and what it has sent stays its own.
         """
         if len(parameters.key) != KEY_LENGTHS[parameters.algorithm]:
             raise ValueError(f"key of {len(parameters.key)} octets for {parameters.algorithm}")
@@ -51,9 +67,9 @@ class SecurityAssociation:
         self.last_counter = last_counter
         self._aead = Aead(parameters.key)
         self._salt = parameters.salt.reveal()
-        self._windows: dict[int, ReplayWindow] = predecessor._windows if predecessor else {}
-        earlier: frozenset[int] = predecessor._own if predecessor else frozenset()
-        self._own: frozenset[int] = earlier | {parameters.sender_id}
+        earlier = predecessor if isinstance(predecessor, History) else _history(predecessor)
+        self.history = History(earlier.own | {parameters.sender_id}, earlier.windows)
+        self._windows, self._own = self.history.windows, self.history.own
 
     @property
     def senders(self) -> int:
@@ -62,7 +78,7 @@ class SecurityAssociation:
 
     def is_fresh(self, sender_id: int) -> bool:
         """Tells whether this client has never sealed under ``sender_id`` with this key."""
-        return sender_id not in self._own
+        return self.history.is_fresh(sender_id)
 
     def seal(self, frame: bytes) -> bytes:
         """Returns the ESP packet that carries ``frame``; raises SealError when the counter is used up."""
@@ -98,6 +114,10 @@ class SecurityAssociation:
         window.mark(counter)
         self._windows[sender_id] = window
         return _frame(plaintext)
+
+
+def _history(predecessor: SecurityAssociation | None) -> History:
+    return History() if predecessor is None else predecessor.history
 
 
 def _frame(plaintext: bytes) -> bytes:

@@ -12,6 +12,9 @@ ClientId = NewType("ClientId", int)
 Spi = NewType("Spi", int)
 SenderId = NewType("SenderId", int)
 
+ONLY_SUB_ID = SubId(1)
+"""The Sub ID of users who were given none."""
+
 IpAddress = IPv4Address | IPv6Address
 RandomOctets = Callable[[int], bytes]
 """Returns that many random octets: the operating system's in a process, a seeded stream's in a test."""
@@ -26,6 +29,9 @@ Delivery = Literal["relay", "multicast"]
 
 ServerDelivery = Literal["direct", "cascade"]
 """Who sends to a client: every VPN server (embodiment 4), or its own alone (embodiment 5)."""
+
+MemberDelivery = Literal["patent", "spi"]
+"""Whom a relay sends a packet: every member of the group, or only those who hold its SPI."""
 
 SECOND = 1_000_000_000
 """Nanoseconds: the unit of every time in this package."""

@@ -16,10 +16,20 @@ from protocol.client import Client
 from protocol.client import actions as client_actions
 from protocol.client.tables import AuthenticationInformation
 from protocol.errors import DropReason, WireError
-from protocol.management import GroupConfiguration, Management, UserRecord
+from protocol.management import GroupConfiguration, Management, Rekeying, RekeyPolicy, UserRecord
 from protocol.management import actions as management_actions
 from protocol.relay import Forward, Relay, Strip
-from protocol.types import SECOND, Address, Algorithm, Delivery, IpAddress, Secret, VpnId
+from protocol.types import (
+    SECOND,
+    Address,
+    Algorithm,
+    Delivery,
+    IpAddress,
+    MemberDelivery,
+    Secret,
+    SubId,
+    VpnId,
+)
 from protocol.wire import messages
 from protocol.wire.codec import MessageBuffer, pack
 from protocol.wire.ethernet import BROADCAST, EthernetHeader, parse_mac
@@ -77,6 +87,8 @@ class Peer:
     """Multicast addresses that the client listens to."""
     deaf: bool = False
     """Set by a test: what the server says is lost on its way."""
+    held: list[bytes] | None = None
+    """Set by a test to a list: what the server says waits there for :meth:`World.release`."""
     to_server: MessageBuffer = field(default_factory=MessageBuffer)
     to_client: MessageBuffer = field(default_factory=MessageBuffer)
 
@@ -111,6 +123,9 @@ class World:
         algorithm: Algorithm = "aes-128-gcm",
         mac_lifetime: int = 3600 * SECOND,
         delivery: Delivery = "relay",
+        rekey: RekeyPolicy = "on-leave",
+        member_delivery: MemberDelivery = "patent",
+        sa_lifetime: int = 8 * 3600 * SECOND,
     ) -> None:
         """Takes the users; ``d@1002`` is user d of VPN 1002, one without a number is of VPN 1001."""
         self.now = SECOND
@@ -119,14 +134,17 @@ class World:
         self.vpn_of = {
             name: VpnId(int(vpn or VPN)) for name, _, vpn in (user.partition("@") for user in users)
         }
+        self.sub_ids = dict.fromkeys(self.vpn_of, SubId(1))
         self.management = Management(
             groups=[
                 GroupConfiguration(VpnId(vpn), ip_address(address), algorithm, delivery)
                 for vpn, address in GROUP_ADDRESSES[family].items()
             ],
-            users=[UserRecord(name, vpn) for name, vpn in self.vpn_of.items()],
+            users=self.records(),
             relay=RELAY[family],
             random_octets=self.random.randbytes,
+            rekeying=Rekeying(rekey, sa_lifetime),
+            member_delivery=member_delivery,
         )
         self.relay = Relay(strip, mac_lifetime)
         self.peers: dict[str, Peer] = {}
@@ -201,6 +219,36 @@ class World:
     def say(self, name: str, message: messages.ClientMessage) -> None:
         """Sends a message on the control channel of user ``name``, whether its client wants or not."""
         self._message_to_server(self.peers[name], pack(message))
+        self.settle()
+
+    def release(self, name: str) -> None:
+        """Lets what the server has said reach user ``name``, as far as his channel is still there."""
+        peer = self.peers[name]
+        held, peer.held = peer.held or [], None
+        for octets in held:
+            if peer.connection is not None:
+                self._message_to_client(peer.connection, octets)
+        self.settle()
+
+    # -- what administrators do
+
+    def records(self) -> list[UserRecord]:
+        """Returns table 506 as the administrators have it."""
+        return [UserRecord(name, vpn, self.sub_ids[name]) for name, vpn in self.vpn_of.items()]
+
+    def move(self, **sub_ids: int) -> None:
+        """Gives users other Sub IDs, all in one change; a user who was expelled is added again."""
+        for name, sub_id in sub_ids.items():
+            self.vpn_of.setdefault(name, VpnId(VPN))
+            self.sub_ids[name] = SubId(sub_id)
+        self.management.users_changed(self.records(), self.now)
+        self.settle()
+
+    def expel(self, *names: str) -> None:
+        """Takes users out of table 506, all in one change."""
+        for name in names:
+            self.vpn_of.pop(name, None)
+        self.management.users_changed(self.records(), self.now)
         self.settle()
 
     # -- frames
@@ -307,6 +355,9 @@ class World:
     def _message_to_client(self, connection: int, octets: bytes) -> None:
         peer = self._by_connection.get(connection)
         if peer is None or peer.deaf:
+            return
+        if peer.held is not None:
+            peer.held.append(octets)
             return
         peer.to_client.append(octets)
         while (body := peer.to_client.next_body()) is not None:

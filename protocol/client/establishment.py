@@ -30,6 +30,7 @@ from protocol.wire.messages import (
     Leave,
     NewRelay,
     NewSecurityAssociation,
+    RefusalReason,
     Refused,
     Register,
     Registered,
@@ -40,6 +41,10 @@ from protocol.wire.messages import (
 MILLISECOND = 1_000_000
 SILENCE = 3
 """Keep-alive intervals without a word from the server after which the channel counts as dead."""
+
+
+NO_MEMBER = (RefusalReason.EXPELLED, RefusalReason.CREDENTIALS, RefusalReason.VPN)
+"""Refusals that say: this user is not in the group, or not any more."""
 
 
 class State(Enum):
@@ -107,9 +112,7 @@ class Establishment:
         if self._silent_at is not None:
             self._silent_at = now + SILENCE * self._keepalive_interval
         if isinstance(message, Refused):
-            self.state = State.LEFT
-            self._listen_to(None)
-            self._act(Rejected(message))
+            self._refused(message)
         elif isinstance(message, Candidates) and self.state is State.REGISTERING:
             self.state = State.PROBING
             self.probing = self.last_probing = Probing(message, self._act, now)
@@ -128,12 +131,23 @@ class Establishment:
         if self.state is State.REGISTERED:
             self._act(SendMessage(Leave()))
         self.state = State.LEFT
-        self.information = self.probing = None
         self._listen_to(None)
+        self._forget_group()
+        self._act(CloseChannel())
+
+    def _refused(self, message: Refused) -> None:
+        """Ends; who is in the group no more keeps no key of it."""
+        self.state = State.LEFT
+        self._listen_to(None)
+        if message.reason in NO_MEMBER:
+            self._forget_group()
+        self._act(Rejected(message))
+
+    def _forget_group(self) -> None:
+        self.information = self.probing = None
         self._associations.clear()
         self._keepalive_due = self._silent_at = None
         self._activations, self._deactivations = [], []
-        self._act(CloseChannel())
 
     def check_counter(self) -> None:
         """Asks for a new SA while the counter of the one that seals will soon be used up."""
@@ -203,16 +217,25 @@ class Establishment:
 
         A server that has come back asks for the second: its members arrive one by one.
         """
-        self._activations, self._deactivations = [], []
         if message.activation_delay and self._associations.sealing is not None:
+            self._activations, self._deactivations = [], []
             for one in older:
                 self._associations.install(one)
             activation = now + message.activation_delay * MILLISECOND
             self._install(association, activation, message.deactivation_delay)
             return
+        self._start_again(association, older, now + message.deactivation_delay * MILLISECOND)
+
+    def _start_again(
+        self,
+        association: SecurityAssociation,
+        older: list[SecurityAssociation],
+        deactivation: int,
+    ) -> None:
+        """Seals with this SA and opens with those alone; the older ones until ``deactivation``."""
+        self._activations, self._deactivations = [], []
         self._associations.replace_all(association, older)
         if older:
-            deactivation = now + message.deactivation_delay * MILLISECOND
             self._deactivations.append((deactivation, association.spi))
 
     def _new_relay(self, message: NewRelay) -> None:
@@ -238,9 +261,21 @@ class Establishment:
         self._multicast_group = multicast_address
 
     def _new_association(self, message: NewSecurityAssociation, now: int) -> None:
-        """Receives with the new SA at once, then seals with it, then forgets the old one."""
+        """Receives with the new SA at once, then seals with it, then forgets the old one.
+
+        With another Sub ID all three are done at once: the old SAs are those of a group that the user
+        is not in any more.
+
+        Patent: Fig. 11; claim 2.
+        """
+        older = [self._association(given) for given in message.older]
         association = self._association(message.security_association)
-        if association is not None:
+        if association is None or None in older:
+            return
+        if message.replaces == "all":
+            deactivation = now + message.deactivation_delay * MILLISECOND
+            self._start_again(association, [one for one in older if one is not None], deactivation)
+        else:
             activation = now + message.activation_delay * MILLISECOND
             self._install(association, activation, message.deactivation_delay)
 
@@ -258,7 +293,7 @@ class Establishment:
 
         A known SPI with a known sender ID would start the counter again under the same key.
         """
-        known = self._associations.at(given.spi)
+        known = self._associations.history(given.spi)
         try:
             if known is not None and not known.is_fresh(given.sender_id):
                 raise ValueError(f"sender ID {given.sender_id} was used under SPI {given.spi}")

@@ -9,20 +9,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from protocol.security_association import SecurityAssociation
+from protocol.security_association import History, SecurityAssociation
 from protocol.types import Address, ClientId, Delivery, IpAddress, Secret, VpnId
 from protocol.wire import esp
 from protocol.wire.ip import HeaderTemplate
+
+HISTORIES = 64
+"""SAs whose history is remembered after they were taken away all at once."""
 
 
 class SaManagementTable:
     """Table 308: the group's SAs by SPI, and which of them seals.
 
-    There are two while a new SA replaces an old one: both open, one seals (RFC 9838).
+    There are two while a new SA replaces an old one: both open, one seals (RFC 9838). Of SAs that were
+    taken away the keys are forgotten, and what was accepted is not: a user who is moved to another
+    Sub ID and back may be handed the same SA, and must not take old packets for new ones.
     """
 
     def __init__(self) -> None:
         self._by_spi: dict[int, SecurityAssociation] = {}
+        self._histories: dict[int, History] = {}
         self._sealing: SecurityAssociation | None = None
 
     @property
@@ -33,6 +39,11 @@ class SaManagementTable:
     def at(self, spi: int) -> SecurityAssociation | None:
         """Returns the SA that opens packets with ``spi`` (step 812)."""
         return self._by_spi.get(spi)
+
+    def history(self, spi: int) -> History | None:
+        """Returns what is known of an SA that is, or was, in the table."""
+        known = self._by_spi.get(spi)
+        return known.history if known is not None else self._histories.get(spi)
 
     def install(self, association: SecurityAssociation) -> None:
         """Adds an SA to receive with; the first one seals too."""
@@ -55,14 +66,24 @@ class SaManagementTable:
     def replace_all(
         self, association: SecurityAssociation, older: Iterable[SecurityAssociation] = ()
     ) -> None:
-        """Starts again with one SA, and those that only open for a while: a new registration."""
+        """Starts again with one SA, and those that only open for a while: a new registration or Sub ID."""
+        self._remember()
         self._by_spi = {one.spi: one for one in (*older, association)}
         self._sealing = association
 
     def clear(self) -> None:
-        """Forgets every SA: the client has left."""
+        """Forgets every SA: the client is in its group no more."""
+        self._remember()
         self._by_spi = {}
         self._sealing = None
+
+    def _remember(self) -> None:
+        """Keeps the history of every SA, the latest ones last."""
+        for spi, association in self._by_spi.items():
+            self._histories.pop(spi, None)
+            self._histories[spi] = association.history
+        for spi in list(self._histories)[:-HISTORIES]:
+            del self._histories[spi]
 
     def rows(self) -> Iterator[tuple[SecurityAssociation, bool]]:
         """Yields each SA and whether it seals."""

@@ -32,6 +32,7 @@ from protocol.wire.table_messages import (
     Rows,
     ServerRow,
     Snapshot,
+    SpiRow,
     StationKey,
     StationRow,
     Stations,
@@ -209,7 +210,13 @@ class Publisher:
 
     def group_changed(self, group: RelayedGroup) -> None:
         """Takes a group's address and SPIs; a group without SPIs has no member."""
-        row = GroupRow(group.vpn_id, group.multicast_address, tuple(sorted(group.spis)))
+        row = GroupRow(
+            group.vpn_id,
+            group.multicast_address,
+            tuple(sorted(group.spis)),
+            tuple(SpiRow(spi, sub_id) for spi, sub_id in sorted(group.sub_ids)),
+            group.member_delivery,
+        )
         for view in self._views.values():
             if group.spis:
                 view.put_group(row)
@@ -229,7 +236,8 @@ class Publisher:
             home = view.name == server
             if home or self.delivery == "direct":
                 endpoint = Endpoint.of(member.address)
-                view.put_member(MemberRow(member.client_id, member.vpn_id, endpoint, home))
+                row = MemberRow(member.client_id, member.vpn_id, endpoint, home, member.sub_id)
+                view.put_member(row)
             else:
                 view.remove_member(member.client_id)
 

@@ -14,10 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from protocol.distribution.tables import Tables, difference, station_key
 from protocol.relay.flow_table import Station
 from protocol.relay.tables import Member, NextHop, RelayedGroup
-from protocol.types import SECOND, ClientId, VpnId
+from protocol.types import SECOND, ClientId, SubId, VpnId
 from protocol.wire.table_messages import (
     VERSION,
     Alive,
@@ -249,7 +251,10 @@ def beside(current: Tables, earlier: Tables) -> Tables:
         known = current.groups.get(group.vpn_id)
         if known is not None:
             spis = tuple(sorted({*known.spis, *group.spis}))
-            both.groups[group.vpn_id] = GroupRow(known.vpn_id, known.multicast_address, spis)
+            sub_ids = {row.spi: row for row in (*group.sub_ids, *known.sub_ids)}
+            both.groups[group.vpn_id] = replace(
+                known, spis=spis, sub_ids=tuple(sub_ids[spi] for spi in sorted(sub_ids))
+            )
         elif group.multicast_address not in addresses:
             both.groups[group.vpn_id] = group
     taken = {row.endpoint for row in current.members.values()}
@@ -290,8 +295,17 @@ def _station(row: StationKey | StationRow) -> Station:
 
 def _relayed_group(row: GroupRow) -> RelayedGroup:
     spis = frozenset(int(spi) for spi in row.spis)
-    return RelayedGroup(VpnId(row.vpn_id), row.multicast_address, spis)
+    sub_ids = frozenset((int(one.spi), SubId(one.sub_id)) for one in row.sub_ids)
+    return RelayedGroup(
+        VpnId(row.vpn_id), row.multicast_address, spis, sub_ids, row.member_delivery
+    )
 
 
 def _member(row: MemberRow) -> Member:
-    return Member(ClientId(row.client_id), VpnId(row.vpn_id), row.endpoint.address, row.home)
+    return Member(
+        ClientId(row.client_id),
+        VpnId(row.vpn_id),
+        row.endpoint.address,
+        row.home,
+        SubId(row.sub_id),
+    )

@@ -1,17 +1,25 @@
 """The groups' SAs in use: made for a group's first client, handed out, replaced, and forgotten.
 
 A replacement goes as RFC 9838 has it: every member receives with the new SA at once, seals with it after
-the activation delay, and forgets the old one the deactivation delay later.
+the activation delay, and forgets the old one the deactivation delay later. Who is given another Sub ID
+goes over at once; those whom he leaves get a replacement that he is not told.
 
-Patent: Fig. 7-1 steps 704, 705, 708; table 508; claims 1, 4, 5.
+Patent: Fig. 7-1 steps 704, 705, 708; Fig. 11; tables 508, 12-1; claims 1, 2, 4, 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from protocol.management.actions import Action, ClientKeyMade, GroupChanged, SendMessage
 from protocol.management.connections import Connection, Connections
+from protocol.management.rekeying import (
+    ACTIVATION_DELAY,
+    DEACTIVATION_DELAY,
+    Place,
+    Rekeying,
+    RekeySchedule,
+)
 from protocol.management.tables import (
     GroupConfiguration,
     GroupKey,
@@ -19,13 +27,16 @@ from protocol.management.tables import (
     UserRecord,
 )
 from protocol.relay.tables import Member, RelayedGroup
-from protocol.types import SECOND, RandomOctets, SenderId, Spi, SubId, VpnId
-from protocol.wire.messages import GroupSecurityAssociation, NewSecurityAssociation
+from protocol.types import MemberDelivery, RandomOctets, SenderId, Spi, SubId, VpnId
+from protocol.wire.messages import (
+    OLDER_ASSOCIATIONS,
+    GroupSecurityAssociation,
+    NewSecurityAssociation,
+)
 
 MILLISECOND = 1_000_000
-ACTIVATION_DELAY = 2 * SECOND
-DEACTIVATION_DELAY = 10 * SECOND
-"""RFC 9838's delays: when to send with a new SA, and how much later to forget the old one."""
+HandedOut = tuple[GroupSecurityAssociation, tuple[GroupSecurityAssociation, ...]]
+"""The SA to seal with, and those that are only to open for a while."""
 
 
 class GroupKeys:
@@ -37,12 +48,22 @@ class GroupKeys:
         connections: Connections,
         random_octets: RandomOctets,
         act: Callable[[Action], None],
+        rekeying: Rekeying,
+        member_delivery: MemberDelivery,
     ) -> None:
-        """Takes the groups, who is a member, where randomness comes from and where actions go."""
+        """Takes the groups, who is a member, where randomness comes from and where actions go.
+
+        ``rekeying`` says when SAs are replaced, ``member_delivery`` what relays are told of receivers.
+        """
         self.table = MulticastAddressTable(random_octets)  # 508
         self._groups = groups
         self._connections = connections
         self._act = act
+        self._rekeying = rekeying
+        self._member_delivery: MemberDelivery = member_delivery
+        self._schedule = RekeySchedule()
+        self.replaced = 0
+        """How often an SA was replaced."""
         self._retirements: list[tuple[int, VpnId, Spi]] = []
 
     # -- handing out
@@ -53,20 +74,31 @@ class GroupKeys:
             self._create(user.vpn_id, user.sub_id, now)
             self.announce(user.vpn_id)
 
-    def hand_out(self, user: UserRecord, now: int) -> tuple[GroupKey, SenderId]:
-        """Returns the user's SA and a sender ID; when the last one is gone the group gets a new SA."""
-        key = self.table.newest(user.vpn_id, user.sub_id)
-        sender_id = key.take_sender_id() if key is not None else None
-        if key is None or sender_id is None:
-            key = self.replace(user.vpn_id, user.sub_id, now)
-            sender_id = key.take_sender_id()
-        assert sender_id is not None
-        return key, sender_id
+    def hand_out(self, known: Connection, now: int) -> HandedOut:
+        """Returns a client's SA with a sender ID of its own, and those that others may still seal with.
 
-    def older(self, user: UserRecord) -> tuple[GroupSecurityAssociation, ...]:
+        When the last sender ID is gone all get a new SA; so they do when the policy keeps newcomers
+        from what was sealed before them. A newcomer may then read what is less old than the spacing.
+        """
+        user = known.user
+        assert user is not None
+        place = user.vpn_id, user.sub_id
+        is_new = self._rekeying.on_join and not self._schedule.is_away(place, user.user)
+        self._schedule.back(place, user.user)
+        key = self.table.newest(*place)
+        if key is not None and is_new and now - key.created >= self._rekeying.spacing:
+            key = self.replace(*place, now, besides=frozenset([known.number]))
+        known.sender_id = key.take_sender_id() if key is not None else None
+        if key is None or known.sender_id is None:
+            key = self.replace(*place, now, besides=frozenset([known.number]))
+            known.sender_id = key.take_sender_id()
+        assert known.sender_id is not None
+        return handed_out(key, known.sender_id), () if is_new else self._older(place)
+
+    def _older(self, place: Place) -> tuple[GroupSecurityAssociation, ...]:
         """Returns the SAs that are being replaced: a newcomer opens what is still sealed with them."""
         found = []
-        for key in self.table.older(user.vpn_id, user.sub_id):
+        for key in self.table.older(*place)[-OLDER_ASSOCIATIONS:]:
             sender_id = key.take_sender_id()
             if sender_id is not None:
                 found.append(handed_out(key, sender_id))
@@ -88,13 +120,80 @@ class GroupKeys:
 
     def forget_group(self, vpn_id: VpnId) -> None:
         """Forgets a group's SAs: its last client has gone."""
+        for place in {(vpn, sub) for vpn, sub, _ in self.table.rows() if vpn == vpn_id}:
+            self._schedule.forget(place)
         self.table.remove_group(vpn_id)
         self.announce(vpn_id)
 
     def announce(self, vpn_id: VpnId) -> None:
         """Tells the relays the group's address and SPIs, and nothing of its keys."""
-        address = self._groups[vpn_id].multicast_address
-        self._act(GroupChanged(RelayedGroup(vpn_id, address, self.table.spis(vpn_id))))
+        group = RelayedGroup(
+            vpn_id,
+            self._groups[vpn_id].multicast_address,
+            self.table.spis(vpn_id),
+            self.table.sub_ids(vpn_id),
+            self._member_delivery,
+        )
+        self._act(GroupChanged(group))
+
+    # -- those who go
+
+    def went_away(self, user: UserRecord, until: int) -> None:
+        """Notes that a client has gone by itself: a rekey is due when ``until`` its user is not back."""
+        place = user.vpn_id, user.sub_id
+        if self._rekeying.on_leave and not self._forget_if_unused(place):
+            self._schedule.away(place, user.user, until)
+
+    def withdraw(self, user: UserRecord, now: int) -> None:
+        """Notes that a user is not of this Sub ID any more: :meth:`rekey_due` gives the rest a new SA.
+
+        Patent: claim 2.
+        """
+        place = user.vpn_id, user.sub_id
+        if self._rekeying.on_leave and not self._forget_if_unused(place):
+            self._schedule.withdrawn(place, now)
+
+    def users_changed(self, belongs: Callable[[str, Place], bool], now: int) -> None:
+        """Waits no longer for users who are away and have lost their place meanwhile."""
+        for place, user in self._schedule.away_users():
+            if not belongs(user, place):
+                self._schedule.withdrawn(place, now)
+
+    def hand_over(self, known: Connection, now: int) -> None:
+        """Gives a client the SA of its new Sub ID and takes all others from it, at once.
+
+        Patent: Fig. 11; claim 2.
+        """
+        association, older = self.hand_out(known, now)
+        delay = DEACTIVATION_DELAY // MILLISECOND
+        message = NewSecurityAssociation(association, "all", older, 0, delay)
+        self._act(SendMessage(known.number, message))
+
+    def rekey_due(self, now: int, movers: frozenset[int] = frozenset()) -> None:
+        """Replaces the SAs whose time has come; ``movers`` are told theirs by :meth:`hand_over`."""
+        for time, (vpn_id, sub_id) in list(self._rekeys()):
+            if time <= now:
+                self.replace(vpn_id, sub_id, now, movers)
+
+    def _rekeys(self) -> Iterator[tuple[int, Place]]:
+        """Yields when which SA is to be replaced: because somebody has gone, or for its age."""
+        due = self._schedule.due()
+        for vpn_id, sub_id, key in self.table.newest_rows():
+            times = [self._rekeying.end_of(key.created)]
+            if (vpn_id, sub_id) in due:
+                times.append(max(due[vpn_id, sub_id], key.created + self._rekeying.spacing))
+            known = [time for time in times if time is not None]
+            if known:
+                yield min(known), (vpn_id, sub_id)
+
+    def _forget_if_unused(self, place: Place) -> bool:
+        """Forgets the SAs of a Sub ID that no client has any more; whoever comes gets a fresh one."""
+        if any(self._connections.registered(*place)):
+            return False
+        self._schedule.forget(place)
+        if self.table.remove_sub_id(*place):
+            self.announce(place[0])
+        return True
 
     # -- replacing
 
@@ -109,24 +208,37 @@ class GroupKeys:
         if now - key.created >= ACTIVATION_DELAY + DEACTIVATION_DELAY:
             self.replace(user.vpn_id, user.sub_id, now)
 
-    def replace(self, vpn_id: VpnId, sub_id: SubId, now: int) -> GroupKey:
-        """Gives every client of (VPN ID, Sub ID) a new SA: receive first, then send, then delete."""
+    def replace(
+        self, vpn_id: VpnId, sub_id: SubId, now: int, besides: frozenset[int] = frozenset()
+    ) -> GroupKey:
+        """Gives every client of (VPN ID, Sub ID) a new SA: receive first, then send, then delete.
+
+        Connections in ``besides`` are told in another way.
+
+        Patent: claim 2.
+        """
+        self._schedule.forget((vpn_id, sub_id))
         replaced = self.table.newest(vpn_id, sub_id)
         key = self._create(vpn_id, sub_id, now)
         self.announce(vpn_id)
         for known in self._connections.registered(vpn_id, sub_id):
-            self._send(known, key)
+            if known.number not in besides:
+                self._send(known, key)
         if replaced is not None:
+            self.replaced += 1
             retirement = now + ACTIVATION_DELAY + DEACTIVATION_DELAY
             self._retirements.append((retirement, vpn_id, replaced.spi))
         return key
 
     def next_timeout(self) -> int | None:
         """Returns when :meth:`handle_timeout` is due, or None."""
-        return min((time for time, _, _ in self._retirements), default=None)
+        times = [time for time, _, _ in self._retirements]
+        times += [time for time, _ in self._rekeys()]
+        return min(times, default=None)
 
     def handle_timeout(self, now: int) -> None:
-        """Takes SAs out of table 508 that every member has forgotten."""
+        """Takes SAs out of table 508 that every member has forgotten, and replaces those that are due."""
+        self.rekey_due(now)
         due = [entry for entry in self._retirements if entry[0] <= now]
         self._retirements = [entry for entry in self._retirements if entry[0] > now]
         for _, vpn_id, spi in due:
@@ -138,6 +250,8 @@ class GroupKeys:
         assert known.sender_id is not None
         message = NewSecurityAssociation(
             handed_out(key, known.sender_id),
+            "older",
+            (),
             ACTIVATION_DELAY // MILLISECOND,
             DEACTIVATION_DELAY // MILLISECOND,
         )

@@ -4,13 +4,14 @@ A connection is an ordered stream of messages from one client; the driver number
 registration is stored before its credentials have been checked, and all of it is stored at once. With
 VPN servers a client is given the nearest, and told so once that server knows of it.
 
-Patent: Fig. 5-2 part 511; Fig. 7-1 steps 701-708; Figs. 15, 16; tables 506-508; claims 1, 3-5, 11.
+Patent: Fig. 5-2 part 511; Fig. 7-1 steps 701-708; Figs. 11, 15, 16; tables 506-508; claims 1-5, 11.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import Enum
 from ipaddress import ip_address
 
@@ -20,16 +21,13 @@ from protocol.management.actions import (
     CloseConnection,
     MemberJoined,
     MemberLeft,
+    MemberMoved,
     SendMessage,
 )
 from protocol.management.connections import Connection, Connections, State
-from protocol.management.group_keys import (
-    DEACTIVATION_DELAY,
-    MILLISECOND,
-    GroupKeys,
-    handed_out,
-)
+from protocol.management.group_keys import MILLISECOND, GroupKeys, handed_out
 from protocol.management.placement import Placement
+from protocol.management.rekeying import DEACTIVATION_DELAY, Place, Rekeying
 from protocol.management.servers import VpnServers
 from protocol.management.tables import (
     GroupConfiguration,
@@ -38,7 +36,14 @@ from protocol.management.tables import (
     UserVpnGroupTable,
 )
 from protocol.relay.tables import Member, UnicastGroupTable
-from protocol.types import SECOND, Address, ClientId, RandomOctets, ServerDelivery
+from protocol.types import (
+    SECOND,
+    Address,
+    ClientId,
+    MemberDelivery,
+    RandomOctets,
+    ServerDelivery,
+)
 from protocol.wire.codec import Endpoint
 from protocol.wire.inner_packet import lan_mtu, multicast_lan_mtu
 from protocol.wire.messages import (
@@ -85,20 +90,30 @@ class Management:
         recovered_at: int = 0,
         delivery: ServerDelivery = "direct",
         open_at: int = 0,
+        rekeying: Rekeying | None = None,
+        member_delivery: MemberDelivery = "patent",
     ) -> None:
         """Takes the groups, table 506, where clients send datagrams, and the times in ns.
 
         ``relay`` is the own data address, or the VPN servers that relay, and then ``delivery`` who of
         them sends to a client. Up to ``recovered_at`` clients that had an SA from this key server's
         predecessor go on sealing with that; up to ``open_at`` they wait for servers not yet up.
+        ``rekeying`` says which changes bring a new SA, ``member_delivery`` whom relays send packets.
         """
         self._actions: deque[Action] = deque()
-        self._association_per = association_per
+        self._shares_keys = association_per is AssociationPer.GROUP
         self.users = UserVpnGroupTable(users)  # 506
         self.unicast_groups = UnicastGroupTable()  # 507
         self.groups = {group.vpn_id: group for group in groups}
         self.connections = Connections()
-        self.keys = GroupKeys(self.groups, self.connections, random_octets, self._actions.append)
+        self.keys = GroupKeys(
+            self.groups,
+            self.connections,
+            random_octets,
+            self._actions.append,
+            rekeying or Rekeying(),
+            member_delivery,
+        )
         self.servers = relay if isinstance(relay, VpnServers) else None
         self._relay = relay if isinstance(relay, Address) else None
         self._placement: Placement | None = None
@@ -190,6 +205,70 @@ class Management:
             else:
                 self._admit(known, now)
 
+    # -- what the administrators say
+
+    def users_changed(self, records: Iterable[UserRecord], now: int) -> None:
+        """Takes table 506 anew, and does what follows for the clients that are there.
+
+        Who is in it no more, or in another VPN, is refused as expelled. Who has another Sub ID goes
+        over to its SA at once. Those who stay behind get a new SA, one for all of these changes.
+
+        Patent: Fig. 11; table 12-2; claim 2.
+        """
+        self.users.replace(records)
+        moved = []
+        for known in self.connections:
+            if known.user is None or self._is_as_before(known, known.user):
+                continue
+            record = self.users.at(known.user.user)
+            if record is None or record.vpn_id != known.user.vpn_id:
+                self._expel(known, now)
+            else:
+                moved.append((known, known.user))
+                known.user = record
+        for known, before in moved:
+            if known.member is not None and self._shares_keys:
+                self._move(known, before, now)
+        self.keys.users_changed(self._belongs, now)
+        self.keys.rekey_due(now, frozenset(known.number for known, _ in moved))
+        for known, _ in moved:
+            if known.state is State.REGISTERED and self._shares_keys:
+                self.keys.hand_over(known, now)
+
+    def _is_as_before(self, known: Connection, before: UserRecord) -> bool:
+        """Tells whether a user has the place that he had, and takes what else his row says."""
+        if not self._belongs(before.user, (before.vpn_id, before.sub_id)):
+            return False
+        known.user = self.users.at(before.user)
+        return True
+
+    def _belongs(self, user: str, place: Place) -> bool:
+        record = self.users.at(user)
+        return record is not None and (record.vpn_id, record.sub_id) == place
+
+    def _expel(self, known: Connection, now: int) -> None:
+        """Ends a registration whose user is in the group no more, and withdraws its SA."""
+        assert known.user is not None
+        user, has_key = known.user, known.state is State.REGISTERED and self._shares_keys
+        detail = f"user {user.user} is no longer in VPN {user.vpn_id}"
+        self._refuse(known, RefusalReason.EXPELLED, detail)
+        if has_key:
+            self.keys.withdraw(user, now)
+
+    def _move(self, known: Connection, before: UserRecord, now: int) -> None:
+        """Moves a member to another Sub ID in the tables, here and at the relays."""
+        assert known.member is not None
+        assert known.user is not None
+        self.keys.withdraw(before, now)
+        self.unicast_groups.remove(known.member)
+        known.member = replace(known.member, sub_id=known.user.sub_id)
+        self.unicast_groups.add(known.member)
+        if known.server is None:
+            self._actions.append(MemberLeft(known.member.client_id))
+            self._actions.append(MemberJoined(known.member))
+        else:
+            self._actions.append(MemberMoved(known.member, known.server))
+
     # -- time and actions
 
     def next_timeout(self) -> int | None:
@@ -200,7 +279,7 @@ class Management:
         return min(times, default=None)
 
     def handle_timeout(self, now: int) -> None:
-        """Ends silent connections; forgets SAs that have been replaced."""
+        """Ends silent connections; replaces SAs, and forgets those that have been replaced."""
         for known in self.connections:
             if now >= known.deadline:
                 self._end(known)
@@ -239,10 +318,11 @@ class Management:
         if earlier is not None:
             detail = f"user {user.user} has registered again"
             self._refuse(earlier, RefusalReason.SUPERSEDED, detail)
-        member = Member(ClientId(self._next_client_id), user.vpn_id, address)
+        client_id = ClientId(self._next_client_id)
+        member = Member(client_id, user.vpn_id, address, sub_id=user.sub_id)
         self._next_client_id += 1
         known.deadline = now + self._timeout
-        if self._association_per is AssociationPer.GROUP:
+        if self._shares_keys:
             self.keys.ensure(user, now)
         else:
             self.keys.announce(user.vpn_id)
@@ -258,12 +338,11 @@ class Management:
         """Tells the client address and SA (step 708), after what relays are told ``before``."""
         assert known.member is not None
         assert known.user is not None
-        if self._association_per is AssociationPer.GROUP:
-            key, known.sender_id = self.keys.hand_out(known.user, now)
-            older = self.keys.older(known.user)
+        if self._shares_keys:
+            association, older = self.keys.hand_out(known, now)
         else:
             key, known.sender_id = self.keys.make_for_client(known.member, now)
-            older = ()
+            association, older = handed_out(key, known.sender_id), ()
         if before is not None:
             self._actions.append(before)
         known.state = State.REGISTERED
@@ -276,7 +355,7 @@ class Management:
             multicast_address=group.multicast_address,
             relay=relay,
             relays=relays,
-            security_association=handed_out(key, known.sender_id),
+            security_association=association,
             older=older,
             activation_delay=max(0, self._recovered_at - now) // MILLISECOND,
             deactivation_delay=DEACTIVATION_DELAY // MILLISECOND,
@@ -296,7 +375,7 @@ class Management:
 
     def _rekey_requested(self, known: Connection, message: RekeyRequest, now: int) -> None:
         assert known.user is not None
-        if self._association_per is AssociationPer.CLIENT:
+        if not self._shares_keys:
             self._end(known)  # it registers again, and gets a new SA
         else:
             self.keys.requested(known.user, message.spi, now)
@@ -312,7 +391,10 @@ class Management:
         self._forget(known.number)
 
     def _forget(self, connection: int) -> None:
-        """Removes all that the connection stands for; the group's keys go with its last client."""
+        """Removes all that the connection stands for; the group's keys go with its last client.
+
+        Its user may come back, until the connection would have timed out, without a rekey of the rest.
+        """
         known = self.connections.remove(connection)
         if known is not None and self._placement is not None:
             self._placement.forget(known)
@@ -324,6 +406,8 @@ class Management:
         self._actions.append(MemberLeft(member.client_id))
         if not self.unicast_groups.members(member.vpn_id):
             self.keys.forget_group(member.vpn_id)
+        elif known.user is not None and self._shares_keys and known.state is State.REGISTERED:
+            self.keys.went_away(known.user, known.deadline)
 
     def _check_families(self, relay: Address | VpnServers) -> None:
         """Raises ValueError where a group's address and a relay's are of two IP versions."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from protocol.types import (
     KEY_LENGTHS,
+    ONLY_SUB_ID,
     SALT_LENGTH,
     Algorithm,
     ClientId,
@@ -27,10 +28,6 @@ from protocol.wire.esp import SENDER_ID_BITS
 SENDER_IDS = 2**SENDER_ID_BITS
 FIRST_SPI = 256
 """SPIs 1 to 255 are reserved (RFC 4303 section 2.1)."""
-
-
-ONLY_SUB_ID = SubId(1)
-"""The Sub ID of users who were given none."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +127,10 @@ class MulticastAddressTable:
                 return True
         return False
 
+    def remove_sub_id(self, vpn_id: VpnId, sub_id: SubId) -> bool:
+        """Forgets every SA of a Sub ID that no client has any more; False when there was none."""
+        return self._keys.pop((vpn_id, sub_id), None) is not None
+
     def remove_group(self, vpn_id: VpnId) -> None:
         """Forgets every SA of a group that has no client left."""
         for key in [key for key in self._keys if key[0] == vpn_id]:
@@ -137,7 +138,20 @@ class MulticastAddressTable:
 
     def spis(self, vpn_id: VpnId) -> frozenset[int]:
         """Returns the SPIs in use in a group."""
-        return frozenset(key.spi for group, _, key in self.rows() if group == vpn_id)
+        return frozenset(spi for spi, _ in self.sub_ids(vpn_id))
+
+    def sub_ids(self, vpn_id: VpnId) -> frozenset[tuple[int, SubId]]:
+        """Returns (SPI, Sub ID) of the SAs in use in a group.
+
+        Patent: table 12-1; part 1201.
+        """
+        return frozenset((key.spi, sub) for group, sub, key in self.rows() if group == vpn_id)
+
+    def newest_rows(self) -> Iterator[tuple[VpnId, SubId, GroupKey]]:
+        """Yields (VPN ID, Sub ID, the SA that senders use)."""
+        for (vpn_id, sub_id), keys in self._keys.items():
+            if keys:
+                yield vpn_id, sub_id, keys[-1]
 
     def rows(self) -> Iterator[tuple[VpnId, SubId, GroupKey]]:
         """Yields (VPN ID, Sub ID, SA)."""

@@ -37,6 +37,7 @@ class FlowEntry:
         "sought",
         "station",
         "swept",
+        "unreadable",
         "verdict",
         "vpn_id",
     )
@@ -53,6 +54,8 @@ class FlowEntry:
         """Whether it goes to all because nobody knows where its destination is."""
         self.between = 0
         """Copies of each datagram that go to other VPN servers."""
+        self.unreadable = 0
+        """Of the copies of a datagram, those to members who do not hold its SA."""
         self.packets = 0
         self.octets = 0
         self.swept = 0
@@ -71,6 +74,9 @@ class Totals:
     """Copies out that went to other VPN servers."""
     sought: int = 0
     """Datagrams to one station that went to all: nobody knew where it is."""
+    copies_unreadable: int = 0
+    """Copies to members of other Sub IDs, who cannot open them; they are in ``copies_out`` too."""
+    octets_unreadable: int = 0
     drops: Counter[DropReason] = field(default_factory=Counter)
 
     def add(self, entry: FlowEntry) -> None:
@@ -86,6 +92,10 @@ class Totals:
         for _, strip in entry.verdict.destinations:
             self.copies_out += entry.packets
             self.octets_out += entry.octets - strip * entry.packets
+        if entry.unreadable:
+            strip = max(strip for _, strip in entry.verdict.destinations)  # servers get it whole
+            self.copies_unreadable += entry.packets * entry.unreadable
+            self.octets_unreadable += (entry.octets - strip * entry.packets) * entry.unreadable
 
     def add_drop(self, reason: DropReason, octets: int) -> None:
         """Adds a datagram that belongs to no kept flow."""

@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from protocol.types import Address, ClientId, IpAddress, VpnId
+from protocol.types import (
+    ONLY_SUB_ID,
+    Address,
+    ClientId,
+    IpAddress,
+    MemberDelivery,
+    SubId,
+    VpnId,
+)
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,8 @@ class Member:
     """Where its datagrams come from and go to."""
     home: bool = True
     """Whether it sends by this relay; another VPN server's client is only sent to."""
+    sub_id: SubId = ONLY_SUB_ID
+    """Which of the group's SAs it holds."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +50,25 @@ Sender = Member | NextHop
 
 @dataclass(frozen=True)
 class RelayedGroup:
-    """A row of table 508 as a relay holds it: the address and the SPIs, not the key."""
+    """A row of table 508 as a relay holds it: the address and the SPIs, not the key.
+
+    Patent: tables 508, 12-1; part 1201.
+    """
 
     vpn_id: VpnId
     multicast_address: IpAddress
     spis: frozenset[int]
+    sub_ids: frozenset[tuple[int, SubId]] = frozenset()
+    """(SPI, Sub ID whose SA it is); an SPI without one is everybody's."""
+    member_delivery: MemberDelivery = "patent"
+
+    def is_read_by(self, member: Member, spi: int) -> bool:
+        """Tells whether a member holds the SA of that SPI."""
+        return all(one != spi or sub_id == member.sub_id for one, sub_id in self.sub_ids)
+
+    def is_sent_to(self, member: Member, spi: int) -> bool:
+        """Tells whether a member is to be sent packets with that SPI."""
+        return self.member_delivery == "patent" or self.is_read_by(member, spi)
 
 
 class UnicastGroupTable:

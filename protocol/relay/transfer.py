@@ -266,6 +266,8 @@ class Relay:
             return Drop(DropReason.FOREIGN_GROUP)
         if flow.spi not in group.spis:
             return Drop(DropReason.UNKNOWN_SPI)
+        if isinstance(sender, Member) and not group.is_sent_to(sender, flow.spi):
+            return Drop(DropReason.OTHER_SUB_ID)
         strip = flow.header.length if self.strip is Strip.PATENT else 0
         if flow.header.macs is not None:  # 711
             source, destination = flow.header.macs
@@ -273,8 +275,8 @@ class Relay:
             if is_station(destination):  # 715, 716
                 holder = self._holder((group.vpn_id, destination), now)
                 if holder is not None:
-                    return self._to_holder(sender, holder, strip)
-        return self._to_others(sender, group.vpn_id, strip)
+                    return self._to_holder(sender, holder, strip, group, flow.spi)
+        return self._to_others(sender, strip, group, flow.spi)
 
     def _sender(self, address: tuple[str, int]) -> Sender | None:
         """Returns who sends from ``address``: a client of this relay, or another VPN server."""
@@ -308,25 +310,29 @@ class Relay:
         elif learnt is not Learnt.REFRESHED:
             self.not_learnt[learnt] += 1
 
-    def _to_holder(self, sender: Sender, holder: Sender, strip: int) -> Verdict:
+    def _to_holder(
+        self, sender: Sender, holder: Sender, strip: int, group: RelayedGroup, spi: int
+    ) -> Verdict:
         """Sends to where the destination is; never back to where the datagram came from."""
         if holder == sender:
             return Drop(DropReason.HAIRPIN)
         if isinstance(holder, Member):
+            if not group.is_sent_to(holder, spi):
+                return Drop(DropReason.OTHER_SUB_ID)
             return Forward(((holder.address, strip),))
         if isinstance(sender, NextHop) and self._split_horizon:
             return Drop(DropReason.SPLIT_HORIZON)
         return Forward(((holder.address, 0),))
 
-    def _to_others(self, sender: Sender, vpn_id: VpnId, strip: int) -> Verdict:
+    def _to_others(self, sender: Sender, strip: int, group: RelayedGroup, spi: int) -> Verdict:
         """Sends to all of the group but the sender (718, 719), and a copy to each further server."""
         others = [
             (other.address, strip)
-            for other in self.unicast_groups.members(vpn_id)
-            if other is not sender
+            for other in self.unicast_groups.members(group.vpn_id)
+            if other is not sender and group.is_sent_to(other, spi)
         ]
         if isinstance(sender, Member) or not self._split_horizon:
-            hops = self.next_hops.of_group(vpn_id)
+            hops = self.next_hops.of_group(group.vpn_id)
             others += [(hop.address, 0) for hop in hops if hop != sender]
         return Forward(tuple(others)) if others else Drop(DropReason.NO_OTHER_MEMBER)
 
@@ -349,6 +355,7 @@ class Relay:
         entry = FlowEntry(verdict, sender, group.vpn_id, None if held else station, now)
         entry.between = sum(self.next_hops.at(to) is not None for to, _ in verdict.destinations)
         entry.sought = self._is_sought(flow, verdict, group.vpn_id, now)
+        entry.unreadable = self._unreadable(verdict, group, flow.spi)
         self.flows.keep(key, entry)
         if self._next_sweep is None:
             self._next_sweep = now + SWEEP_INTERVAL
@@ -365,6 +372,11 @@ class Relay:
         if macs is None or not is_station(macs[1]) or not verdict.destinations:
             return False
         return self._holder((vpn_id, macs[1]), now) is None
+
+    def _unreadable(self, verdict: Verdict, group: RelayedGroup, spi: int) -> int:
+        """Counts the copies that go to members who do not hold the SPI: the price of not looking."""
+        members = (self.unicast_groups.at(address) for address, _ in verdict.destinations)
+        return sum(one is not None and not group.is_read_by(one, spi) for one in members)
 
     @staticmethod
     def _station(flow: Flow, vpn_id: VpnId) -> Station | None:

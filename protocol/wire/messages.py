@@ -8,7 +8,7 @@ Patent: Fig. 1; Fig. 7-1 steps 701, 708; claim 5.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -34,6 +34,9 @@ VERSION = 2
 ProbeCount = Annotated[int, Meta(ge=1, le=255)]
 Microseconds = Annotated[int, Meta(ge=0, le=60_000_000)]
 Relays = Annotated[tuple[Endpoint, ...], Meta(min_length=1, max_length=64)]
+OLDER_ASSOCIATIONS = 8
+"""SAs that a message may name beside the newest."""
+Replaces = Literal["older", "all"]
 
 
 class Register(Message, tag="register", frozen=True):
@@ -54,6 +57,11 @@ class GroupSecurityAssociation(Part, frozen=True):
     key: Secret
     salt: Secret
     sender_id: SenderIdNumber
+
+
+OlderAssociations = Annotated[
+    tuple[GroupSecurityAssociation, ...], Meta(max_length=OLDER_ASSOCIATIONS)
+]
 
 
 class Candidate(Part, frozen=True):
@@ -111,7 +119,7 @@ class Registered(Message, tag="registered", frozen=True):
     relays: Relays
     """Whose datagrams it accepts: every VPN server that may deliver to it, its own too."""
     security_association: GroupSecurityAssociation
-    older: Annotated[tuple[GroupSecurityAssociation, ...], Meta(max_length=8)]
+    older: OlderAssociations
     """SAs that other members may still seal with: only to open."""
     activation_delay: Milliseconds
     """When a client that has an SA from before seals with the new one; others do at once."""
@@ -123,12 +131,19 @@ class Registered(Message, tag="registered", frozen=True):
 
 
 class NewSecurityAssociation(Message, tag="new_security_association", frozen=True):
-    """Server to client: receive with this SA at once, send with it and forget the old one after delays.
+    """Server to client: a new SA, for the same Sub ID or because the user was given another one.
 
-    The delays are those of RFC 9838 (activation time delay and deactivation time delay).
+    The same (``older``): receive with it at once, send with it and forget the old ones after the delays
+    of RFC 9838 (activation time delay and deactivation time delay). Another (``all``): forget every SA
+    at once, and send with this one at once.
+
+    Patent: Fig. 11; claim 2.
     """
 
     security_association: GroupSecurityAssociation
+    replaces: Replaces
+    older: OlderAssociations
+    """With ``all``: SAs that members of the new Sub ID may still seal with: only to open."""
     activation_delay: Milliseconds
     deactivation_delay: Milliseconds
 
@@ -148,13 +163,14 @@ class Leave(Message, tag="leave", frozen=True):
 
 
 class RefusalReason(str, Enum):
-    """Why a registration was refused."""
+    """Why a registration was refused, or is over."""
 
     CREDENTIALS = "credentials"
     VPN = "vpn"
     VERSION = "version"
     ADDRESS_IN_USE = "address_in_use"
     SUPERSEDED = "superseded"
+    EXPELLED = "expelled"
     PROTOCOL = "protocol"
     FULL = "full"
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from protocol.types import Secret
+from protocol.types import ONLY_SUB_ID, MemberDelivery, Secret
 from protocol.wire.codec import (
     Decoder,
     Endpoint,
@@ -35,21 +35,31 @@ Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 MacText = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$")]
 
 
-class GroupRow(Part, frozen=True):
-    """A row of table 508: address and SPIs."""
+class SpiRow(Part, frozen=True):
+    """An SPI, and the Sub ID whose members hold its SA (Fig. 12-1)."""
+
+    spi: SpiNumber
+    sub_id: Id
+
+
+class GroupRow(Part, frozen=True, omit_defaults=True):
+    """A row of table 508: address and SPIs; whose these are, and whether only they are sent to."""
 
     vpn_id: Id
     multicast_address: IpText
     spis: tuple[SpiNumber, ...]
+    sub_ids: tuple[SpiRow, ...] = ()
+    member_delivery: MemberDelivery = "patent"
 
 
-class MemberRow(Part, frozen=True):
+class MemberRow(Part, frozen=True, omit_defaults=True):
     """A row of table 507: a client, and whether it is the receiving server's own."""
 
     client_id: Id
     vpn_id: Id
     endpoint: Endpoint
     home: bool
+    sub_id: Id = ONLY_SUB_ID
 
 
 class ServerRow(Part, frozen=True):

@@ -153,6 +153,17 @@ SERVER_MISTAKES = [
     ("[timers]", 'strip = "all"\n[timers]', "9: server.strip: expected one of keep, patent, got"),
     (
         "[timers]",
+        'rekey = "yes"\n[timers]',
+        "9: server.rekey: expected one of on-leave, on-change,",
+    ),
+    ("[timers]", "sa_lifetime_s = 5\n[timers]", "9: server.sa_lifetime_s: expected float >= 15"),
+    (
+        "[timers]",
+        'member_delivery = "all"\n[timers]',
+        "9: server.member_delivery: expected one of patent, spi",
+    ),
+    (
+        "[timers]",
         "[timer]",
         "9: timer: expected one of groups, server, servers, timers, got an unknown",
     ),

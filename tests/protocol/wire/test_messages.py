@@ -96,6 +96,8 @@ server_messages = st.one_of(
     st.builds(
         messages.NewSecurityAssociation,
         security_association=associations,
+        replaces=st.sampled_from(["older", "all"]),
+        older=st.lists(associations, max_size=2).map(tuple),
         activation_delay=delays,
         deactivation_delay=delays,
     ),
