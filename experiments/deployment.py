@@ -217,8 +217,6 @@ def _relay_tables(plan: Plan, relay: Node, settings: Settings) -> dict[str, dict
         "private_key": f"{relay.name}.key",
         "certificate_authority": "authority.pem",
         "status_socket": f"{relay.name}.status",
-        "admin_socket": f"{server.name}.admin",
-        "member_delivery": settings.member_delivery,
         "strip": settings.strip,
     }
     return {"relay": section}
