@@ -89,6 +89,10 @@ class Deployment:
         self.processes[node].terminate()
         self.processes[node].wait(timeout=ENDED_SECONDS)
 
+    def forget(self, node: str) -> None:
+        """Takes a process that was to end by itself, and has, out of those that are up."""
+        del self.processes[node]
+
     def kill(self, node: str) -> None:
         """Ends a node's process without a word."""
         self.processes[node].kill()

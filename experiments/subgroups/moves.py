@@ -116,6 +116,7 @@ def expel(deployment: Deployment, folder: Path, page: Page) -> Expulsion:
         poll_until(lambda: False, withdrawn)
         later = _capture(deployment, stream, listener, folder / "after.pcapng")
         member_keys = _decoding_keys(deployment, sender.name)
+    deployment.forget(victim.name)
     return Expulsion(
         process.returncode,
         deployment.log(victim.name).splitlines()[-1],
