@@ -15,7 +15,7 @@ import pytest
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
-from nodes import users
+from nodes.database.passwords import NOBODY
 from nodes.users import UserDatabase, UserDatabaseError, UserRefusedError
 from protocol.management import UserRecord
 from protocol.types import SubId, VpnId
@@ -49,7 +49,7 @@ def test_nobody_has_a_password_that_opens_the_stand_in_for_unknown_users(
 ) -> None:
     assert not database.verify("C", b"")
     with pytest.raises(VerifyMismatchError):
-        PasswordHasher().verify(users._NOBODY, b"secret")
+        PasswordHasher().verify(NOBODY, b"secret")
 
 
 def test_an_unknown_user_costs_a_check_of_the_same_parameters(
@@ -210,7 +210,7 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "other.sqlite"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE other (x)")
-    with pytest.raises(UserDatabaseError, match="expected version 1, got 0"):
+    with pytest.raises(UserDatabaseError, match="expected version 2, got 0"):
         UserDatabase(path)
 
 
