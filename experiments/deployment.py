@@ -236,6 +236,7 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         "private_key": f"{server.name}.key",
         "database": "users.sqlite",
         "status_socket": f"{server.name}.status",
+        "admin_socket": f"{server.name}.admin",
         "strip": settings.strip,
     }
     relays = {

@@ -79,6 +79,8 @@ def load_server(path: Path | str, forwarding: ForwardingName | None = None) -> S
         raise document.error(("groups",), "at least one table such as [groups.1001]", "none")
     _check_host(document, ("server", "address"), server.address)
     _check_socket_path(document, ("server", "status_socket"), server.status_socket)
+    if server.admin_socket is not None:
+        _check_socket_path(document, ("server", "admin_socket"), server.admin_socket)
     timers = configuration.timers
     if timers.timeout_s <= timers.keepalive_s:
         expected = f"more than keepalive_s ({timers.keepalive_s:g})"

@@ -16,8 +16,8 @@ from nodes.server_view import Table
 from nodes.udp import UdpSocket
 from protocol.management import AssociationPer
 from protocol.null_forwarder import NullForwarder
-from protocol.relay import Member, Relay, RelayedGroup, Strip
-from protocol.types import SECOND, ClientId
+from protocol.relay import Member, Passed, Relay, RelayedGroup, Strip
+from protocol.types import SECOND, Address, ClientId
 from protocol.wire.messages import GroupSecurityAssociation
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ class Forwarding(ABC):
     def counters(self) -> dict[str, int]:
         """Returns what has passed, and what was dropped, by reason."""
 
+    def passed(self) -> tuple[dict[ClientId, Passed], dict[Address, Passed]] | None:
+        """Returns what has come from each client and gone to each address; None if that is not counted."""
+        return None
+
 
 class RelayForwarding(Forwarding):
     """The patent's: forwards as the clear headers say."""
@@ -74,6 +78,10 @@ class RelayForwarding(Forwarding):
     def counters(self) -> dict[str, int]:
         """Returns the relay's counters."""
         return server_view.relay_counters(self._relay)
+
+    def passed(self) -> tuple[dict[ClientId, Passed], dict[Address, Passed]]:
+        """Returns what the relay's flows have counted."""
+        return self._relay.flows.passed()
 
 
 class HubForwarding(Forwarding):

@@ -60,6 +60,8 @@ class ServerSection(Section, frozen=True, kw_only=True):
     strip: Literal["keep", "patent"] = "keep"
     keys: KeySource = "tls"
     manual_file: Path | None = None
+    admin_socket: Path | None = None
+    """Where whoever has changed the users says so; unless given, the server looks each second."""
     servers_port: Port = DEFAULT_SERVERS_PORT
     """Where a representative's VPN servers connect; this and the next keys count with ``[servers]``."""
     servers_certificate_authority: Path | None = None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes import relay_view, representative_view, server_view
+from nodes.administration import Administration
 from nodes.channel import HANDSHAKE_TIME, Channel, ChannelError, server_context
 from nodes.clock import Timer, now
 from nodes.configuration import (
@@ -79,6 +80,21 @@ class KeyServer:
         self._next_number = 1
         self._checks: set[asyncio.Task[None]] = set()
         self._one_hash_at_a_time = asyncio.Lock()
+
+    def users_changed(self) -> int:
+        """Reads table 506 anew; returns how many users it has. Raises UserDatabaseError.
+
+        Patent: Fig. 11; table 506; claim 2.
+        """
+        records = self._users.records()
+        self.management.users.replace(records)
+        return len(records)
+
+    def tables(self) -> dict[str, server_view.Table]:
+        """Returns the key server's tables, and who is on line."""
+        passed = self._forwarding.passed() if self.servers is None else None
+        on_line = server_view.users_on_line(self.management, passed)
+        return server_view.management_tables(self.management) | on_line
 
     def represent(self, representative: Representative) -> VpnServerChannels:
         """Has VPN servers relay instead of this process; returns their channels."""
@@ -167,7 +183,7 @@ class KeyServer:
                 accepted = await self._loop.run_in_executor(
                     None, self._users.verify, action.user, action.password.reveal()
                 )
-                self.management.users.replace(self._users.records())
+                self.users_changed()
             except UserDatabaseError as error:
                 complain(PROGRAM, error)
                 accepted = False
@@ -190,6 +206,7 @@ class Server:
         self.forwarding = forwarding_of(configuration)
         self._key_server: KeyServer | None = None
         self._epoch = 0
+        self._administration: Administration | None = None
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT; raises what keeps it from starting."""
@@ -211,6 +228,7 @@ class Server:
             if control is not None:
                 control.close()
         finally:
+            await self._end_administration()
             self._loop.remove_reader(udp.fileno())
             udp.close()
 
@@ -230,6 +248,7 @@ class Server:
             await close_status(status)
         finally:
             control.close()
+            await self._end_administration()
             if self._key_server is not None and self._key_server.servers is not None:
                 self._key_server.servers.close()
 
@@ -253,6 +272,8 @@ class Server:
             self._key_server.represent(representative).listen(self._configuration)
         context = server_context(section.certificate, section.private_key)
         key_server = self._key_server
+        self._administration = Administration(users, key_server.users_changed)
+        await self._administration.start(section.admin_socket)
         return await self._loop.create_server(
             lambda: Channel(key_server),
             str(section.address),
@@ -260,6 +281,10 @@ class Server:
             ssl=context,
             ssl_handshake_timeout=HANDSHAKE_TIME,
         )
+
+    async def _end_administration(self) -> None:
+        if self._administration is not None:
+            await self._administration.close()
 
     def _management(self, users: UserDatabase) -> Management:
         section, timers = self._configuration.server, self._configuration.timers
@@ -304,7 +329,7 @@ class Server:
     def _snapshot(self) -> dict[str, Any]:
         tables = self.forwarding.tables(now())
         if self._key_server is not None:
-            tables |= server_view.management_tables(self._key_server.management)
+            tables |= self._key_server.tables()
         view = {
             "tables": dict(sorted(tables.items())),
             "counters": self.forwarding.counters(),
@@ -321,8 +346,8 @@ class Server:
             servers.representative.management,
             servers.representative.publisher,
         )
-        tables = server_view.management_tables(management)
-        tables |= relay_view.unicast_groups(management)
+        assert self._key_server is not None
+        tables = self._key_server.tables() | relay_view.unicast_groups(management)
         tables |= representative_view.representative_tables(
             management, publisher, servers.octets_sent
         )

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import socket
-import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,19 +19,31 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from nodes.unix_socket import ANSWER_SECONDS, UnixSocketError, connect, listen
+from nodes.unix_socket import close as close_status
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+__all__ = [
+    "Snapshot",
+    "StatusError",
+    "close_status",
+    "encode",
+    "fetch_status",
+    "print_status",
+    "print_table",
+    "serve_status",
+]
+
 Snapshot = dict[str, Any]
 
-ANSWER_SECONDS = 5.0
-"""How long either side waits for the other."""
 PLAIN_WIDTH = 200
 """Columns of a table that does not go to a terminal."""
 
 
-class StatusError(Exception):
-    """A status socket that cannot be served or read: names it and what was expected."""
+StatusError = UnixSocketError
+"""A status socket that cannot be served or read: names it and what was expected."""
 
 
 async def serve_status(path: Path | str, snapshot: Callable[[], Snapshot]) -> asyncio.Server:
@@ -43,17 +52,7 @@ async def serve_status(path: Path | str, snapshot: Callable[[], Snapshot]) -> as
     Replaces the socket file of a process that has died; raises StatusError when one still answers
     there, or when the path is no place for a socket. :func:`close_status` also removes the file.
     """
-    path = Path(path)
-    _make_room(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    previous_mask = os.umask(0o177)  # the file must at no time be open to others
-    try:
-        listener.bind(os.fspath(path))
-    except OSError as error:
-        listener.close()
-        raise _unusable(path, error) from None
-    finally:
-        os.umask(previous_mask)
+    listener = listen(Path(path), "status socket")
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -67,61 +66,16 @@ async def serve_status(path: Path | str, snapshot: Callable[[], Snapshot]) -> as
     return await asyncio.start_unix_server(answer, sock=listener)
 
 
-async def close_status(server: asyncio.Server) -> None:
-    """Ends the service and removes its socket file."""
-    paths = [Path(listener.getsockname()) for listener in server.sockets]
-    server.close()
-    for path in paths:
-        path.unlink(missing_ok=True)
-
-
 def encode(snapshot: Snapshot) -> bytes:
     """Returns the snapshot as JSON; addresses and the like become their text."""
     return msgspec.json.encode(snapshot, enc_hook=str)
-
-
-def _make_room(path: Path) -> None:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise _unusable(path, error) from None
-    if not stat.S_ISSOCK(mode):
-        raise StatusError(f"status socket {path}: expected a free path, got another file")
-    try:
-        _connect(path).close()
-    except ConnectionRefusedError:
-        path.unlink(missing_ok=True)
-        return
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise _unusable(path, error) from None
-    raise StatusError(f"status socket {path}: expected a free path, got a process that answers")
-
-
-def _connect(path: Path) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(ANSWER_SECONDS)
-    try:
-        connection.connect(os.fspath(path))
-    except OSError:
-        connection.close()
-        raise
-    return connection
-
-
-def _unusable(path: Path, error: OSError) -> StatusError:
-    reason = (error.strerror or str(error)).lower()
-    return StatusError(f"status socket {path}: expected a path for a socket, got {reason}")
 
 
 def fetch_status(path: Path | str) -> Snapshot:
     """Returns what the process at ``path`` tells; raises StatusError when none answers."""
     octets = bytearray()
     try:
-        with _connect(Path(path)) as connection:
+        with connect(Path(path)) as connection:
             while piece := connection.recv(65536):
                 octets += piece
     except OSError as error:

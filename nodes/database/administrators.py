@@ -58,9 +58,8 @@ class Administrators:
     def verify(self, name: str, password: bytes) -> Standing | None:
         """Returns what a session may rest on if the password is right; else None, as slowly."""
         standing = self.standing(name)
-        if not self._passwords.matches(standing and standing.password_hash, password):
-            return None
-        return standing
+        stored = None if standing is None else standing.password_hash
+        return standing if self._passwords.matches(stored, password) else None
 
     def add(
         self, name: str, password: bytes, groups: Iterable[int], by: Actor | None = None

@@ -45,6 +45,8 @@ class Connection:
     """The VPN server that the client is given; None where the key server relays itself."""
     distances: Mapping[str, int] | None = None
     """Round-trip times to VPN servers, in us, as the client has measured them."""
+    admitted: int = 0
+    """When it became a member, in ns."""
     moving: bool = False
     """Its new VPN server is being told of it."""
 

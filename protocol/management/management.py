@@ -10,7 +10,7 @@ Patent: Fig. 5-2 part 511; Fig. 7-1 steps 701-708; Figs. 15, 16; tables 506-508;
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from ipaddress import ip_address
 
@@ -190,6 +190,12 @@ class Management:
             else:
                 self._admit(known, now)
 
+    def registered(self) -> Iterator[tuple[Member, UserRecord, int]]:
+        """Yields each client that is in its group, its user, and since when (ns)."""
+        for known in self.connections:
+            if known.member is not None and known.user is not None:
+                yield known.member, known.user, known.admitted
+
     # -- time and actions
 
     def next_timeout(self) -> int | None:
@@ -248,6 +254,7 @@ class Management:
             self.keys.announce(user.vpn_id)
         self.unicast_groups.add(member)  # 706, 707
         self.connections.admit(known, user, member)
+        known.admitted = now
         if known.server is None:
             self._registered(known, now, before=MemberJoined(member))
         else:

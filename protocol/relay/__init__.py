@@ -11,8 +11,9 @@ its flow already has or makes one, and the driver sends the same octets to each 
 Patent: Fig. 5-2 part 512; Fig. 7-2; claim 1.
 """
 
+from protocol.relay.flow_table import Passed
 from protocol.relay.tables import Member, RelayedGroup
 from protocol.relay.transfer import Relay, Strip
 from protocol.relay.verdicts import Drop, Forward, Verdict
 
-__all__ = ["Drop", "Forward", "Member", "Relay", "RelayedGroup", "Strip", "Verdict"]
+__all__ = ["Drop", "Forward", "Member", "Passed", "Relay", "RelayedGroup", "Strip", "Verdict"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from protocol.errors import DropReason
 from protocol.relay.tables import Member, Sender
 from protocol.relay.verdicts import Drop, Verdict
-from protocol.types import VpnId
+from protocol.types import Address, ClientId, VpnId
 
 FLOWS_PER_CLIENT = 4096
 FLOWS_PER_SERVER = 65_536
@@ -60,6 +60,47 @@ class FlowEntry:
 
 
 @dataclass
+class Passed:
+    """Datagrams that have come from, or gone to, one client, and their payloads' octets."""
+
+    datagrams: int = 0
+    octets: int = 0
+
+    def add(self, datagrams: int, octets: int) -> None:
+        """Adds datagrams with so many octets altogether."""
+        self.datagrams += datagrams
+        self.octets += octets
+
+
+class PassedTable:
+    """What has come from each client, and what has gone to each address."""
+
+    def __init__(self) -> None:
+        self.sent: dict[ClientId, Passed] = {}
+        self.received: dict[Address, Passed] = {}
+
+    def add(self, entry: FlowEntry) -> None:
+        """Adds what has passed by one flow."""
+        if not entry.packets:
+            return
+        if isinstance(entry.sender, Member):  # another server's clients are counted there
+            sent = self.sent.setdefault(entry.sender.client_id, Passed())
+            sent.add(entry.packets, entry.octets)
+        if isinstance(entry.verdict, Drop):
+            return
+        for destination, strip in entry.verdict.destinations:
+            octets = entry.octets - strip * entry.packets
+            self.received.setdefault(destination, Passed()).add(entry.packets, octets)
+
+    def copy(self) -> PassedTable:
+        """Returns a table of its own with the same counts."""
+        copied = PassedTable()
+        copied.sent = {client: replace(passed) for client, passed in self.sent.items()}
+        copied.received = {address: replace(passed) for address, passed in self.received.items()}
+        return copied
+
+
+@dataclass
 class Totals:
     """What has passed: datagrams and octets in, copies and octets out, drops by reason."""
 
@@ -101,6 +142,7 @@ class FlowTable:
         self._entries: dict[FlowKey, FlowEntry] = {}
         self._keys_of: dict[VpnId, dict[Sender, dict[FlowKey, None]]] = {}
         self._past = Totals()
+        self._past_of_clients = PassedTable()
         self.get = self._entries.get
 
     def __len__(self) -> int:
@@ -119,14 +161,23 @@ class FlowTable:
         """Takes one decision out of force, if it is still there."""
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._past.add(entry)
+            self._add_to_past(entry)
             del self._keys_of[entry.vpn_id][entry.sender][key]
 
     def forget_group(self, vpn_id: VpnId) -> None:
         """Takes all decisions about one group's datagrams out of force."""
         for keys in self._keys_of.pop(vpn_id, {}).values():
             for key in keys:
-                self._past.add(self._entries.pop(key))
+                self._add_to_past(self._entries.pop(key))
+
+    def forget_counts(self, member: Member) -> None:
+        """Forgets what has passed from and to a client that has left, once no decision names it."""
+        self._past_of_clients.sent.pop(member.client_id, None)
+        self._past_of_clients.received.pop(member.address, None)
+
+    def _add_to_past(self, entry: FlowEntry) -> None:
+        self._past.add(entry)
+        self._past_of_clients.add(entry)
 
     def items(self) -> Iterator[tuple[FlowKey, FlowEntry]]:
         """Yields the decisions in force; the table may change meanwhile."""
@@ -142,3 +193,13 @@ class FlowTable:
         for entry in self._entries.values():
             totals.add(entry)
         return totals
+
+    def passed(self) -> tuple[dict[ClientId, Passed], dict[Address, Passed]]:
+        """Returns what has come from each client, and gone to each client's address, up to now.
+
+        Only datagrams of kept flows count: those of no flow have no client.
+        """
+        table = self._past_of_clients.copy()
+        for entry in self._entries.values():
+            table.add(entry)
+        return table.sent, table.received

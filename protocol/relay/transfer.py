@@ -121,6 +121,7 @@ class Relay:
         for station in [one for one, (at, _) in self._elsewhere.items() if at is member]:
             del self._elsewhere[station]
         self._invalidate(member.vpn_id)
+        self.flows.forget_counts(member)
 
     # -- what the representative says of other VPN servers
 
