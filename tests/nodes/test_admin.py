@@ -79,6 +79,7 @@ def test_the_list_is_json_or_tables_and_never_shows_a_hash(
     assert json.loads(capsys.readouterr().out) == {
         "groups": [{"vpn_id": 1001, "name": "first"}],
         "users": [{"user": "A", "vpn_id": 1001, "sub_id": 1}],
+        "administrators": [],
     }
     assert administer(folder, "list") == 0
     shown = capsys.readouterr().out
