@@ -160,6 +160,8 @@ class UserDatabase:
         check_id("Sub ID", sub_id)
         with self._store.change() as connection:
             found = _user(connection, by, user, vpn_id)
+            if found.sub_id == sub_id:
+                raise UserRefusedError(f"user {user}: is in Sub ID {sub_id} already")
             connection.execute("UPDATE users SET sub_id = ? WHERE user = ?", (sub_id, user))
             old, new = f"Sub ID {found.sub_id}", f"Sub ID {sub_id}"
             return record(connection, by, "move user", user, found.vpn_id, old, new)

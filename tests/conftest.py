@@ -13,11 +13,16 @@ NEEDED = ("unshare", "mnexec", "brctl", "ip", "ethtool", "tshark", "smcrouted")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds --require-emulated, which `make test` gives: a skipped test shows nothing."""
+    """Adds --require-emulated, which `make test` gives (a skipped test shows nothing), and --screenshots."""
     parser.addoption(
         "--require-emulated",
         action="store_true",
         help="fail emulated tests that this machine cannot run, instead of skipping them",
+    )
+    parser.addoption(
+        "--screenshots",
+        metavar="FOLDER",
+        help="keep pictures of the group administrators' page in this folder",
     )
 
 

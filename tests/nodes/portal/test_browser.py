@@ -1,0 +1,302 @@
+"""The page in a real browser, over a real server with real clients, on an emulated network."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+from nodes import admin
+from nodes.administration import announce
+from nodes.users import UserDatabase
+from tests.nodes.portal.site import PASSWORDS
+from tests.nodes.running import CHECKOUT, DEADLINE, Crew, crew_on, eventually, inside, toml
+from topologies.emulate import Network
+
+pytestmark = pytest.mark.emulated
+
+ADDRESS = "[3ffe::1000]:4792"
+CHROMIUM = "/usr/bin/chromium"
+DESKTOP = {"width": 1200, "height": 860}
+WINDOW: dict[str, Any] = {"ignore_https_errors": True, "base_url": f"https://{ADDRESS}"}
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def crew(network: Network, files: Path) -> Iterator[Crew]:
+    """Gives a server and its page, with ada for group 1001 and bob for 1002."""
+    with crew_on(network, files) as gathered:
+        users = UserDatabase(gathered.folder / "users.sqlite")
+        for name, vpn_id in (("ada", 1001), ("bob", 1002)):
+            users.administrators.add(name, PASSWORDS[name].encode(), [vpn_id])
+        users.set_sub_id("C", 2)
+        gathered.up("server")
+        with PageProcess(gathered):
+            yield gathered
+
+
+class PageProcess:
+    """The page's process on the server's node."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        section = {"server": "server.toml", "address": "3ffe::1000"}
+        (crew.folder / "portal.toml").write_text(toml({"portal": section}))
+
+    def __enter__(self) -> subprocess.Popen[bytes]:
+        folder = self._crew.folder
+        argv = [sys.executable, "-m", "nodes.portal", "--config", str(folder / "portal.toml")]
+        with (folder / "portal.stdout").open("wb") as out:
+            self.process = self._crew.network.popen(
+                "server", argv, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        assert eventually(lambda: "serving" in (folder / "portal.stdout").read_text())
+        return self.process
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        assert self.process.wait(timeout=DEADLINE) == 0
+        said = (self._crew.folder / "portal.stdout").read_text()
+        assert said == f"blindrelay portal: serving at https://{ADDRESS}\n"
+
+
+@pytest.fixture(scope="module")
+def browser(network: Network, crew: Crew) -> Iterator[Browser]:
+    """Gives a browser on the server's node; it and its driver end with the module."""
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"missing program: {CHROMIUM}")
+    with inside(network.pid("server")), sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Gives a fresh browser window that takes the run's own certificate."""
+    opened = browser.new_context(**WINDOW, viewport=DESKTOP)
+    opened.set_default_timeout(DEADLINE * 1000)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def log_in(context: BrowserContext, name: str, password: str | None = None) -> Page:
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(PASSWORDS[name] if password is None else password)
+    page.get_by_role("button", name="Log in").click()
+    return page
+
+
+def sub_id_of(crew: Crew, user: str) -> int:
+    rows = crew.rows("server", "506")
+    return next(int(row[2]) for row in rows if row[0] == user)
+
+
+def shoot(page: Page, folder: Path | None, name: str) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=folder / f"{name}.png", full_page=True)
+
+
+@pytest.fixture(scope="session")
+def pictures(pytestconfig: pytest.Config) -> Path | None:
+    """Says where pictures are to be kept, if anywhere."""
+    given = pytestconfig.getoption("--screenshots")
+    return None if given is None else Path(given)
+
+
+@pytest.fixture(autouse=True)
+def _in_their_places(crew: Crew) -> None:
+    """Puts A and B into Sub ID 1 and C into 2, wherever an earlier test has left them."""
+    users = UserDatabase(crew.folder / "users.sqlite")
+    found = {record.user: record.sub_id for record in users.records()}
+    for user, sub_id in (("A", 1), ("B", 1), ("C", 2)):
+        if user not in found:
+            users.add(user, b"another password", 1001, sub_id)
+        elif found[user] != sub_id:
+            users.set_sub_id(user, sub_id)
+    assert announce(crew.folder / "server.admin")
+
+
+class TestTheOpenPage:
+    """One administrator's page, with members that come, talk, are moved and expelled."""
+
+    def test_members_come_on_line_without_a_reload(
+        self, crew: Crew, context: BrowserContext, pictures: Path | None
+    ) -> None:
+        page = log_in(context, "ada")
+        expect(page.get_by_role("heading", name="Group 1001")).to_be_visible()
+        expect(page.locator(".state")).to_have_text(["off line"] * 3)
+        page.evaluate("window.sameDocument = true")
+        crew.up("c1", "c2", "c3")
+        expect(page.locator(".state")).to_have_text(["on line"] * 3)
+        assert crew.reach("t1a", "t2a")
+        row = page.locator('[data-user="A"]')
+        expect(row).to_contain_text(crew.member("c1"))
+        expect(row).to_contain_text(re.compile(r"Sent\s*[1-9][0-9]* frames"))
+        assert page.evaluate("window.sameDocument") is True
+        shoot(page, pictures, "portal-desktop")
+        page.set_viewport_size(PHONE)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        shoot(page, pictures, "portal-phone")
+
+    def test_a_user_is_moved_by_select_and_button_and_the_server_follows(
+        self, crew: Crew, context: BrowserContext
+    ) -> None:
+        page = log_in(context, "ada")
+        page.get_by_label("Sub ID of C").select_option("1")
+        page.get_by_role("button", name="Move C").click()
+        expect(page.locator("#notice")).to_have_text("C is now in Sub ID 1.")
+        expect(users_in(page, 1)).to_have_count(3)
+        assert sub_id_of(crew, "C") == 1
+
+    def test_a_user_is_dragged_to_a_new_sub_id(self, crew: Crew, context: BrowserContext) -> None:
+        page = log_in(context, "ada")
+        expect(page.locator("#pulse")).to_have_text("live")
+        fresh = page.locator("#new-lane").get_attribute("data-sub-id")
+        page.locator('[data-user="C"] .grip').hover()
+        page.mouse.down()
+        page.mouse.move(600, 400, steps=4)
+        page.locator("#new-lane").hover()
+        page.locator("#new-lane").hover()  # a browser sees a drag only at its second step
+        page.mouse.up()
+        expect(page.locator("#notice")).to_have_text(f"C is now in Sub ID {fresh}.")
+        assert sub_id_of(crew, "C") == int(fresh or 0) > 2
+
+    def test_without_a_mouse_the_keyboard_suffices(
+        self, crew: Crew, context: BrowserContext
+    ) -> None:
+        page = log_in(context, "ada")
+        expect(page.locator("#pulse")).to_have_text("live")
+        page.keyboard.press("Tab")
+        expect(page.locator(".skip")).to_be_focused()
+        page.keyboard.press("Enter")
+        tab_to(page, "Sub ID of C")
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page.locator("#notice")).to_have_text("C is now in Sub ID 1.")
+        expect(page.locator("#notice")).to_be_focused()
+        assert sub_id_of(crew, "C") == 1
+
+    def test_without_javascript_every_change_can_be_made(
+        self, crew: Crew, browser: Browser, pictures: Path | None
+    ) -> None:
+        context = browser.new_context(
+            **WINDOW, viewport=DESKTOP, java_script_enabled=False, color_scheme="dark"
+        )
+        try:
+            page = log_in(context, "ada")
+            expect(page.locator(".state")).to_have_text(["on line"] * 3)
+            add = page.locator("#add")
+            add.get_by_label("Name").fill("E")
+            add.get_by_label("Password").fill("long enough")
+            add.get_by_role("button").click()
+            expect(page.locator("#notice")).to_have_text("E is added to Sub ID 1.")
+            page.get_by_label("Sub ID of E").select_option("2")
+            page.get_by_role("button", name="Move E").click()
+            expect(users_in(page, 2)).to_have_count(2)
+            page.locator('[data-user="E"] summary').click()
+            page.get_by_label("New password of E").fill("other words")
+            page.get_by_role("button", name="Set password").locator("visible=true").click()
+            expect(page.locator("#notice")).to_have_text("E has a new password.")
+            page.locator('[data-user="E"] summary').click()
+            shoot(page, pictures, "portal-dark")
+            page.get_by_role("button", name="Expel E").click()
+            expect(page.locator("#notice")).to_have_text("E is expelled.")
+            page.get_by_role("link", name="Reload").click()
+            expect(page.locator("[data-user]")).to_have_count(3)
+        finally:
+            context.close()
+
+    def test_a_change_made_elsewhere_appears_and_what_is_being_typed_stays(
+        self, crew: Crew, context: BrowserContext
+    ) -> None:
+        page = log_in(context, "ada")
+        page.locator('[data-user="A"] summary').click()
+        field = page.get_by_label("New password of A")
+        field.fill("half a pass")
+        config = str(crew.folder / "server.toml")
+        assert admin.main(["--config", config, "move", "C", "3"]) == 0
+        expect(users_in(page, 3)).to_have_count(1)
+        expect(field).to_have_value("half a pass")
+        expect(field).to_be_focused()
+
+    def test_an_expelled_user_is_gone_from_page_and_server(
+        self, crew: Crew, context: BrowserContext, pictures: Path | None
+    ) -> None:
+        page = log_in(context, "ada")
+        page.locator('[data-user="B"] summary').click()
+        page.get_by_role("button", name="Expel B").click()
+        expect(page.locator("#notice")).to_have_text("B is expelled.")
+        expect(page.locator("[data-user]")).to_have_count(2)
+        assert [row[0] for row in crew.rows("server", "506")] == ["A", "C", "D"]
+        page.get_by_role("link", name="Changes").click()
+        expect(page.locator("tbody tr").first).to_contain_text("expel user")
+        shoot(page, pictures, "portal-changes")
+
+
+class TestRefusals:
+    def test_a_wrong_password_is_said_and_read_aloud(
+        self, crew: Crew, context: BrowserContext, pictures: Path | None
+    ) -> None:
+        page = log_in(context, "ada", "wrong password")
+        expect(page.get_by_role("alert")).to_have_text("Name or password is wrong.")
+        shoot(page, pictures, "portal-login")
+
+    def test_another_groups_administrator_is_refused(
+        self, crew: Crew, context: BrowserContext
+    ) -> None:
+        page = log_in(context, "bob")
+        expect(page.get_by_role("heading", name="Group 1002")).to_be_visible()
+        page.goto("/groups/1001")
+        expect(page.get_by_role("alert")).to_have_text("Group 1001 is not yours to administer.")
+
+    def test_a_form_on_another_page_changes_nothing(
+        self, crew: Crew, context: BrowserContext
+    ) -> None:
+        page = log_in(context, "bob")
+        expect(page.get_by_role("heading", name="Group 1002")).to_be_visible()
+        other = context.new_page()
+        form = f'<form method="post" action="https://{ADDRESS}/groups/1002/expel">'
+        other.set_content(f'{form}<input name="user" value="D"><button>Win</button></form>')
+        other.get_by_role("button").click()
+        expect(other.get_by_text("This form did not come from this page.")).to_be_visible()
+        assert sub_id_of(crew, "D") == 1
+
+    def test_the_page_breaks_none_of_its_own_rules(
+        self, crew: Crew, context: BrowserContext
+    ) -> None:
+        said: list[str] = []
+        context.on("console", lambda message: said.append(message.text))
+        page = log_in(context, "bob")
+        expect(page.locator("#pulse")).to_have_text("live")
+        page.get_by_role("link", name="Changes").click()
+        expect(page.get_by_role("heading", name="Changes in group 1002")).to_be_visible()
+        assert said == []
+
+
+def users_in(page: Page, sub_id: int) -> Locator:
+    return page.locator(f'.card.lane[data-sub-id="{sub_id}"] .user')
+
+
+def tab_to(page: Page, label: str) -> None:
+    """Presses Tab until the field of this label has the focus."""
+    for _ in range(40):
+        focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
+        if focused == label:
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"no way by Tab to {label}")
