@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,3 +141,95 @@ def test_wrong_usage_exits_2_and_a_password_is_no_argument(
     with pytest.raises(SystemExit) as caught:
         administer(folder, *arguments)
     assert caught.value.code == 2
+
+
+def add_ada(folder: Path, *arguments: str) -> int:
+    password = folder / "ada.password"
+    password.write_text("ada's password\n")
+    password.chmod(0o600)
+    given = ("--vpn", "1001", "--password-file", str(password), *arguments)
+    return administer(folder, "add-administrator", "ada", *given)
+
+
+def shown_json(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    capsys.readouterr()
+    assert administer(folder, *arguments, "--json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_administrators_are_added_listed_and_removed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert administer(folder, "add-group", "1002") == 0
+    assert add_ada(folder) == 0
+    assert administer(folder, "grant", "ada", "1002") == 0
+    listed = shown_json(folder, capsys, "list")["administrators"]
+    assert listed == [{"name": "ada", "groups": [1001, 1002]}]
+    assert administer(folder, "list") == 0
+    assert "1001, 1002" in capsys.readouterr().out
+    assert administer(folder, "revoke", "ada", "1001") == 0
+    password = str(folder / "ada.password")
+    Path(password).write_text("another password")
+    given = ("--password-file", password)
+    assert administer(folder, "set-administrator-password", "ada", *given) == 0
+    database = UserDatabase(folder / "users.sqlite")
+    standing = database.administrators.verify("ada", b"another password")
+    assert standing is not None
+    assert standing.groups == (1002,)
+    assert administer(folder, "remove-administrator", "ada") == 0
+    assert database.administrators.rows() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "change", "old", "new"),
+    [
+        (("move", "A", "2"), "move user", "Sub ID 1", "Sub ID 2"),
+        (("expel", "A"), "expel user", "Sub ID 1", ""),
+        (("set-password", "A", "--password-file", "a.password"), "set password", "", ""),
+        (("add-group", "1003", "--name", "third"), "add group", "", "third"),
+        (("remove-administrator", "ada"), "remove administrator", "", ""),
+    ],
+)
+def test_every_change_prints_its_row_of_the_log_as_json(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    change: str,
+    old: str,
+    new: str,
+) -> None:
+    monkeypatch.chdir(folder)
+    add_user_a(folder)
+    add_ada(folder)
+    shown = shown_json(folder, capsys, *arguments)
+    assert shown["taken_up_by_server"] is False
+    assert [shown["change"][key] for key in ("operation", "old", "new")] == [change, old, new]
+    assert (shown["change"]["source"], shown["change"]["address"]) == ("command", "")
+    assert shown_json(folder, capsys, "audit", "--limit", "1") == [shown["change"]]
+
+
+def test_the_log_is_shown_as_a_table_and_for_one_group(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_user_a(folder)
+    administer(folder, "add-group", "1002")
+    capsys.readouterr()
+    assert administer(folder, "audit", "--vpn", "1001") == 0
+    shown = capsys.readouterr().out
+    assert "add user" in shown
+    assert "1002" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("move", "A", "0"), "refused: Sub ID 0: expected 1 to 4294967295"),
+        (("add-group", "4294967296"), "refused: VPN ID 4294967296: expected 1 to 4294967295"),
+    ],
+)
+def test_a_value_that_can_never_be_right_exits_2_with_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], reason: str
+) -> None:
+    assert administer(folder, *arguments) == 2
+    assert capsys.readouterr().err == f"{reason}\n"

@@ -96,7 +96,7 @@ class Browser:
 
     def __init__(self, site: Site, peer: str) -> None:
         self._site = site
-        transport = httpx.ASGITransport(site.application, client=(peer, 40000))  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(site.application, client=(peer, 40000))
         self.client = httpx.AsyncClient(transport=transport, base_url=ORIGIN)
 
     def get(self, path: str, **headers: str) -> httpx.Response:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
 from nodes import admin
 from nodes.administration import announce
@@ -23,9 +31,9 @@ pytestmark = pytest.mark.emulated
 
 ADDRESS = "[3ffe::1000]:4792"
 CHROMIUM = "/usr/bin/chromium"
-DESKTOP = {"width": 1200, "height": 860}
+DESKTOP: ViewportSize = {"width": 1200, "height": 860}
 WINDOW: dict[str, Any] = {"ignore_https_errors": True, "base_url": f"https://{ADDRESS}"}
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
