@@ -27,7 +27,10 @@ Change = Callable[[VpnId, Fields, Actor], str]
 
 
 class Changes:
-    """The routes that change something."""
+    """The routes that change something.
+
+    Patent: Figs. 11, 12-2; table 12-2; claim 2.
+    """
 
     def __init__(self, desk: Desk, groups: Groups) -> None:
         self._desk = desk

@@ -68,9 +68,12 @@ def test_who_tells_of_a_change_is_answered_when_it_is_taken_up(users: UserDataba
 )
 def test_anything_else_is_refused_and_nothing_is_taken_up(users: UserDatabase, line: bytes) -> None:
     seen: list[int] = []
-    answer = while_listening(
-        users, lambda: seen.append(1) or 1, lambda: say(users.path.parent / "admin", line)
-    )
+
+    def take_up() -> int:
+        seen.append(1)
+        return 1
+
+    answer = while_listening(users, take_up, lambda: say(users.path.parent / "admin", line))
     assert answer["error"].startswith('expected {"changed":"users"}, got')
     assert seen == []
 

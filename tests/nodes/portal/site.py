@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from html import unescape
 from ipaddress import ip_address
 from pathlib import Path
@@ -65,9 +65,13 @@ class Site:
     async def _desk(self) -> Desk:
         return Desk(self.configuration, self.users, lambda: self.now)
 
-    def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+    def run(self, work: Awaitable[Answer]) -> Answer:
         """Runs something in the page's loop."""
-        return self.loop.run_until_complete(work)
+
+        async def awaited() -> Answer:
+            return await work
+
+        return self.loop.run_until_complete(awaited())
 
     def browser(self, peer: str = "3ffe::99") -> Browser:
         """Returns a browser with no cookies, at an address of its own."""
