@@ -11,7 +11,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from nodes.users import BUSY_SECONDS, UserDatabaseError
+from nodes.database.errors import UserDatabaseError
+from nodes.database.store import BUSY_SECONDS
 
 _TABLE = "CREATE TABLE IF NOT EXISTS epochs (only_row INTEGER PRIMARY KEY, epoch INTEGER NOT NULL)"
 _NEXT = """
