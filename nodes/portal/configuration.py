@@ -13,7 +13,7 @@ from nodes.sections import GroupSection, Port, Section
 from nodes.toml_document import Document
 from protocol.types import SECOND, IpAddress
 
-DEFAULT_PORT = 4792
+DEFAULT_PORT = 4793
 HTTPS_PORT = 443
 
 Minutes = Annotated[float, Meta(gt=0, le=1440)]

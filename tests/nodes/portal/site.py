@@ -20,7 +20,7 @@ from nodes.sections import GroupSection
 from nodes.users import UserDatabase
 from protocol.types import SECOND
 
-ORIGIN = "https://[3ffe::1000]:4792"
+ORIGIN = "https://[3ffe::1000]:4793"
 IDLE = 1800 * SECOND
 PASSWORDS = {"ada": "ada's password", "bob": "bob's password", "eve": "eve's password"}
 GROUPS = {"ada": [1001], "bob": [1002], "eve": [1001, 1002]}
@@ -49,7 +49,7 @@ class Site:
         self.users = UserDatabase(folder / "users.sqlite")
         self.configuration = PortalConfiguration(
             address=ip_address("3ffe::1000"),
-            port=4792,
+            port=4793,
             certificate=folder / "none",
             private_key=folder / "none",
             database=folder / "users.sqlite",

@@ -29,7 +29,7 @@ from topologies.emulate import Network
 
 pytestmark = pytest.mark.emulated
 
-ADDRESS = "[3ffe::1000]:4792"
+ADDRESS = "[3ffe::1000]:4793"
 CHROMIUM = "/usr/bin/chromium"
 DESKTOP: ViewportSize = {"width": 1200, "height": 860}
 WINDOW: dict[str, Any] = {"ignore_https_errors": True, "base_url": f"https://{ADDRESS}"}

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_the_file_leaves_out_is_the_servers(folder: Path) -> None:
     configuration = load_portal(folder / "portal.toml")
-    assert configuration.origins == {"https://127.0.0.1:4792"}
+    assert configuration.origins == {"https://127.0.0.1:4793"}
     assert configuration.certificate == folder / "server.pem"
     assert configuration.admin_socket == folder / "server.admin"
     assert configuration.idle_time == 1800 * SECOND
