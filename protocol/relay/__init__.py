@@ -13,6 +13,6 @@ Patent: Fig. 5-2 part 512; Fig. 7-2; claim 1.
 
 from protocol.relay.tables import Member, RelayedGroup
 from protocol.relay.transfer import Relay, Strip
-from protocol.relay.verdicts import Drop, Forward, Verdict
+from protocol.relay.verdicts import Drop, Forward, Run, Verdict
 
-__all__ = ["Drop", "Forward", "Member", "Relay", "RelayedGroup", "Strip", "Verdict"]
+__all__ = ["Drop", "Forward", "Member", "Relay", "RelayedGroup", "Run", "Strip", "Verdict"]

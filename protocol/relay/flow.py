@@ -43,7 +43,7 @@ USUAL_LEAST = USUAL_HEADERS + _SEALED
 """Octets before the ESP packet, and of the smallest datagram, where ``split_usual`` serves."""
 
 
-def flow_octets(datagram: bytes) -> FlowOctets | None:
+def flow_octets(datagram: bytes | memoryview) -> FlowOctets | None:
     """Returns the octets that name the datagram's flow, or None when it is malformed."""
     if not datagram:
         return None
@@ -62,6 +62,13 @@ def flow_octets(datagram: bytes) -> FlowOctets | None:
         head, total_length, *rest = _IPV4[header_length].unpack_from(datagram)
         return (head, b"".join(rest)) if total_length == len(datagram) - header_length else None
     return None
+
+
+def clear_length(datagram: bytes | memoryview) -> int:
+    """Returns how many octets in front hold all that :func:`flow_octets` reads of a good datagram."""
+    long = datagram[0] == vpn_header.MAC_BLOCK_FOLLOWS
+    header_length = vpn_header.LENGTH if long else vpn_header.SHORT_LENGTH
+    return header_length + ip.HEADER_LENGTHS[datagram[header_length] >> 4] + _SPI_LENGTH
 
 
 class Flow(NamedTuple):
