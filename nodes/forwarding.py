@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nodes import server_view
 from nodes.configuration import ServerConfiguration
-from nodes.data_plane import DecidingPlane, ResealingPlane, SocketPlane
+from nodes.planes import Plane, Planes
 from nodes.server_view import Table
 from nodes.udp import UdpSocket
 from protocol.management import AssociationPer
@@ -43,8 +43,8 @@ class Forwarding(ABC):
         raise TypeError("a data key for something that does not decrypt")
 
     @abstractmethod
-    def plane(self, udp: UdpSocket, arm_timer: Callable[[], None]) -> SocketPlane:
-        """Returns the data plane that moves datagrams this way."""
+    def plane(self, planes: Planes, udp: UdpSocket, arm_timer: Callable[[], None]) -> Plane:
+        """Returns what moves datagrams this way."""
 
     @abstractmethod
     def tables(self, now: int) -> dict[str, Table]:
@@ -62,9 +62,9 @@ class RelayForwarding(Forwarding):
         super().__init__(relay)
         self._relay = relay
 
-    def plane(self, udp: UdpSocket, arm_timer: Callable[[], None]) -> SocketPlane:
+    def plane(self, planes: Planes, udp: UdpSocket, arm_timer: Callable[[], None]) -> Plane:
         """Returns the plane that sends payloads as they came."""
-        return DecidingPlane(udp, self._relay, arm_timer)
+        return planes.deciding(udp, self._relay, arm_timer)
 
     def tables(self, now: int) -> dict[str, Table]:
         """Returns tables 507, 508 and 509."""
@@ -91,9 +91,9 @@ class HubForwarding(Forwarding):
         """Takes the SA that the hub shares with a client."""
         self._hub.install_association(client_id, parameters)
 
-    def plane(self, udp: UdpSocket, arm_timer: Callable[[], None]) -> SocketPlane:
+    def plane(self, planes: Planes, udp: UdpSocket, arm_timer: Callable[[], None]) -> Plane:
         """Returns the plane that sends what was sealed anew."""
-        return ResealingPlane(udp, self._hub, arm_timer)
+        return planes.resealing(udp, self._hub, arm_timer)
 
     def tables(self, now: int) -> dict[str, Table]:
         """Returns tables 507, 508 and 509."""
@@ -111,9 +111,9 @@ class NullForwarding(Forwarding):
         super().__init__(null)
         self._null = null
 
-    def plane(self, udp: UdpSocket, arm_timer: Callable[[], None]) -> SocketPlane:
+    def plane(self, planes: Planes, udp: UdpSocket, arm_timer: Callable[[], None]) -> Plane:
         """Returns the relay's plane."""
-        return DecidingPlane(udp, self._null, arm_timer)
+        return planes.deciding(udp, self._null, arm_timer)
 
     def tables(self, now: int) -> dict[str, Table]:
         """Returns table 507."""

@@ -29,6 +29,7 @@ Mtu = Annotated[int, Meta(ge=576, le=65535)]
 InterfaceName = Annotated[str, Meta(min_length=1, max_length=15, pattern=r"^[^\s/:%]+$")]
 KeySource = Literal["tls", "manual"]
 ForwardingName = Literal["relay", "hub", "null"]
+DataPlaneName = Literal["socket", "batch"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +58,8 @@ class ServerSection(Section, frozen=True, kw_only=True):
     private_key: Path | None = None
     database: Path | None = None
     forwarding: ForwardingName = "relay"
+    dataplane: DataPlaneName | None = None
+    """How datagrams are moved; unless given, by the best way that the machine has."""
     strip: Literal["keep", "patent"] = "keep"
     keys: KeySource = "tls"
     manual_file: Path | None = None

@@ -27,10 +27,10 @@ from nodes.configuration import (
 )
 from nodes.epoch import next_epoch
 from nodes.forwarding import Forwarding, forwarding_of
+from nodes.planes import choose_planes
 from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
 from nodes.sections import ForwardingName
 from nodes.status import StatusError, close_status, print_status, serve_status
-from nodes.udp import UdpSocket
 from nodes.users import UserDatabase, UserDatabaseError
 from nodes.vpn_servers import VpnServerChannels
 from protocol.distribution.publisher import CloseServer, Publisher, SendTables
@@ -188,6 +188,7 @@ class Server:
         self._ended = asyncio.Event()
         self._state = "starting"
         self.forwarding = forwarding_of(configuration)
+        self._planes = choose_planes(configuration.server.dataplane)
         self._key_server: KeyServer | None = None
         self._epoch = 0
 
@@ -197,15 +198,20 @@ class Server:
         if self._configuration.servers:
             await self._represent()
             return
-        udp = UdpSocket(section.address, section.data_port)
+        udp = self._planes.open(section.address, section.data_port)
         on_end(self._loop, self._ended.set)
         try:
-            plane = self.forwarding.plane(udp, ForwardingTimer(self.forwarding, self._loop).arm)
+            timer = ForwardingTimer(self.forwarding, self._loop)
+            plane = self.forwarding.plane(self._planes, udp, timer.arm)
             control = await self._start_keys()
             self._loop.add_reader(udp.fileno(), plane.readable)
             status = await serve_status(section.status_socket, self._snapshot)
             self._state = "serving"
-            print(f"{PROGRAM}: {section.forwarding} serving on {udp.address}", flush=True)
+            print(
+                f"{PROGRAM}: {section.forwarding} serving on {udp.address}, "
+                f"data plane {self._planes.name}",
+                flush=True,
+            )
             await self._ended.wait()
             await close_status(status)
             if control is not None:
@@ -308,7 +314,7 @@ class Server:
         view = {
             "tables": dict(sorted(tables.items())),
             "counters": self.forwarding.counters(),
-            "process": server_view.process_view(self._state),
+            "process": server_view.process_view(self._state) | {"dataplane": self._planes.name},
         }
         servers = self._key_server.servers if self._key_server is not None else None
         return view if servers is None else self._snapshot_of_representative(view, servers)

@@ -41,13 +41,13 @@ class NullForwarder:
     def receive_datagram(
         self, datagram: bytes | memoryview, source: tuple[str, int], now: int
     ) -> Verdict:
-        """Returns the sender's fixed destinations."""
+        """Returns the sender's fixed destinations; none for a datagram without an octet."""
         if (
             len(datagram) > _FIRST_OCTET_OF_DESTINATION
             and datagram[_FIRST_OCTET_OF_DESTINATION] & 1
         ):
             return self._all.get(source, _NOWHERE)
-        return self._one.get(source, _NOWHERE)
+        return self._one.get(source, _NOWHERE) if len(datagram) else _NOWHERE
 
     def receive_batch(
         self, buffer: bytearray, place: slice, size: int, source: tuple[str, int], now: int

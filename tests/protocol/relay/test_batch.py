@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,9 +72,9 @@ def give(
     buffer = bytearray(BEFORE + joined + datagram(VPN))
     place = slice(len(BEFORE), len(BEFORE) + len(joined))
     runs = forwarder.receive_batch(buffer, place, size, address(name), now)
-    assert all(
-        one.verdict != other.verdict for one, other in zip(runs, runs[1:], strict=False)
-    ), "neighbours that go alike are one run"
+    assert all(one.verdict != other.verdict for one, other in itertools.pairwise(runs)), (
+        "neighbours that go alike are one run"
+    )
     return verdicts_of(runs, len(BEFORE), size, len(datagrams))
 
 
