@@ -15,7 +15,7 @@ from typing import Protocol
 from nodes.batch_socket import MOST_OCTETS, MOST_SEGMENTS, BatchUdpSocket, Piece, ReceivedBatch
 from nodes.clock import now
 from nodes.data_plane import BATCH, Deciding, Resealing
-from nodes.udp import LARGEST_DATAGRAM
+from nodes.outside_socket import LARGEST_DATAGRAM
 from protocol.relay import Run
 from protocol.types import Address
 

@@ -12,7 +12,8 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nodes.udp import REFUSALS, UdpSocket
+from nodes.outside_socket import REFUSALS
+from nodes.udp import UdpSocket
 from protocol.types import IpAddress
 
 # linux/udp.h; the option is 16 bits on the way out and an int on the way in
@@ -69,10 +70,8 @@ class BatchUdpSocket(UdpSocket):
             return None
         except OSError as error:
             # an ICMP error about an earlier datagram is reported here
-            if error.errno in REFUSALS:
-                self.refused += 1
-                return None
-            raise
+            self._count_refusal(error)
+            return None
         size = octets
         for level, kind, value in ancillary:
             if level == socket.IPPROTO_UDP and kind == UDP_GRO:
