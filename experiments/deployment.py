@@ -44,6 +44,8 @@ class Settings:
     """Whether VPN servers are told what has changed, or (``full``) the whole tables."""
     mac_reports: bool = True
     """Whether a VPN server's stations are told to the others."""
+    dataplane: str | None = None
+    """How servers move datagrams; None: by the best way that the machine has."""
 
 
 @dataclass
@@ -216,6 +218,7 @@ def _relay_tables(plan: Plan, relay: Node, settings: Settings) -> dict[str, dict
         "certificate_authority": "authority.pem",
         "status_socket": f"{relay.name}.status",
         "strip": settings.strip,
+        **({"dataplane": settings.dataplane} if settings.dataplane else {}),
     }
     return {"relay": section}
 
@@ -237,6 +240,7 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         "database": "users.sqlite",
         "status_socket": f"{server.name}.status",
         "strip": settings.strip,
+        **({"dataplane": settings.dataplane} if settings.dataplane else {}),
     }
     relays = {
         f"servers.{relay.name}": {

@@ -19,7 +19,7 @@ from nodes import relay_view
 from nodes.channel import ChannelError
 from nodes.clock import Timer, now
 from nodes.configuration import ConfigurationError, load_relay
-from nodes.data_plane import DecidingPlane
+from nodes.planes import choose_planes
 from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
 from nodes.reporter import PROGRAM, Reporter
 from nodes.sections import RelayConfiguration
@@ -34,9 +34,10 @@ class RelayServer:
     """One VPN server process: what it has open, and how it ends."""
 
     def __init__(self, configuration: RelayConfiguration) -> None:
-        """Raises ChannelError when a certificate's file does not serve."""
+        """Raises ChannelError when a certificate's file does not serve, OSError without its data plane."""
         section, timers = configuration.relay, configuration.timers
         self._section = section
+        self._planes = choose_planes(section.dataplane)
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self.relay = Relay(
@@ -55,9 +56,9 @@ class RelayServer:
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT; raises what keeps it from starting."""
-        udp = UdpSocket(self._section.address, self._section.data_port)
+        udp = self._planes.open(self._section.address, self._section.data_port)
         try:
-            plane = DecidingPlane(udp, self.relay, self.reporter.act)
+            plane = self._planes.deciding(udp, self.relay, self.reporter.act)
             self._loop.add_reader(udp.fileno(), plane.readable)
             status = await serve_status(self._section.status_socket, self._snapshot)
             try:
@@ -71,7 +72,11 @@ class RelayServer:
     async def _serve(self, udp: UdpSocket) -> None:
         """Keeps the channel to the representative until the process is asked to end."""
         on_end(self._loop, self._ended.set)
-        print(f"{PROGRAM}: relay waiting for its tables on {udp.address}", flush=True)
+        print(
+            f"{PROGRAM}: relay waiting for its tables on {udp.address}, "
+            f"data plane {self._planes.name}",
+            flush=True,
+        )
         keeping = self._loop.create_task(self.reporter.keep())
         ended = self._loop.create_task(self._ended.wait())
         await asyncio.wait((keeping, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -107,6 +112,7 @@ class RelayServer:
             },
             "process": {
                 **relay_view.process_view(self.state),
+                "dataplane": self._planes.name,
                 "epoch": subscriber.epoch,
                 "sequence": subscriber.sequence,
                 "representative_connected": self.reporter.connected,

@@ -112,6 +112,7 @@ class RelaySection(Section, frozen=True, kw_only=True):
     servers_port: Port = DEFAULT_SERVERS_PORT
     representative_name: str | None = None
     strip: Literal["keep", "patent"] = "keep"
+    dataplane: DataPlaneName | None = None
 
 
 class RelayConfiguration(Section, frozen=True, kw_only=True):
