@@ -31,7 +31,7 @@ from nodes.planes import choose_planes
 from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
 from nodes.sections import ForwardingName
 from nodes.status import StatusError, close_status, print_status, serve_status
-from nodes.users import UserDatabase, UserDatabaseError
+from nodes.users import CHECKS_AT_ONCE, UserDatabase, UserDatabaseError
 from nodes.vpn_servers import VpnServerChannels
 from protocol.distribution.publisher import CloseServer, Publisher, SendTables
 from protocol.distribution.representative import Representative
@@ -78,7 +78,7 @@ class KeyServer:
         self._numbers: dict[Channel, int] = {}
         self._next_number = 1
         self._checks: set[asyncio.Task[None]] = set()
-        self._one_hash_at_a_time = asyncio.Lock()
+        self._few_hashes_at_a_time = asyncio.Semaphore(CHECKS_AT_ONCE)
 
     def represent(self, representative: Representative) -> VpnServerChannels:
         """Has VPN servers relay instead of this process; returns their channels."""
@@ -159,8 +159,8 @@ class KeyServer:
             use(channel)
 
     async def _check(self, action: CheckCredentials) -> None:
-        """Checks a password in a thread; one at a time bounds the memory that argon2 takes."""
-        async with self._one_hash_at_a_time:
+        """Checks a password in a thread; few at a time bound the memory that argon2 takes."""
+        async with self._few_hashes_at_a_time:
             if action.connection not in self._channels:
                 return
             try:

@@ -27,6 +27,9 @@ PASSES = 2
 LANES = 1
 """argon2id's parameters: OWASP's smaller set, so that a check costs 19 MiB and not 64."""
 
+CHECKS_AT_ONCE = min(2, len(os.sched_getaffinity(0)))
+"""More would take memory for what the cores cannot do at once anyway, and leave no core to the rest."""
+
 LARGE_BLOCK = 4 * 1024 * 1024
 """Octets from which memory is mapped for itself alone."""
 _M_MMAP_THRESHOLD = -3  # malloc.h
@@ -67,7 +70,7 @@ class UserDatabase:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
-        self._hashing = threading.Lock()
+        self._hashing = threading.BoundedSemaphore(CHECKS_AT_ONCE)
         _give_back_large_blocks()
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -117,7 +120,7 @@ class UserDatabase:
     def verify(self, user: str, password: bytes) -> bool:
         """Tells whether the password is the user's; an unknown user takes as long as a wrong one.
 
-        One check at a time, so that a crowd costs time and not memory. A hash of other parameters
+        Few checks at a time, so that a crowd costs time and not memory. A hash of other parameters
         is renewed when its password was right.
         """
         with self._connection() as connection:
