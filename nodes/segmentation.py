@@ -30,6 +30,8 @@ _CWR = 0x80
 _FLAGS_PLACE = 13
 _SEQUENCE_PLACE = 4
 _CHECKSUM_PLACE = {_TCP: 16, _UDP: 6}
+_CRC_PLACE = 8
+"""Where SCTP has its own."""
 _LEAST = {_TCP: 20, _UDP: 8}
 _PROTOCOL = {GSO_TCPV4: _TCP, GSO_TCPV6: _TCP, GSO_UDP_L4: _UDP}
 _SHORT = struct.Struct("!H")
@@ -80,7 +82,7 @@ def complete(frame: bytes, header: VirtioHeader) -> list[bytes]:
     return [frame]
 
 
-def ones_sum(octets: bytes | memoryview) -> int:
+def ones_sum(octets: bytes | bytearray | memoryview) -> int:
     """Returns the ones' complement sum of 16-bit words, 0 to 0xFFFE for 0xFFFF (RFC 1071).
 
     Modulo 2**16 - 1 a number is the sum of its words. An odd octet stands before a zero.
@@ -99,6 +101,8 @@ def _summed(frame: bytes, header: VirtioHeader) -> bytes:
     start, place = header.checksum_start, header.checksum_start + header.checksum_offset
     if place + 2 > len(frame):
         raise SegmentationError(f"checksum at octet {place} of {len(frame)}")
+    if header.checksum_offset == _CRC_PLACE:
+        raise SegmentationError("a CRC-32c is asked for, expected a sum")
     value = _checksum(ones_sum(memoryview(frame)[start:]))
     if value == 0 and header.checksum_offset == _CHECKSUM_PLACE[_UDP]:
         value = 0xFFFF  # 0 says that UDP has no checksum; TCP's and ICMPv6's fields lie elsewhere

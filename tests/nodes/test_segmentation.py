@@ -166,6 +166,7 @@ def test_padding_behind_the_packet_is_no_payload() -> None:
         (bytes(12) + b"\x81\x00" * 3, VirtioHeader(0, GSO_TCPV4, 0, 100, 0, 0)),
         (bytes(12) + b"\x08\x00\x45" + bytes(20), VirtioHeader(0, GSO_TCPV4, 0, 100, 0, 0)),
         (bytes(20), VirtioHeader(NEEDS_CHECKSUM, 0, 0, 0, 10, 16)),
+        (bytes(60), VirtioHeader(NEEDS_CHECKSUM, 0, 0, 0, 34, 8)),
     ],
 )
 def test_what_its_header_does_not_fit_is_refused(frame: bytes, header: VirtioHeader) -> None:
