@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -89,7 +90,7 @@ def assert_segments_come(lan: Lan) -> list[bytes]:
 
 def assert_checksums_hold(frame: bytes) -> None:
     read = Ether(frame)
-    again = read.copy()
+    again: Any = read.copy()
     del again[IP].chksum, again[IP].len, again[UDP].chksum, again[UDP].len
     assert bytes(again) == frame
 

@@ -54,14 +54,17 @@ def large(layers: Any, gso_type: int, size: int) -> tuple[bytes, VirtioHeader]:
 
 def judged(segment: bytes) -> Any:
     """Has scapy read a segment, and compute lengths and checksums anew: they must be the same."""
-    read = Ether(segment)
-    again = read.copy()
-    for layer in (IP, TCP, UDP):
+    read: Any = Ether(segment)
+    again: Any = read.copy()
+    fields: tuple[tuple[Any, str], ...] = (
+        *((layer, "chksum") for layer in (IP, TCP, UDP)),
+        (IP, "len"),
+        (IPv6, "plen"),
+        (UDP, "len"),
+    )
+    for layer, field in fields:
         if again.haslayer(layer):
-            del again[layer].chksum
-    for layer, field in ((IP, "len"), (IPv6, "plen"), (UDP, "len")):
-        if again.haslayer(layer):
-            delattr(again[layer], field)
+            again[layer].delfieldval(field)
     assert bytes(again) == segment
     return read
 
