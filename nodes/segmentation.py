@@ -36,6 +36,7 @@ _LEAST = {_TCP: 20, _UDP: 8}
 _PROTOCOL = {GSO_TCPV4: _TCP, GSO_TCPV6: _TCP, GSO_UDP_L4: _UDP}
 _SHORT = struct.Struct("!H")
 _LONG = struct.Struct("!I")
+_LENGTH_AND_IDENTIFICATION = struct.Struct("!HH")
 
 
 class SegmentationError(ValueError):
@@ -141,6 +142,7 @@ def _segments(frame: bytes, shape: _Shape, size: int) -> list[bytes]:
     """Cuts the payload to ``size`` octets and gives each piece headers of its own."""
     headers = bytearray(frame[: shape.payload])
     _SHORT.pack_into(headers, shape.transport + _CHECKSUM_PLACE[shape.protocol], 0)
+    sums = _fixed_sums(headers, shape)
     payload = memoryview(frame)[shape.payload : _end(frame, shape)]
     starts = range(0, len(payload), size) or range(1)
     segments = []
@@ -151,8 +153,8 @@ def _segments(frame: bytes, shape: _Shape, size: int) -> list[bytes]:
             _set_tcp(own, shape.transport, start, number == 0, number == len(starts) - 1)
         else:
             _SHORT.pack_into(own, shape.transport + 4, _LEAST[_UDP] + len(piece))
-        _set_network(own, shape, number, len(piece))
-        _set_checksum(own, shape, piece)
+        _set_network(own, shape, number, len(piece), sums.network)
+        _set_checksum(own, shape, piece, sums.pseudo)
         segments.append(bytes(own) + piece)
     return segments
 
@@ -174,7 +176,27 @@ def _set_tcp(headers: bytearray, transport: int, start: int, first: bool, last: 
         headers[transport + _FLAGS_PLACE] &= ~_FIN_PSH & 0xFF
 
 
-def _set_network(headers: bytearray, shape: _Shape, number: int, octets: int) -> None:
+class _Sums(NamedTuple):
+    """What the segments' checksums have in common."""
+
+    network: int
+    """Of an IPv4 header without length, identification and checksum."""
+    pseudo: int
+    """Of the pseudo header without the length."""
+
+
+def _fixed_sums(headers: bytearray, shape: _Shape) -> _Sums:
+    network = shape.network
+    first, last = (12, 20) if shape.version == 4 else (8, 40)
+    pseudo = ones_sum(headers[network + first : network + last]) + shape.protocol
+    blank = bytearray(headers[network : shape.transport])
+    blank[10:12] = blank[2:6] = b""  # an even number of octets: words stay words
+    return _Sums(ones_sum(blank), pseudo)
+
+
+def _set_network(
+    headers: bytearray, shape: _Shape, number: int, octets: int, fixed_sum: int
+) -> None:
     """Sets the IP header's length, and for IPv4 identification and checksum."""
     network = shape.network
     behind = shape.payload - network + octets
@@ -182,25 +204,15 @@ def _set_network(headers: bytearray, shape: _Shape, number: int, octets: int) ->
         _SHORT.pack_into(headers, network + 4, behind - 40)
         return
     (identification,) = _SHORT.unpack_from(headers, network + 4)
-    _SHORT.pack_into(headers, network + 2, behind)
-    _SHORT.pack_into(headers, network + 4, (identification + number) & 0xFFFF)
-    _SHORT.pack_into(headers, network + 10, 0)
-    _SHORT.pack_into(headers, network + 10, _checksum(ones_sum(headers[network : shape.transport])))
+    identification = (identification + number) & 0xFFFF
+    _LENGTH_AND_IDENTIFICATION.pack_into(headers, network + 2, behind, identification)
+    _SHORT.pack_into(headers, network + 10, _checksum(fixed_sum + behind + identification))
 
 
-def _set_checksum(headers: bytearray, shape: _Shape, piece: memoryview) -> None:
+def _set_checksum(headers: bytearray, shape: _Shape, piece: memoryview, pseudo_sum: int) -> None:
     """Sums pseudo header, transport header and payload."""
-    addresses = slice(12, 20) if shape.version == 4 else slice(8, 40)
-    packet = headers[shape.network :]
-    total = (
-        ones_sum(packet[addresses])
-        + shape.protocol
-        + len(headers)
-        - shape.transport
-        + len(piece)
-        + ones_sum(headers[shape.transport :])
-        + ones_sum(piece)
-    )
+    transport = headers[shape.transport :]
+    total = pseudo_sum + len(transport) + len(piece) + ones_sum(transport) + ones_sum(piece)
     value = _checksum(total)
     if value == 0 and shape.protocol == _UDP:
         value = 0xFFFF
