@@ -434,6 +434,7 @@ class Relay:
 
     def _sweep(self, now: int) -> None:
         """Refreshes stations whose flows have moved; forgets stations and flows that are silent."""
+        self.flows.read_counters()
         for key, entry in self.flows.items():
             if entry.packets != entry.swept:
                 entry.swept, entry.last_used = entry.packets, now

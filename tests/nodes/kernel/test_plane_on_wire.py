@@ -1,0 +1,154 @@
+"""The kernel plane on a real interface gives the same datagrams as the socket plane."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from nodes.data_plane import DecidingPlane
+from nodes.kernel.plane import KernelPlane, open_kernel_plane
+from nodes.udp import UdpSocket
+from protocol.relay import Relay
+from tests.nodes.kernel.wire import (
+    DEADLINE_S,
+    PORT,
+    Sending,
+    Wire,
+    expected_of,
+    host,
+    members_of,
+    payload,
+    relay_knowing_all,
+    wire,
+)
+
+pytestmark = pytest.mark.emulated
+
+UNKNOWN = 14
+"""A host that is no member."""
+
+
+class Served:
+    """A relay with its socket on the wire, and with the kernel plane beside it if wanted."""
+
+    def __init__(self, on: Wire, kernel: bool) -> None:
+        self.wire = on
+        self.relay = relay_knowing_all(on.family)
+        with on.at_relay():
+            self.udp = UdpSocket(on.address, PORT)
+            self.plane = DecidingPlane(self.udp, self.relay, lambda: None)
+            self.kernel = open_kernel_plane(self.relay, on.address, PORT) if kernel else None
+
+    def close(self) -> None:
+        with self.wire.at_relay():
+            if self.kernel is not None:
+                self.kernel.close()
+            self.udp.close()
+
+    def carry(self, sendings: list[Sending], oracle: Relay) -> None:
+        """Sends all, and compares what arrives with what the oracle says."""
+        expected = {UNKNOWN: [], **expected_of(oracle, self.wire.family, sendings, 0)}
+        found: dict[int, list[bytes]] = {number: [] for number in expected}
+        for sending in sendings:
+            self.wire.send(sending)
+            self._collect(found)
+        awaited = oracle.flows.totals()
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            self._collect(found)
+            enough = all(len(found[number]) >= len(some) for number, some in expected.items())
+            if enough and self.relay.flows.totals().datagrams_in == awaited.datagrams_in:
+                break
+        self._collect(found)
+        assert {number: len(some) for number, some in found.items()} == {
+            number: len(some) for number, some in expected.items()
+        }
+        assert {number: sorted(some) for number, some in found.items()} == expected
+        assert self.relay.flows.totals() == awaited
+
+    def _collect(self, found: dict[int, list[bytes]]) -> None:
+        self.plane.readable()
+        for number, payloads in self.wire.received().items():
+            found[number] += payloads
+
+
+@pytest.fixture(params=[(6, True), (6, False), (4, True), (4, False)], ids=str)
+def on(request: pytest.FixtureRequest) -> Iterator[Wire]:
+    family, whole = request.param
+    with wire(family, whole) as made:
+        yield made
+
+
+@pytest.fixture(params=["socket", "kernel"])
+def served(request: pytest.FixtureRequest, on: Wire) -> Iterator[Served]:
+    made = Served(on, request.param == "kernel")
+    yield made
+    made.close()
+
+
+def stream(family: int) -> list[Sending]:
+    """Makes a stream of all kinds: single datagrams, batches, mixed batches, refused ones."""
+    found = []
+    for size in (2, 3, 8):
+        numbers = list(members_of(size))
+        for number in numbers:
+            found.append(Sending(number, (payload(family, size, number),)))
+        first, second, last = numbers[0], numbers[1], numbers[-1]
+        known = [payload(family, size, first, last, length) for length in (20, 21, 700, 1380)]
+        found += [Sending(first, (octets,)) for octets in known]
+        for destination in (0, second):
+            equal = [payload(family, size, first, destination, 1000) for _ in range(45)]
+            shorter = payload(family, size, first, destination, 300)
+            found.append(Sending(first, tuple(equal)))
+            found.append(Sending(first, (*equal[:20], shorter)))
+            mixed = payload(family, size, first, 0 if destination else second, 1000)
+            found.append(Sending(first, (*equal[:5], mixed, *equal[5:9])))
+        hairpin = payload(family, size, first, first)
+        without = payload(family, size, first, macs=False)
+        strange = payload(family, size, first, spi=99)
+        whole = payload(family, size, first)
+        broken = (
+            whole[:-1],
+            whole + b"\0",
+            b"\x03" + whole[1:],
+            whole[:1] + b"\x01" + whole[2:],
+            whole[:2] + b"\x01" + whole[3:],
+            whole[16:],
+            whole[:30],
+            b"x",
+        )
+        found += [Sending(first, (octets,)) for octets in (hairpin, without, strange, *broken)]
+        found.append(Sending(UNKNOWN, (whole,)))
+        found.append(Sending(members_of(2 if size == 8 else 8)[0], (whole,)))
+        wrong = whole[:16] + broken[0][16:17] + whole[17:]
+        found.append(Sending(first, (whole, wrong[:22] + b"\x11" + wrong[23:], whole)))
+    return found
+
+
+def test_the_same_stream_gives_the_same_datagrams_and_counters(served: Served) -> None:
+    oracle = relay_knowing_all(served.wire.family)
+    for _ in range(3):
+        served.carry(stream(served.wire.family), oracle)
+
+
+def test_decided_flows_do_not_come_up_to_the_process(on: Wire) -> None:
+    served = Served(on, True)
+    try:
+        oracle = relay_knowing_all(on.family)
+        numbers = members_of(8)
+        flood = [
+            Sending(numbers[0], tuple(payload(on.family, 8, numbers[0], 0, 900) for _ in range(40)))
+        ]
+        served.carry(flood, oracle)
+        served.carry(flood, oracle)
+        assert served.kernel is not None
+        before = served.kernel.counters().passed_up
+        for _ in range(5):
+            served.carry(flood, oracle)
+        assert served.kernel.counters().passed_up == before
+        assert isinstance(served.kernel, KernelPlane)
+        assert host(on.family, 0) == on.address
+    finally:
+        served.close()
