@@ -95,4 +95,4 @@ clean: ## removes caches and the runs (not results/reference)
 	@if [ -d results ]; then find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +; fi
 
 distclean: clean ## removes the virtual environment too
-	@rm -rf .venv
+	@rm -rf .venv nodes/kernel/relay.bpf.o

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from nodes import server_view
 from nodes.configuration import ServerConfiguration
+from nodes.kernel.library import KernelPlaneError
+from nodes.kernel.plane import KernelPlane, open_kernel_plane
 from nodes.planes import Plane, Planes
 from nodes.server_view import Table
 from nodes.udp import UdpSocket
 from protocol.management import AssociationPer
 from protocol.null_forwarder import NullForwarder
 from protocol.relay import Member, Relay, RelayedGroup, Strip
-from protocol.types import SECOND, ClientId
+from protocol.types import SECOND, ClientId, IpAddress
 from protocol.wire.messages import GroupSecurityAssociation
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ class Forwarding(ABC):
     def plane(self, planes: Planes, udp: UdpSocket, arm_timer: Callable[[], None]) -> Plane:
         """Returns what moves datagrams this way."""
 
+    def kernel_plane(self, address: IpAddress, port: int) -> KernelPlane:
+        """Returns what takes decided flows off the socket plane; raises KernelPlaneError."""
+        raise KernelPlaneError('expected forwarding = "relay": nothing else decides by flows')
+
     @abstractmethod
     def tables(self, now: int) -> dict[str, Table]:
         """Returns the tables that ``--status`` shows."""
@@ -65,6 +71,10 @@ class RelayForwarding(Forwarding):
     def plane(self, planes: Planes, udp: UdpSocket, arm_timer: Callable[[], None]) -> Plane:
         """Returns the plane that sends payloads as they came."""
         return planes.deciding(udp, self._relay, arm_timer)
+
+    def kernel_plane(self, address: IpAddress, port: int) -> KernelPlane:
+        """Returns the relay's decisions in the kernel."""
+        return open_kernel_plane(self._relay, address, port)
 
     def tables(self, now: int) -> dict[str, Table]:
         """Returns tables 507, 508 and 509."""

@@ -84,15 +84,16 @@ class BatchPlanes(Planes):
 
 
 def choose_planes(wanted: DataPlaneName | None) -> Planes:
-    """Returns what is wanted, or (None) the best that this machine has.
+    """Returns what is wanted, or (None, kernel) the best sockets that this machine has.
 
-    Raises OSError, naming what is missing, when the machine does not have what is wanted.
+    What forwards in the kernel stands beside a socket: `nodes.kernel.plane`. Raises OSError, naming
+    what is missing, when the machine does not have what is wanted.
     """
     if wanted == "socket":
         return SocketPlanes()
     missing = missing_options()
     if not missing:
         return BatchPlanes()
-    if wanted is None:
+    if wanted != "batch":
         return SocketPlanes()
     raise OSError(f"data plane {wanted}: this kernel has no {' and no '.join(missing)}")

@@ -29,7 +29,7 @@ Mtu = Annotated[int, Meta(ge=576, le=65535)]
 InterfaceName = Annotated[str, Meta(min_length=1, max_length=15, pattern=r"^[^\s/:%]+$")]
 KeySource = Literal["tls", "manual"]
 ForwardingName = Literal["relay", "hub", "null"]
-DataPlaneName = Literal["socket", "batch"]
+DataPlaneName = Literal["socket", "batch", "kernel"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +59,7 @@ class ServerSection(Section, frozen=True, kw_only=True):
     database: Path | None = None
     forwarding: ForwardingName = "relay"
     dataplane: DataPlaneName | None = None
-    """How datagrams are moved; unless given, by the best way that the machine has."""
+    """How datagrams are moved; unless given, by the best sockets that the machine has."""
     strip: Literal["keep", "patent"] = "keep"
     keys: KeySource = "tls"
     manual_file: Path | None = None

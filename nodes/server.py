@@ -27,6 +27,8 @@ from nodes.configuration import (
 )
 from nodes.epoch import next_epoch
 from nodes.forwarding import Forwarding, forwarding_of
+from nodes.kernel.library import KernelPlaneError
+from nodes.kernel.plane import KernelPlane
 from nodes.planes import choose_planes
 from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
 from nodes.sections import ForwardingName
@@ -189,6 +191,7 @@ class Server:
         self._state = "starting"
         self.forwarding = forwarding_of(configuration)
         self._planes = choose_planes(configuration.server.dataplane)
+        self._kernel: KernelPlane | None = None
         self._key_server: KeyServer | None = None
         self._epoch = 0
 
@@ -203,13 +206,14 @@ class Server:
         try:
             timer = ForwardingTimer(self.forwarding, self._loop)
             plane = self.forwarding.plane(self._planes, udp, timer.arm)
+            self._open_kernel()
             control = await self._start_keys()
             self._loop.add_reader(udp.fileno(), plane.readable)
             status = await serve_status(section.status_socket, self._snapshot)
             self._state = "serving"
             print(
                 f"{PROGRAM}: {section.forwarding} serving on {udp.address}, "
-                f"data plane {self._planes.name}",
+                f"data plane {self._dataplane()}",
                 flush=True,
             )
             await self._ended.wait()
@@ -218,6 +222,8 @@ class Server:
                 control.close()
         finally:
             self._loop.remove_reader(udp.fileno())
+            if self._kernel is not None:
+                self._kernel.close()
             udp.close()
 
     async def _represent(self) -> None:
@@ -238,6 +244,19 @@ class Server:
             control.close()
             if self._key_server is not None and self._key_server.servers is not None:
                 self._key_server.servers.close()
+
+    def _open_kernel(self) -> None:
+        """Puts the relay's decisions into the kernel if that is wanted; says so where it cannot be."""
+        section = self._configuration.server
+        if section.dataplane != "kernel":
+            return
+        try:
+            self._kernel = self.forwarding.kernel_plane(section.address, section.data_port)
+        except KernelPlaneError as error:
+            complain(PROGRAM, f"this machine cannot forward in the kernel: {error}")
+
+    def _dataplane(self) -> str:
+        return "kernel" if self._kernel is not None else self._planes.name
 
     async def _start_keys(self) -> asyncio.Server | None:
         """Starts the key server, or takes groups and members as set by hand."""
@@ -313,8 +332,8 @@ class Server:
             tables |= server_view.management_tables(self._key_server.management)
         view = {
             "tables": dict(sorted(tables.items())),
-            "counters": self.forwarding.counters(),
-            "process": server_view.process_view(self._state) | {"dataplane": self._planes.name},
+            "counters": self.forwarding.counters() | self._kernel_counters(),
+            "process": server_view.process_view(self._state) | {"dataplane": self._dataplane()},
         }
         servers = self._key_server.servers if self._key_server is not None else None
         return view if servers is None else self._snapshot_of_representative(view, servers)
@@ -338,6 +357,12 @@ class Server:
             "counters": {**servers.counters, **not_taken},
             "process": {**view["process"], "epoch": self._epoch},
         }
+
+    def _kernel_counters(self) -> dict[str, int]:
+        if self._kernel is None:
+            return {}
+        counters = self._kernel.counters()
+        return {"kernel_flows": counters.flows, "kernel_passed_up": counters.passed_up}
 
 
 class ForwardingTimer:
