@@ -8,16 +8,18 @@ from collections.abc import Iterator
 import pytest
 
 from nodes.data_plane import DecidingPlane
-from nodes.kernel.plane import KernelPlane, open_kernel_plane
+from nodes.kernel import plane
+from nodes.kernel.plane import open_kernel_plane
 from nodes.udp import UdpSocket
 from protocol.relay import Relay
+from protocol.types import ClientId
 from tests.nodes.kernel.wire import (
     DEADLINE_S,
     PORT,
+    RELAY_INTERFACE,
     Sending,
     Wire,
     expected_of,
-    host,
     members_of,
     payload,
     relay_knowing_all,
@@ -28,6 +30,10 @@ pytestmark = pytest.mark.emulated
 
 UNKNOWN = 14
 """A host that is no member."""
+WIRES = [(6, True, True), (6, True, False), (6, False, False), (4, True, False), (4, False, False)]
+"""IP version; whole batches and unfinished checksums in, and out."""
+
+few_wires = pytest.mark.parametrize("on", [WIRES[1], WIRES[4]], indirect=True, ids=str)
 
 
 class Served:
@@ -74,10 +80,9 @@ class Served:
             found[number] += payloads
 
 
-@pytest.fixture(params=[(6, True), (6, False), (4, True), (4, False)], ids=str)
+@pytest.fixture
 def on(request: pytest.FixtureRequest) -> Iterator[Wire]:
-    family, whole = request.param
-    with wire(family, whole) as made:
+    with wire(*request.param) as made:
         yield made
 
 
@@ -127,28 +132,81 @@ def stream(family: int) -> list[Sending]:
     return found
 
 
+@pytest.mark.parametrize("on", WIRES, indirect=True, ids=str)
 def test_the_same_stream_gives_the_same_datagrams_and_counters(served: Served) -> None:
     oracle = relay_knowing_all(served.wire.family)
     for _ in range(3):
         served.carry(stream(served.wire.family), oracle)
 
 
-def test_decided_flows_do_not_come_up_to_the_process(on: Wire) -> None:
+@pytest.fixture
+def decided(on: Wire) -> Iterator[tuple[Served, Relay, Sending]]:
+    """Gives a relay with the kernel plane, its oracle, and a flow to 7 clients that is decided."""
     served = Served(on, True)
-    try:
-        oracle = relay_knowing_all(on.family)
-        numbers = members_of(8)
-        flood = [
-            Sending(numbers[0], tuple(payload(on.family, 8, numbers[0], 0, 900) for _ in range(40)))
-        ]
-        served.carry(flood, oracle)
-        served.carry(flood, oracle)
-        assert served.kernel is not None
-        before = served.kernel.counters().passed_up
-        for _ in range(5):
-            served.carry(flood, oracle)
-        assert served.kernel.counters().passed_up == before
-        assert isinstance(served.kernel, KernelPlane)
-        assert host(on.family, 0) == on.address
-    finally:
-        served.close()
+    first = members_of(8)[0]
+    flood = Sending(first, tuple(payload(on.family, 8, first, 0, 900) for _ in range(40)))
+    oracle = relay_knowing_all(on.family)
+    served.carry([flood], oracle)
+    served.carry([flood], oracle)
+    yield served, oracle, flood
+    served.close()
+
+
+def passed_up(served: Served) -> int:
+    assert served.kernel is not None
+    return served.kernel.counters().passed_up
+
+
+@few_wires
+def test_decided_flows_do_not_come_up_to_the_process(
+    decided: tuple[Served, Relay, Sending],
+) -> None:
+    served, oracle, flood = decided
+    before = passed_up(served)
+    served.carry([flood] * 5, oracle)
+    assert passed_up(served) == before
+
+
+@few_wires
+def test_a_member_that_left_gets_nothing_more_from_the_call_on(
+    decided: tuple[Served, Relay, Sending],
+) -> None:
+    served, oracle, flood = decided
+    for relay in (served.relay, oracle):
+        relay.remove_member(ClientId(members_of(8)[-1]))
+    served.carry([flood] * 3, oracle)
+
+
+@few_wires
+def test_the_datagrams_of_a_sender_that_left_are_dropped_by_the_process(
+    decided: tuple[Served, Relay, Sending],
+) -> None:
+    served, oracle, flood = decided
+    for relay in (served.relay, oracle):
+        relay.remove_member(ClientId(flood.sender))
+    served.carry([flood] * 2, oracle)
+
+
+@few_wires
+def test_without_a_sign_of_life_everything_goes_up_and_nothing_is_lost(
+    decided: tuple[Served, Relay, Sending], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, oracle, flood = decided
+    assert served.kernel is not None
+    monkeypatch.setattr(plane, "LEASE", -1)
+    served.kernel.read_counters()
+    before = passed_up(served)
+    served.carry([flood] * 3, oracle)
+    assert passed_up(served) > before
+
+
+@few_wires
+def test_while_one_destination_has_no_known_neighbour_the_process_sends_to_all(
+    decided: tuple[Served, Relay, Sending],
+) -> None:
+    served, oracle, flood = decided
+    before = passed_up(served)
+    served.wire.shown("ip", "neighbour", "flush", "dev", RELAY_INTERFACE)
+    served.carry([flood], oracle)
+    assert passed_up(served) > before
+    served.carry([flood], oracle)

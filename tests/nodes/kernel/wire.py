@@ -192,8 +192,12 @@ def run(*command: str) -> str:
 
 
 @contextlib.contextmanager
-def wire(family: int, whole: bool) -> Iterator[Wire]:
-    """Makes the namespaces and the link; ``whole`` batches pass it as one skb, unfinished checksums too."""
+def wire(family: int, whole_in: bool, whole_out: bool) -> Iterator[Wire]:
+    """Makes the namespaces and the link.
+
+    Whole in: batches come to the relay as one skb, with a checksum that nobody has computed yet. Not
+    whole out: they are cut, and checksums computed, before they leave it, and the members verify them.
+    """
     with contextlib.ExitStack() as stack:
         processes = (stack.enter_context(_namespace()), stack.enter_context(_namespace()))
         run(
@@ -201,9 +205,9 @@ def wire(family: int, whole: bool) -> Iterator[Wire]:
             *("peer", MEMBERS_INTERFACE, "netns", str(processes[1])),
         )
         count = sum(SIZES) + 1
-        for process, name, numbers in (
-            (processes[0], RELAY_INTERFACE, range(1)),
-            (processes[1], MEMBERS_INTERFACE, range(1, count + 1)),
+        for process, name, numbers, whole in (
+            (processes[0], RELAY_INTERFACE, range(1), whole_out),
+            (processes[1], MEMBERS_INTERFACE, range(1, count + 1), whole_in),
         ):
             with inside(process):
                 _configure(name, family, numbers, whole)
