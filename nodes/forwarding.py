@@ -18,7 +18,7 @@ from nodes.server_view import Table
 from nodes.udp import UdpSocket
 from protocol.management import AssociationPer
 from protocol.null_forwarder import NullForwarder
-from protocol.relay import Member, Relay, RelayedGroup, Strip
+from protocol.relay import Member, Relay, RelayedGroup, Strip, TaggedRelay
 from protocol.types import SECOND, ClientId, IpAddress
 from protocol.wire.messages import GroupSecurityAssociation
 
@@ -147,4 +147,5 @@ def forwarding_of(configuration: ServerConfiguration) -> Forwarding:
         from protocol.hub import Hub  # loads the cipher
 
         return HubForwarding(Hub(section.address, strip, lifetime, hold_down))
-    return RelayForwarding(Relay(strip, lifetime, hold_down))
+    kind = TaggedRelay if section.hop_tags == "required" else Relay
+    return RelayForwarding(kind(strip, lifetime, hold_down))

@@ -61,6 +61,8 @@ class ServerSection(Section, frozen=True, kw_only=True):
     dataplane: DataPlaneName | None = None
     """How datagrams are moved; unless given, by the best sockets that the machine has."""
     strip: Literal["keep", "patent"] = "keep"
+    hop_tags: Literal["off", "required"] = "off"
+    """Whether clients tag their datagrams and the relay drops those without their sender's tag."""
     keys: KeySource = "tls"
     manual_file: Path | None = None
     servers_port: Port = DEFAULT_SERVERS_PORT

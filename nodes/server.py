@@ -310,6 +310,7 @@ class Server:
             time and time + round(timers.recovery_s * SECOND),
             section.delivery_by,
             time and time + GATHERING_TIME,
+            hop_tags=section.hop_tags == "required",
         )
 
     def _publisher(self, management: Management) -> Publisher:

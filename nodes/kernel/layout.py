@@ -25,13 +25,13 @@ LEASE, PASSED_UP = 0, 1
 """Words of the state: until when the program serves (ns), and how often it passed something up."""
 KEY_LENGTH = 88
 LIST_LENGTH = 4 + 20 * MAXIMUM_DESTINATIONS
-FLOW = struct.Struct("=II")
+FLOW = struct.Struct("=II16s")
 LIST_NUMBER = struct.Struct("=I")
 
 _ADDRESS_LENGTH = 16
 _KEPT_LENGTH = 64
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
-_SETTINGS = struct.Struct(f"={_ADDRESS_LENGTH}s2sH")
+_SETTINGS = struct.Struct(f"={_ADDRESS_LENGTH}s2sHI")
 _DESTINATION = struct.Struct(f"!{_ADDRESS_LENGTH}sH2x")
 _KEY = struct.Struct(f"!{_KEPT_LENGTH}s{_ADDRESS_LENGTH}sH6x")
 # fragment field | protocol | source, destination and SPI, as `protocol.relay.flow` cuts them out
@@ -39,9 +39,10 @@ _IPV4_TAIL = struct.Struct("!2sc12s")
 _KEPT = {4: struct.Struct("!18s4x2sxc2x12s"), 6: struct.Struct("!20s2x38s")}
 
 
-def settings(address: IpAddress, port: int) -> bytes:
-    """Returns what the program is told before it is loaded: the relay's address and port."""
-    return _SETTINGS.pack(address.packed, port.to_bytes(2, "big"), _FAMILIES[address.version])
+def settings(address: IpAddress, port: int, tagged: bool = False) -> bytes:
+    """Returns what the program is told before it is loaded: address, port, whether tags are required."""
+    family = _FAMILIES[address.version]
+    return _SETTINGS.pack(address.packed, port.to_bytes(2, "big"), family, tagged)
 
 
 def flow_key(key: FlowKey, version: int) -> bytes | None:

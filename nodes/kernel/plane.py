@@ -15,8 +15,9 @@ from typing import NamedTuple, Protocol
 from nodes.kernel import layout
 from nodes.kernel.library import KernelPlaneError
 from nodes.kernel.program import KernelProgram
-from protocol.relay import Relay, Strip
+from protocol.relay import Member, Relay, Strip, TaggedRelay
 from protocol.relay.flow_table import FlowEntry, FlowKey
+from protocol.relay.tables import Sender
 from protocol.relay.transfer import SWEEP_INTERVAL
 from protocol.types import Address, IpAddress
 
@@ -31,7 +32,7 @@ class Program(Protocol):
 
     version: int
 
-    def put_flow(self, key: bytes, list_number: int, slot: int) -> bool: ...
+    def put_flow(self, key: bytes, list_number: int, slot: int, hop_key: bytes) -> bool: ...
     def remove_flow(self, key: bytes) -> None: ...
     def put_list(self, number: int, destinations: bytes) -> bool: ...
     def remove_list(self, number: int) -> None: ...
@@ -101,7 +102,8 @@ class KernelPlane:
     def flow_kept(self, key: FlowKey, entry: FlowEntry) -> None:
         """Copies a decision into the kernel if the program can carry it out, and there is room."""
         octets = layout.flow_key(key, self._program.version)
-        if octets is None or not self._free:
+        hop_key = self._hop_key(entry.sender)
+        if octets is None or hop_key is None or not self._free:
             return
         destinations = entry.verdict.destinations
         shared = self._list_of(destinations)
@@ -109,7 +111,7 @@ class KernelPlane:
             return
         slot = self._free.popleft()
         installed = _Installed(entry, octets, slot, self._program.passed(slot))
-        if not self._program.put_flow(octets, shared.number, slot):
+        if not self._program.put_flow(octets, shared.number, slot, hop_key):
             self._free.append(slot)
             self._leave_list(destinations)
             return
@@ -142,7 +144,14 @@ class KernelPlane:
             self._free.append(installed.slot)
         self._retired.clear()
 
-    # -- lists and slots
+    # -- keys, lists and slots
+
+    def _hop_key(self, sender: Sender) -> bytes | None:
+        """Returns what the program checks the sender's tags with; None when it cannot."""
+        if not isinstance(self._relay, TaggedRelay):
+            return b""
+        key = sender.hop_key if isinstance(sender, Member) else None
+        return None if key is None else key.reveal()
 
     def _list_of(self, destinations: Destinations) -> _List | None:
         """Returns the list in the kernel, which many flows share, and counts one flow more."""
@@ -183,4 +192,4 @@ def open_kernel_plane(relay: Relay, address: IpAddress, port: int) -> KernelPlan
     """Loads and attaches the program for a relay; raises KernelPlaneError, naming what is missing."""
     if relay.strip is not Strip.KEEP:
         raise KernelPlaneError('strip = "patent": the kernel cannot cut a header off a batch')
-    return KernelPlane(relay, KernelProgram(address, port))
+    return KernelPlane(relay, KernelProgram(address, port, isinstance(relay, TaggedRelay)))

@@ -25,14 +25,16 @@ _NO_ROOM = (errno.E2BIG, errno.ENOMEM)
 class KernelProgram:
     """What a plane needs of the kernel: flows and lists to put and remove, counters to read."""
 
-    def __init__(self, address: IpAddress, port: int) -> None:
+    def __init__(self, address: IpAddress, port: int, tagged: bool) -> None:
         """Loads the program for the relay's address and attaches it to the interface that has it.
+
+        ``tagged``: every datagram must have the hop tag of its sender.
 
         Raises KernelPlaneError, naming what is missing or refused.
         """
         self.version: int = address.version
         self._library = Library()
-        self._object = self._load(layout.settings(address, port))
+        self._object = self._load(layout.settings(address, port, tagged))
         try:
             self._flows = self._library.map(self._object, b"flows")
             self._lists = self._library.map(self._object, b"lists")
@@ -87,9 +89,9 @@ class KernelProgram:
         self._slots[layout.LEASE] = 0
         self._attachment.close()
 
-    def put_flow(self, key: bytes, list_number: int, slot: int) -> bool:
+    def put_flow(self, key: bytes, list_number: int, slot: int, hop_key: bytes) -> bool:
         """Has a flow's datagrams sent to a list, counted in a slot; False when there is no room."""
-        return self._put(self._flows, key, layout.FLOW.pack(list_number, slot))
+        return self._put(self._flows, key, layout.FLOW.pack(list_number, slot, hop_key))
 
     def remove_flow(self, key: bytes) -> None:
         """Leaves a flow's datagrams to the process from now on."""

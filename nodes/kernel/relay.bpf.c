@@ -3,7 +3,6 @@
 //
 // Replicates the datagrams of flows that the relay process has decided about, at tc ingress of its
 // outside interface. What it is not sure of goes up to the process, where decisions are made.
-// nodes/kernel/layout.py describes the same maps: both have to change together.
 //
 // Patent: Fig. 7-2 steps 709, 719.
 
@@ -16,10 +15,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define MAXIMUM_FLOWS 65535
-#define MAXIMUM_DESTINATIONS 64
-#define MAXIMUM_SEGMENTS 128
-#define STATUS_SLOT 0
+#include "maps.h"
+#include "siphash.h"
 
 #define IPV4 2	/* AF_INET */
 #define IPV6 10 /* AF_INET6 */
@@ -28,92 +25,10 @@
 
 #define VPN_HEADER 16
 #define MAC_BLOCK_FOLLOWS 1
-#define SPI 4
+#define HOP_TAG_FOLLOWS 1 /* a flag */
+#define HOP_TAG (settings.tagged ? 8 : 0)
+#define ESP_HEADER 8
 #define LEAST_ESP 36 /* header, IV, one block of ciphertext, ICV */
-
-#define ADDRESS_WORDS 4 /* of 32 bits; an IPv4 address takes the first, the others are zero */
-#define KEPT_WORDS 8	/* of 64 bits: VPN header, inner IP header, SPI; what may change is zero */
-
-struct settings { /* the relay's own */
-	__u32 address[ADDRESS_WORDS];
-	__be16 port;
-	__u16 family;
-};
-
-struct flow_key {
-	__u64 kept[KEPT_WORDS];
-	__u32 source[ADDRESS_WORDS];
-	__be16 port;
-	__u16 reserved[3];
-};
-
-struct flow {
-	__u32 list;
-	__u32 slot;
-};
-
-struct destination {
-	__u32 address[ADDRESS_WORDS];
-	__be16 port;
-	__u16 reserved;
-};
-
-struct destinations {
-	__u32 count;
-	struct destination row[MAXIMUM_DESTINATIONS];
-};
-
-/* A flow's slot: datagrams, octets. STATUS_SLOT: until when to serve (ns), how many skbs went up. */
-struct slot {
-	__u64 first;
-	__u64 second;
-};
-
-struct hop {
-	__u32 interface;
-	__u8 ethernet[ETH_HLEN];
-};
-
-struct scratch {
-	struct flow_key key;
-	__u64 kept[KEPT_WORDS];
-	__u32 ip[10];
-	struct udphdr udp;
-	struct hop hops[MAXIMUM_DESTINATIONS];
-};
-
-const volatile struct settings settings;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAXIMUM_FLOWS);
-	__type(key, struct flow_key);
-	__type(value, struct flow);
-} flows SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAXIMUM_FLOWS);
-	__type(key, __u32);
-	__type(value, struct destinations);
-} lists SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, MAXIMUM_FLOWS + 1);
-	__type(key, __u32);
-	__type(value, struct slot);
-} slots SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct scratch);
-} scratches SEC(".maps");
 
 /* The verifier knows the settings: it takes out what the other IP version would need. */
 #define IS_IPV6 (settings.family == IPV6)
@@ -122,6 +37,7 @@ struct {
 #define IP_DESTINATION (IS_IPV6 ? 6 : 4)
 #define IP_ADDRESS_WORDS (IS_IPV6 ? 4 : 1)
 #define UDP_AT (ETH_HLEN + IP_LENGTH)
+#define CLEAR_LENGTH (VPN_HEADER + IP_LENGTH + ESP_HEADER) /* and the tag is over all of it */
 #define PAYLOAD_AT (UDP_AT + sizeof(struct udphdr))
 
 static __always_inline void copy_address(__u32 *to, const __u32 *from)
@@ -157,32 +73,49 @@ static __always_inline int read_outside(struct __sk_buff *skb, struct scratch *a
 	       behind == bpf_ntohs(at->udp.len) && skb->len == UDP_AT + behind;
 }
 
-/* Reads what names the flow of the datagram at `offset`, and checks the lengths in it. */
-static __always_inline int read_kept(struct __sk_buff *skb, __u32 offset, __u32 length, __u64 *kept)
+/* Reads what is clear of the datagram at `offset`, the tag apart, and checks the lengths in it. */
+static __always_inline int read_clear(struct __sk_buff *skb, __u32 offset, __u32 length,
+				      struct clear *clear)
 {
-	__u8 *octets = (__u8 *)kept;
+	__u8 *octets = (__u8 *)clear->word;
+	__be16 *inner = (__be16 *)(octets + VPN_HEADER);
+	__u32 inner_at = offset + VPN_HEADER + HOP_TAG, behind = length - VPN_HEADER - HOP_TAG;
+
+	if (length < VPN_HEADER + HOP_TAG + IP_LENGTH + LEAST_ESP ||
+	    bpf_skb_load_bytes(skb, offset, octets, VPN_HEADER) ||
+	    (settings.tagged && bpf_skb_load_bytes(skb, offset + VPN_HEADER, &clear->tag, 8)) ||
+	    bpf_skb_load_bytes(skb, inner_at, octets + VPN_HEADER, IP_LENGTH + ESP_HEADER) ||
+	    octets[0] != MAC_BLOCK_FOLLOWS || octets[1] != (settings.tagged ? HOP_TAG_FOLLOWS : 0))
+		return 0;
+	if (IS_IPV6)
+		return octets[VPN_HEADER] >> 4 == 6 && inner[2] == bpf_htons(behind - IP_LENGTH);
+	return octets[VPN_HEADER] >> 4 == 4 && inner[1] == bpf_htons(behind);
+}
+
+/* Leaves of the clear octets what names the flow. */
+static __always_inline void keep(struct clear *clear)
+{
+	__u8 *octets = (__u8 *)clear->word;
 	__be16 *inner = (__be16 *)(octets + VPN_HEADER);
 
-	if (length < VPN_HEADER + IP_LENGTH + LEAST_ESP ||
-	    bpf_skb_load_bytes(skb, offset, octets, VPN_HEADER + IP_LENGTH + SPI) ||
-	    octets[0] != MAC_BLOCK_FOLLOWS)
-		return 0;
-	length -= VPN_HEADER;
 	if (IS_IPV6) {
-		if (octets[VPN_HEADER] >> 4 != 6 || inner[2] != bpf_htons(length - IP_LENGTH))
-			return 0;
-		inner[2] = 0;
+		inner[2] = 0; /* payload length */
 	} else {
-		if (octets[VPN_HEADER] >> 4 != 4 || inner[1] != bpf_htons(length))
-			return 0;
 		inner[1] = inner[2] = inner[5] = 0; /* total length, identification, checksum */
 		octets[VPN_HEADER + 8] = 0;	    /* time to live */
 	}
-	return 1;
+	*(__u32 *)(octets + VPN_HEADER + IP_LENGTH + 4) = 0; /* sequence number */
 }
 
-/* Counts the datagrams of a batch; 0 when one is not of the first one's flow. */
-static __always_inline int count_datagrams(struct __sk_buff *skb, struct scratch *at, __u32 size)
+static __always_inline int tag_holds(const struct clear *clear, const struct flow *flow)
+{
+	return !settings.tagged ||
+	       siphash(flow->hop_key, clear->word, CLEAR_LENGTH, KEPT_WORDS) == clear->tag;
+}
+
+/* Counts the datagrams of a batch; 0 when one is not of the first one's flow or its tag is forged. */
+static __always_inline int count_datagrams(struct __sk_buff *skb, struct scratch *at,
+					   const struct flow *flow, __u32 size)
 {
 	__u32 offset = PAYLOAD_AT, end = skb->len;
 
@@ -192,10 +125,12 @@ static __always_inline int count_datagrams(struct __sk_buff *skb, struct scratch
 		offset += size;
 		if (offset >= end)
 			return number;
-		if (!read_kept(skb, offset, end - offset < size ? end - offset : size, at->kept))
+		if (!read_clear(skb, offset, end - offset < size ? end - offset : size, &at->clear) ||
+		    !tag_holds(&at->clear, flow))
 			return 0;
+		keep(&at->clear);
 		for (int word = 0; word < KEPT_WORDS; word++)
-			differs |= at->kept[word] ^ at->key.kept[word];
+			differs |= at->clear.word[word] ^ at->key.kept[word];
 		if (differs)
 			return 0;
 	}
@@ -292,14 +227,19 @@ static __always_inline int serve(struct __sk_buff *skb, struct scratch *at)
 	struct destinations *to;
 	struct flow *flow;
 	struct slot *passed;
+	struct clear first;
 
 	if (skb->gso_size && skb->gso_size < size)
 		size = skb->gso_size;
-	if (!read_kept(skb, PAYLOAD_AT, size, at->key.kept) ||
-	    !(flow = bpf_map_lookup_elem(&flows, &at->key)) ||
+	if (!read_clear(skb, PAYLOAD_AT, size, &at->clear))
+		return TC_ACT_OK;
+	first = at->clear;
+	keep(&at->clear);
+	__builtin_memcpy(at->key.kept, at->clear.word, sizeof(at->key.kept));
+	if (!(flow = bpf_map_lookup_elem(&flows, &at->key)) || !tag_holds(&first, flow) ||
 	    !(to = bpf_map_lookup_elem(&lists, &flow->list)) ||
 	    !(passed = bpf_map_lookup_elem(&slots, &flow->slot)) ||
-	    (skb->gso_size && !(datagrams = count_datagrams(skb, at, size))) ||
+	    (skb->gso_size && !(datagrams = count_datagrams(skb, at, flow, size))) ||
 	    !find_hops(skb, at, to, size))
 		return TC_ACT_OK;
 	__sync_fetch_and_add(&passed->first, datagrams);

@@ -8,6 +8,7 @@ Patent: Fig. 3-2 part 314; Fig. 8-1 steps 801-809; Fig. 8-2 steps 810-820; table
 
 from __future__ import annotations
 
+from protocol import hop_tag
 from protocol.client.clear_headers import ClearHeaders
 from protocol.client.tables import SaManagementTable, Side, VpnInformation
 from protocol.errors import DropReason, OpenError, SealError, WireError
@@ -46,7 +47,8 @@ class Transfer:
             return packet
         header = VpnHeader((frame[ethernet.SOURCE], frame[ethernet.DESTINATION])).pack()  # 807
         inner_header = information.inner_header.pack(len(packet))  # 804
-        return header + inner_header + packet
+        payload = header + inner_header + packet
+        return payload if information.hop_key is None else hop_tag.add(payload, information.hop_key)
 
     def seal_packet(
         self, frame: bytes, information: VpnInformation, now: int
@@ -91,6 +93,8 @@ class Transfer:
         Patent: Fig. 8-2 steps 811-819.
         """
         try:
+            if information.hop_key is not None:
+                payload = hop_tag.remove(payload)
             macs, destination, length = self._clear_headers.take_apart(payload)  # 811
         except WireError:
             return DropReason.MALFORMED_DATAGRAM

@@ -80,14 +80,17 @@ class Flow(NamedTuple):
     spi: int
 
     @classmethod
-    def parse(cls, source: Address, octets: FlowOctets) -> Flow | DropReason:
-        """Reads the fields of :func:`flow_octets`; a reason when they break a rule of the wire format."""
+    def parse(cls, source: Address, octets: FlowOctets, flags: int = 0) -> Flow | DropReason:
+        """Reads the fields of :func:`flow_octets`; a reason when they break a rule of the wire format.
+
+        ``flags`` are those that the VPN header must have.
+        """
         head, tail = octets
         try:
             header = vpn_header.VpnHeader.parse(head)
         except WireError:
             return DropReason.MALFORMED_DATAGRAM
-        if header.flags:
+        if header.flags != flags:
             return DropReason.UNSUPPORTED_FLAGS
         if head[header.length] >> 4 == 6:
             next_header, destination = tail[0], tail[-16 - _SPI_LENGTH : -_SPI_LENGTH]

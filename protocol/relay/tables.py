@@ -6,9 +6,9 @@ Patent: Fig. 7-1 steps 706, 707; Fig. 7-2 steps 717, 718; table 507; table 508 (
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from protocol.types import Address, ClientId, IpAddress, VpnId
+from protocol.types import Address, ClientId, IpAddress, Secret, VpnId
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Member:
     """Where its datagrams come from and go to."""
     home: bool = True
     """Whether it sends by this relay; another VPN server's client is only sent to."""
+    hop_key: Secret | None = field(default=None, repr=False, compare=False)
+    """What its datagrams are tagged with, where tags are required. It opens nothing."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from protocol.relay.flow import (
     USUAL_HEADERS,
     USUAL_LEAST,
     Flow,
+    FlowOctets,
     clear_length,
     flow_octets,
     split_usual,
@@ -64,6 +65,10 @@ class Sighting:
 
 class Relay:
     """Forwards the datagrams of registered clients within their group. It holds no data key."""
+
+    _flags = 0
+    _tag_length = 0
+    """The flags of the VPN headers that it takes, and the octets that these add."""
 
     def __init__(
         self,
@@ -258,31 +263,38 @@ class Relay:
         """Decides about a datagram that is the first of its flow, without MACs, or with IPv4 inside."""
         if datagram and datagram[0] == PROBE:
             return self._probe(datagram, source)
-        octets = flow_octets(datagram)
+        return self._decide(flow_octets(datagram), len(datagram), source, now)
+
+    def _decide(
+        self, octets: FlowOctets | None, length: int, source: tuple[str, int], now: int
+    ) -> Verdict:
+        """Decides about a datagram of ``length`` octets; without octets that name a flow, to drop it."""
         if octets is None:
-            self.flows.add_drop(DropReason.MALFORMED_DATAGRAM, len(datagram))
-            return Drop(DropReason.MALFORMED_DATAGRAM)
+            return self._drop(DropReason.MALFORMED_DATAGRAM, length)
         key = (source, *octets)
         entry = self._flow(key)
         if entry is None:
-            first = self._first_of_flow(key, len(datagram), now)
+            first = self._first_of_flow(key, length, now)
             if isinstance(first, Drop):
                 return first
             entry = first
         entry.packets += 1
-        entry.octets += len(datagram)
+        entry.octets += length
         return entry.verdict
+
+    def _drop(self, reason: DropReason, length: int) -> Drop:
+        """Drops a datagram that belongs to no kept flow."""
+        self.flows.add_drop(reason, length)
+        return Drop(reason)
 
     def _probe(self, datagram: bytes | memoryview, source: tuple[str, int]) -> Verdict:
         """Has a probe sent back as it is, if the representative gave its sender the token."""
         try:
             token = Probe.parse(datagram).token
         except WireError:
-            self.flows.add_drop(DropReason.MALFORMED_DATAGRAM, len(datagram))
-            return Drop(DropReason.MALFORMED_DATAGRAM)
+            return self._drop(DropReason.MALFORMED_DATAGRAM, len(datagram))
         if token not in self._probe_tokens:
-            self.flows.add_drop(DropReason.UNKNOWN_TOKEN, len(datagram))
-            return Drop(DropReason.UNKNOWN_TOKEN)
+            return self._drop(DropReason.UNKNOWN_TOKEN, len(datagram))
         self.probes_echoed += 1
         return Forward(((Address(*source), 0),))
 
@@ -320,7 +332,7 @@ class Relay:
             return Drop(DropReason.FOREIGN_GROUP)
         if flow.spi not in group.spis:
             return Drop(DropReason.UNKNOWN_SPI)
-        strip = flow.header.length if self.strip is Strip.PATENT else 0
+        strip = flow.header.length + self._tag_length if self.strip is Strip.PATENT else 0
         if flow.header.macs is not None:  # 711
             source, destination = flow.header.macs
             self._learn(sender, (group.vpn_id, source), now)  # 712-714
@@ -389,7 +401,7 @@ class Relay:
     def _first_of_flow(self, key: FlowKey, length: int, now: int) -> FlowEntry | Drop:
         """Decides about a flow that has no decision, and keeps it if the sender is who it should be."""
         source, *octets = key
-        flow = Flow.parse(Address(*source), (octets[0], octets[1]))
+        flow = Flow.parse(Address(*source), (octets[0], octets[1]), self._flags)
         verdict = Drop(flow) if isinstance(flow, DropReason) else self.forward(flow, now)
         sender = self._sender(source)
         if isinstance(flow, DropReason) or sender is None or _rests_on_others(verdict):

@@ -32,9 +32,10 @@ class Memory:
         self.renewed = 0
         self.events: list[str] = []
 
-    def put_flow(self, key: bytes, list_number: int, slot: int) -> bool:
+    def put_flow(self, key: bytes, list_number: int, slot: int, hop_key: bytes) -> bool:
         assert len(key) == layout.KEY_LENGTH
         assert list_number in self.lists
+        assert hop_key == b""
         if len(self.flows) >= self.room:
             return False
         self.flows[key] = (list_number, slot)

@@ -11,6 +11,8 @@ from nodes.data_plane import DecidingPlane
 from nodes.kernel import plane
 from nodes.kernel.plane import open_kernel_plane
 from nodes.udp import UdpSocket
+from protocol import hop_tag
+from protocol.errors import DropReason
 from protocol.relay import Relay
 from protocol.types import ClientId
 from tests.nodes.kernel.wire import (
@@ -20,6 +22,7 @@ from tests.nodes.kernel.wire import (
     Sending,
     Wire,
     expected_of,
+    hop_key,
     members_of,
     payload,
     relay_knowing_all,
@@ -39,9 +42,9 @@ few_wires = pytest.mark.parametrize("on", [WIRES[1], WIRES[4]], indirect=True, i
 class Served:
     """A relay with its socket on the wire, and with the kernel plane beside it if wanted."""
 
-    def __init__(self, on: Wire, kernel: bool) -> None:
+    def __init__(self, on: Wire, kernel: bool, tagged: bool = False) -> None:
         self.wire = on
-        self.relay = relay_knowing_all(on.family)
+        self.relay = relay_knowing_all(on.family, tagged)
         with on.at_relay():
             self.udp = UdpSocket(on.address, PORT)
             self.plane = DecidingPlane(self.udp, self.relay, lambda: None)
@@ -137,6 +140,50 @@ def test_the_same_stream_gives_the_same_datagrams_and_counters(served: Served) -
     oracle = relay_knowing_all(served.wire.family)
     for _ in range(3):
         served.carry(stream(served.wire.family), oracle)
+
+
+def tagged(sending: Sending, number: int | None = None) -> Sending:
+    """Puts tags into payloads, on request with another member's key."""
+    key = hop_key(sending.sender if number is None else number)
+    return Sending(sending.sender, tuple(hop_tag.add(one, key) for one in sending.payloads))
+
+
+@pytest.mark.parametrize("on", [WIRES[0], WIRES[1], WIRES[4]], indirect=True, ids=str)
+@pytest.mark.parametrize("kernel", [False, True])
+def test_where_tags_are_required_only_datagrams_with_the_senders_pass(
+    on: Wire, kernel: bool
+) -> None:
+    served, oracle = Served(on, kernel, True), relay_knowing_all(on.family, True)
+    whole = [
+        each
+        for each in stream(on.family)
+        if 100 < len(each.payloads[0]) < 1440 and each.payloads[0][0] in (1, 2)
+    ]
+    sound = [tagged(each) for each in whole if each.sender != UNKNOWN]
+    first, second = members_of(8)[:2]
+    flood = Sending(first, tuple(payload(on.family, 8, first, 0, 900) for _ in range(20)))
+    good, forged = tagged(flood).payloads, tagged(flood, second).payloads
+    spoilt = good[3][:-1] + bytes([good[3][-1] ^ 1])
+    resequenced = bytearray(good[4])
+    resequenced[16 + hop_tag.LENGTH + (40 if on.family == 6 else 20) + 7] ^= 1
+    untagged = flood.payloads
+    bad = [
+        Sending(first, forged),
+        Sending(first, (*good[:3], forged[3], *good[4:9])),
+        Sending(first, (*good[:4], bytes(resequenced), *good[5:9])),
+        Sending(first, (*good[:3], spoilt, *good[4:9])),
+        Sending(first, untagged),
+        Sending(UNKNOWN, good),
+    ]
+    try:
+        for _ in range(3):
+            served.carry(sound + bad, oracle)
+        assert oracle.flows.totals().drops[DropReason.FORGED_HOP_TAG] > 0
+        before = served.kernel.counters().passed_up if served.kernel else 0
+        served.carry([Sending(first, good)] * 3, oracle)
+        assert served.kernel is None or served.kernel.counters().passed_up == before
+    finally:
+        served.close()
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from nodes.udp import UdpSocket
-from protocol.relay import Member, Relay, RelayedGroup
+from protocol import hop_tag
+from protocol.relay import Member, Relay, RelayedGroup, TaggedRelay
 from protocol.relay.verdicts import Verdict
-from protocol.types import Address, ClientId, IpAddress, VpnId
+from protocol.types import Address, ClientId, IpAddress, Secret, VpnId
 from protocol.wire.esp import EspHeader
 from protocol.wire.inner_packet import InnerPacket
 from protocol.wire.vpn_header import VpnHeader
@@ -58,16 +59,22 @@ def members_of(size: int) -> range:
     return range(first, first + size)
 
 
-def relay_knowing_all(family: int) -> Relay:
+def hop_key(number: int) -> Secret:
+    """Returns a member's hop key."""
+    return Secret(bytes([number]) * hop_tag.KEY_LENGTH)
+
+
+def relay_knowing_all(family: int, tagged: bool = False) -> Relay:
     """Returns a relay that knows every group and member."""
-    relay = Relay()
+    relay = TaggedRelay() if tagged else Relay()
     for size in SIZES:
         vpn_id = VpnId(size)
         spis = frozenset([spi_of(size)])
         relay.install_group(RelayedGroup(vpn_id, group_address(family, size), spis))
         for number in members_of(size):
             address = Address(str(host(family, number)), PORT)
-            relay.add_member(Member(ClientId(number), vpn_id, address))
+            key = hop_key(number) if tagged else None
+            relay.add_member(Member(ClientId(number), vpn_id, address, hop_key=key))
     return relay
 
 
