@@ -131,3 +131,18 @@ def test_a_user_without_rights_is_told_and_served_by_sockets(network: Network, c
     (line,) = crew.errors("server")
     assert "not permitted: needs root" in line
     assert filters(network) == []
+
+
+@pytest.mark.parametrize("dataplane", ["socket", "batch", "kernel"])
+def test_with_tags_required_frames_flow_and_clients_skip_the_tag(
+    network: Network, crew: Crew, dataplane: str
+) -> None:
+    crew.configure("server", server={"dataplane": dataplane, "hop_tags": "required"})
+    crew.up("server", "c1", "c2", "c3")
+    for _ in range(2):
+        assert crew.reach("t1a", "t2a")
+    if dataplane == "kernel":
+        assert crew.status("server")["counters"]["kernel_flows"] >= 2
+    assert crew.counter("server", "dropped_forged_hop_tag") == 0
+    assert crew.rows("c1", "309")[0].count(1338) == 1
+    assert crew.end("c1", "c2", "c3", "server") == [0, 0, 0, 0]
