@@ -32,7 +32,7 @@ help: ## this list
 	@echo 'Variables: TOPO=single, or file.graphml  QUICK=1 (within 90 s)  N=clients  M=terminals on each LAN  SEED=number'
 	@echo '           SERVERS=VPN servers (multiserver, cascade)'
 	@echo '           CAPTURE=1  FAMILY=6|4  STRIP=keep|patent  WIRE=segmented|whole  RUN=folder'
-	@echo '           DATAPLANE=socket|batch (default: the best way that the machine has)'
+	@echo '           DATAPLANE=socket|batch|kernel (default: the best sockets that the machine has)'
 	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'
 	@echo '           ARGS="more arguments" (experiment, cli, test, test-fast)'
 	@echo 'Failures:  make always ends with 2; the line "exit N: reason" tells the code: 1 an invariant or a'

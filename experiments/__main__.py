@@ -262,8 +262,8 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strip", default="keep", choices=("keep", "patent"))
     parser.add_argument(
         "--dataplane",
-        choices=("socket", "batch"),
-        help="how the server moves datagrams (default: the best way that the machine has)",
+        choices=("socket", "batch", "kernel"),
+        help="how the server moves datagrams (default: the best sockets that the machine has)",
     )
 
 
