@@ -89,9 +89,10 @@ lock: ## resolves requirements.in into requirements.lock
 			--generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
 			--output-file requirements.lock requirements.in
 
-clean: ## removes caches and the runs (not results/reference)
+clean: ## removes caches, the runs (not results/reference), programs of killed relays (as root)
 	@find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .setup.log build dist
+	@if [ -x $(PYTHON) ] && [ "$$(id -u)" = 0 ]; then $(PYTHON) -m nodes.kernel; fi
 	@if [ -d results ]; then find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +; fi
 
 distclean: clean ## removes the virtual environment too

@@ -18,20 +18,20 @@ PRIORITY = 0xB11D
 _OURS = 1
 _FORWARDING_CHANGED = 2
 _QDISC_MADE = 4
-_HANDLES = (1, 3, 5, 7)
+_IPV4 = 8
+_HANDLES = range(_OURS, 2 * _IPV4, 2)
 
 
 class Attachment:
     """The program at one interface's ingress, and what it needs there."""
 
-    def __init__(self, library: Library, interface: int, version: int) -> None:
+    def __init__(self, library: Library, interface: int) -> None:
         """Claims the interface, and clears away what an earlier run left on it.
 
         Raises KernelPlaneError when another running relay has it.
         """
         self._library = library
         self._interface = interface
-        self._version = version
         self._handle = 0
         self._claim = _claim(interface)
         try:
@@ -40,12 +40,12 @@ class Attachment:
             self._claim.close()
             raise
 
-    def attach(self, program: int) -> None:
-        """Attaches the program; raises OSError."""
-        handle = _OURS
+    def attach(self, program: int, version: int) -> None:
+        """Attaches the program, which looks ways up for one IP version; raises OSError."""
+        handle = _OURS if version == 6 else _OURS | _IPV4
         if self._library.create_hook(self._interface):
             handle |= _QDISC_MADE
-        if _forwarding(self._version).read_text(encoding="ascii").strip() == "0":
+        if _forwarding(handle).read_text(encoding="ascii").strip() == "0":
             handle |= _FORWARDING_CHANGED
         try:
             self._library.attach(self._interface, program, handle, PRIORITY)
@@ -56,7 +56,7 @@ class Attachment:
         # bpf_fib_lookup answers only for an interface that may forward; ours asks for the loopback,
         # from which no packet comes that could be forwarded by this
         if handle & _FORWARDING_CHANGED:
-            _forwarding(self._version).write_text("1", encoding="ascii")
+            _forwarding(handle).write_text("1", encoding="ascii")
 
     def close(self) -> None:
         """Takes the program off, undoes what had been changed, gives the interface up; once suffices."""
@@ -81,7 +81,7 @@ class Attachment:
     def _undo(self, handle: int) -> None:
         """Undoes what a handle says had been changed; the qdisc stays while others' filters are on it."""
         if handle & _FORWARDING_CHANGED:
-            _forwarding(self._version).write_text("0", encoding="ascii")
+            _forwarding(handle).write_text("0", encoding="ascii")
         if handle & _QDISC_MADE and not filters.any_on(self._interface):
             self._library.destroy_hook(self._interface)
 
@@ -105,5 +105,6 @@ def _name(interface: int) -> str | None:
         return None
 
 
-def _forwarding(version: int) -> Path:
+def _forwarding(handle: int) -> Path:
+    version = 4 if handle & _IPV4 else 6
     return Path(f"/proc/sys/net/ipv{version}/conf/lo/forwarding")

@@ -64,11 +64,12 @@ class KernelProgram:
     def _attach(self, address: IpAddress) -> Attachment:
         try:
             name = interface_with(address)
-            attachment = Attachment(self._library, socket.if_nametoindex(name), self.version)
+            attachment = Attachment(self._library, socket.if_nametoindex(name))
         except OSError as error:
             raise KernelPlaneError(f"interface with {address}: {error.strerror or error}") from None
         try:
-            attachment.attach(self._library.program(self._object, PROGRAM.encode()))
+            program = self._library.program(self._object, PROGRAM.encode())
+            attachment.attach(program, self.version)
         except OSError as error:
             attachment.close()
             raise KernelPlaneError(f"interface {name}: {_reason(error)}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,6 +96,21 @@ def test_a_killed_relay_leaves_a_program_that_the_next_one_removes(
     assert second["prog"]["id"] != first["prog"]["id"]
     assert eventually(lambda: not is_loaded(first["prog"]["id"]))
     assert crew.end("server") == [0]
+    assert filters(network) == []
+    assert qdiscs(network) == before
+    assert shown(network, "cat", LOOKUP) == "0\n"
+
+
+def test_what_a_killed_relay_left_can_be_cleared_without_another_and_what_runs_stays(
+    network: Network, crew: Crew
+) -> None:
+    before = qdiscs(network)
+    clear = (sys.executable, "-m", "nodes.kernel")
+    crew.up("server")
+    shown(network, *clear)
+    assert len(filters(network)) == 1
+    crew.kill("server")
+    shown(network, *clear)
     assert filters(network) == []
     assert qdiscs(network) == before
     assert shown(network, "cat", LOOKUP) == "0\n"
