@@ -27,8 +27,7 @@ from nodes.configuration import (
 )
 from nodes.epoch import next_epoch
 from nodes.forwarding import Forwarding, forwarding_of
-from nodes.kernel.library import KernelPlaneError
-from nodes.kernel.plane import KernelPlane
+from nodes.kernel.beside import Beside
 from nodes.planes import choose_planes
 from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
 from nodes.sections import ForwardingName
@@ -191,7 +190,7 @@ class Server:
         self._state = "starting"
         self.forwarding = forwarding_of(configuration)
         self._planes = choose_planes(configuration.server.dataplane)
-        self._kernel: KernelPlane | None = None
+        self._kernel: Beside | None = None
         self._key_server: KeyServer | None = None
         self._epoch = 0
 
@@ -206,14 +205,18 @@ class Server:
         try:
             timer = ForwardingTimer(self.forwarding, self._loop)
             plane = self.forwarding.plane(self._planes, udp, timer.arm)
-            self._open_kernel()
+            self._kernel = Beside(
+                section.dataplane,
+                PROGRAM,
+                lambda: self.forwarding.kernel_plane(section.address, section.data_port),
+            )
             control = await self._start_keys()
             self._loop.add_reader(udp.fileno(), plane.readable)
             status = await serve_status(section.status_socket, self._snapshot)
             self._state = "serving"
             print(
                 f"{PROGRAM}: {section.forwarding} serving on {udp.address}, "
-                f"data plane {self._dataplane()}",
+                f"data plane {self._kernel.name(self._planes.name)}",
                 flush=True,
             )
             await self._ended.wait()
@@ -244,19 +247,6 @@ class Server:
             control.close()
             if self._key_server is not None and self._key_server.servers is not None:
                 self._key_server.servers.close()
-
-    def _open_kernel(self) -> None:
-        """Puts the relay's decisions into the kernel if that is wanted; says so where it cannot be."""
-        section = self._configuration.server
-        if section.dataplane != "kernel":
-            return
-        try:
-            self._kernel = self.forwarding.kernel_plane(section.address, section.data_port)
-        except KernelPlaneError as error:
-            complain(PROGRAM, f"this machine cannot forward in the kernel: {error}")
-
-    def _dataplane(self) -> str:
-        return "kernel" if self._kernel is not None else self._planes.name
 
     async def _start_keys(self) -> asyncio.Server | None:
         """Starts the key server, or takes groups and members as set by hand."""
@@ -331,11 +321,14 @@ class Server:
         tables = self.forwarding.tables(now())
         if self._key_server is not None:
             tables |= server_view.management_tables(self._key_server.management)
-        view = {
+        view: dict[str, dict[str, Any]] = {
             "tables": dict(sorted(tables.items())),
-            "counters": self.forwarding.counters() | self._kernel_counters(),
-            "process": server_view.process_view(self._state) | {"dataplane": self._dataplane()},
+            "counters": self.forwarding.counters(),
+            "process": server_view.process_view(self._state) | {"dataplane": self._planes.name},
         }
+        if self._kernel is not None:
+            view["counters"] |= self._kernel.counters()
+            view["process"]["dataplane"] = self._kernel.name(self._planes.name)
         servers = self._key_server.servers if self._key_server is not None else None
         return view if servers is None else self._snapshot_of_representative(view, servers)
 
@@ -358,12 +351,6 @@ class Server:
             "counters": {**servers.counters, **not_taken},
             "process": {**view["process"], "epoch": self._epoch},
         }
-
-    def _kernel_counters(self) -> dict[str, int]:
-        if self._kernel is None:
-            return {}
-        counters = self._kernel.counters()
-        return {"kernel_flows": counters.flows, "kernel_passed_up": counters.passed_up}
 
 
 class ForwardingTimer:
