@@ -33,6 +33,7 @@ class KernelProgram:
         Raises KernelPlaneError, naming what is missing or refused.
         """
         self.version: int = address.version
+        self._stopped = False
         self._library = Library()
         self._object = self._load(layout.settings(address, port, tagged))
         try:
@@ -77,7 +78,7 @@ class KernelProgram:
 
     def close(self) -> None:
         """Takes the program off the interface and gives it up."""
-        self._slots[layout.LEASE] = 0
+        self._stop()
         try:
             self._attachment.close()
         finally:
@@ -87,7 +88,7 @@ class KernelProgram:
 
     def detach(self) -> None:
         """Takes the program off the interface; its counters stay readable until it is closed."""
-        self._slots[layout.LEASE] = 0
+        self._stop()
         self._attachment.close()
 
     def put_flow(self, key: bytes, list_number: int, slot: int, hop_key: bytes) -> bool:
@@ -95,8 +96,15 @@ class KernelProgram:
         return self._put(self._flows, key, layout.FLOW.pack(list_number, slot, hop_key))
 
     def remove_flow(self, key: bytes) -> None:
-        """Leaves a flow's datagrams to the process from now on."""
-        self._library.remove(self._flows, key)
+        """Leaves a flow's datagrams to the process from now on.
+
+        OSError when the kernel does not remove it: then the program serves nothing any more.
+        """
+        try:
+            self._library.remove(self._flows, key)
+        except OSError:
+            self._stop()
+            raise
 
     def put_list(self, number: int, destinations: bytes) -> bool:
         """Adds a list of destinations; False when there is no room."""
@@ -117,7 +125,13 @@ class KernelProgram:
 
     def renew(self, lease: int) -> None:
         """Lets the program serve for so many nanoseconds from now on."""
-        self._slots[layout.LEASE] = now() + lease
+        if not self._stopped:
+            self._slots[layout.LEASE] = now() + lease
+
+    def _stop(self) -> None:
+        """Has everything go up to the process, for good."""
+        self._stopped = True
+        self._slots[layout.LEASE] = 0
 
     def _put(self, descriptor: int, key: bytes, value: bytes) -> bool:
         try:

@@ -12,7 +12,7 @@ import pytest
 
 from experiments.instrument.bpf_stats import bpf
 from tests.nodes.running import Crew, crew_on, eventually
-from topologies.catalog import single
+from topologies.catalog import cascade, single
 from topologies.emulate import Network, emulate
 
 pytestmark = pytest.mark.emulated
@@ -162,3 +162,23 @@ def test_with_tags_required_frames_flow_and_clients_skip_the_tag(
     assert crew.counter("server", "dropped_forged_hop_tag") == 0
     assert crew.rows("c1", "309")[0].count(1338) == 1
     assert crew.end("c1", "c2", "c3", "server") == [0, 0, 0, 0]
+
+
+def test_vpn_servers_forward_in_the_kernel_to_each_other_and_to_their_clients() -> None:
+    plan = cascade()
+    relays = [relay.name for relay in plan.relays]
+    clients = ["c1", "c3", "c5"]
+    with emulate(plan) as network, crew_on(network) as crew:
+        for relay in relays:
+            crew.configure(relay, relay={"dataplane": "kernel"})
+        crew.up("server", *relays, *clients)
+        for _ in range(3):
+            assert crew.reach("t1a", "t3a")
+            assert crew.reach("t1a", "t5a")
+        for relay in relays:
+            assert "data plane kernel" in crew.output(relay)
+        assert sum(crew.counter(relay, "kernel_flows") for relay in relays) >= 4
+        assert crew.end(*clients, *relays, "server") == [0] * (len(clients) + len(relays) + 1)
+        for relay in relays:
+            at = ("dev", f"{relay}-out", "ingress")
+            assert network.run(relay, ("tc", "filter", "show", *at), timeout=SECONDS).stdout == ""

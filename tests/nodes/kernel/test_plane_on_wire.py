@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from nodes.data_plane import DecidingPlane
-from nodes.kernel import plane
+from nodes.kernel import layout, plane
 from nodes.kernel.plane import open_kernel_plane
 from nodes.udp import UdpSocket
 from protocol import hop_tag
@@ -257,3 +257,17 @@ def test_while_one_destination_has_no_known_neighbour_the_process_sends_to_all(
     served.carry([flood], oracle)
     assert passed_up(served) > before
     served.carry([flood], oracle)
+
+
+@few_wires
+def test_a_flow_that_cannot_be_removed_ends_the_kernels_service(
+    decided: tuple[Served, Relay, Sending],
+) -> None:
+    served, oracle, flood = decided
+    assert served.kernel is not None
+    program = served.kernel._program
+    with pytest.raises(OSError, match="No such file"):
+        program.remove_flow(bytes(layout.KEY_LENGTH))
+    before = passed_up(served)
+    served.carry([flood] * 2, oracle)
+    assert passed_up(served) > before
