@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from siphashc import siphash
 
 from protocol import hop_tag
-from protocol.errors import DropReason
+from protocol.errors import DropReason, WireError
 from protocol.hop_tag import Tagged
 from protocol.relay import Drop, Forward, Member, RelayedGroup, Strip, TaggedRelay
 from protocol.types import Address, Secret, VpnId
@@ -67,6 +67,17 @@ def test_a_tag_is_over_all_that_is_clear_and_nothing_else(vpn_id: int, source: s
         tagged = Tagged.parse(bytes(changed))
         covered = place < headers + hop_tag.LENGTH
         assert (tagged is None or not tagged.holds(KEY)) == covered, place
+
+
+@pytest.mark.parametrize("source", ["aa", None])
+def test_a_receiver_takes_the_tag_off_and_refuses_a_datagram_without(source: str | None) -> None:
+    plain = datagram(VPN, source)
+    assert hop_tag.remove(hop_tag.add(plain, KEY)) == plain
+    stripped = plain[4 if source is None else 16 :]
+    assert hop_tag.remove(stripped) == stripped
+    for octets in (plain, plain[:2], b""):
+        with pytest.raises(WireError, match="hop tag"):
+            hop_tag.remove(octets)
 
 
 @given(st.binary(max_size=80))
