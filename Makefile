@@ -8,7 +8,7 @@ TOPO ?= single
 RUN ?= results/$(basename $(notdir $(TOPO)))/latest
 
 # A misspelt variable would silently change what is measured.
-KNOWN := TOPO QUICK N M SERVERS SEED CAPTURE FAMILY STRIP WIRE SERIES RUN ARGS
+KNOWN := TOPO QUICK N M SERVERS SEED CAPTURE FAMILY STRIP DATAPLANE WIRE SERIES RUN ARGS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
@@ -20,7 +20,7 @@ option = $(if $($(1)),$(2) '$($(1))')
 
 NETWORK_OPTIONS = --topo '$(TOPO)' $(call option,N,--clients) $(call option,M,--terminals) \
 	$(call option,SERVERS,--servers) \
-	$(call option,FAMILY,--family) $(call option,STRIP,--strip)
+	$(call option,FAMILY,--family) $(call option,STRIP,--strip) $(call option,DATAPLANE,--dataplane)
 RUN_OPTIONS = $(call flag,QUICK,--quick) $(call option,WIRE,--wire) $(call option,SEED,--seed) $(call flag,CAPTURE,--capture)
 
 help: ## this list
@@ -32,6 +32,7 @@ help: ## this list
 	@echo 'Variables: TOPO=single, or file.graphml  QUICK=1 (within 90 s)  N=clients  M=terminals on each LAN  SEED=number'
 	@echo '           SERVERS=VPN servers (multiserver, cascade)'
 	@echo '           CAPTURE=1  FAMILY=6|4  STRIP=keep|patent  WIRE=segmented|whole  RUN=folder'
+	@echo '           DATAPLANE=socket|batch|kernel (default: the best sockets that the machine has)'
 	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'
 	@echo '           ARGS="more arguments" (experiment, cli, test, test-fast)'
 	@echo 'Failures:  make always ends with 2; the line "exit N: reason" tells the code: 1 an invariant or a'
@@ -88,10 +89,11 @@ lock: ## resolves requirements.in into requirements.lock
 			--generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
 			--output-file requirements.lock requirements.in
 
-clean: ## removes caches and the runs (not results/reference)
+clean: ## removes caches, the runs (not results/reference), programs of killed relays (as root)
 	@find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .setup.log build dist
+	@if [ -x $(PYTHON) ] && [ "$$(id -u)" = 0 ]; then $(PYTHON) -m nodes.kernel; fi
 	@if [ -d results ]; then find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +; fi
 
 distclean: clean ## removes the virtual environment too
-	@rm -rf .venv
+	@rm -rf .venv nodes/kernel/relay.bpf.o

@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
         options.seed,
         options.capture,
         options.wire,
-        Settings(strip=options.strip),
+        Settings(strip=options.strip, dataplane=options.dataplane),
     )
     courses = {1: single, 2: subgroups, 3: multicast, 4: vpn_servers, 5: vpn_servers}
     course = courses[plan.embodiment]
@@ -111,7 +111,7 @@ def _cli(options: argparse.Namespace) -> int:
             orderly_termination(),
             tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private,
             emulate(plan) as network,
-            deploy(network, Path(private), Settings(strip=options.strip)),
+            deploy(network, Path(private), Settings(options.strip, dataplane=options.dataplane)),
         ):
             print(f"{plan.name} is up. Try: t1a ping -c 1 {_somebody_far(plan)}")
             server = plan.servers[0].name
@@ -259,6 +259,11 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--terminals", type=int, default=2, help="terminals on each LAN")
     parser.add_argument("--family", type=int, default=6, choices=(4, 6), help="IP outside")
     parser.add_argument("--strip", default="keep", choices=("keep", "patent"))
+    parser.add_argument(
+        "--dataplane",
+        choices=("socket", "batch", "kernel"),
+        help="how the server moves datagrams (default: the best sockets that the machine has)",
+    )
 
 
 if __name__ == "__main__":

@@ -229,7 +229,11 @@ def record_of(
         schema=SCHEMA,
         topo=plan.name,
         plan=plan.to_json(),
-        parameters={**_flat(parameters), "links_delayed_by": means(plan)},
+        parameters={
+            **_flat(parameters),
+            "dataplane": _dataplane(seen),
+            "links_delayed_by": means(plan),
+        },
         seed=parameters.seed,
         argv=relative_arguments(sys.argv[1:], Path.cwd()),
         commit=describe_checkout().commit,
@@ -240,6 +244,12 @@ def record_of(
         samples=tuple(_samples(seen, links)),
         tables=tuple(_tables(seen)),
     )
+
+
+def _dataplane(seen: Seen) -> str | None:
+    """Returns how the servers have moved datagrams; None when none was there to move any."""
+    said = {status["process"].get("dataplane") for status in seen.statuses.values()} - {None}
+    return ", ".join(sorted(said)) or None
 
 
 def _flat(parameters: Parameters) -> dict[str, str | int | float | bool | None]:

@@ -46,6 +46,8 @@ class Settings:
     """Whether a VPN server's stations are told to the others."""
     member_delivery: str = "patent"
     """Whether packets go to all of a group, or (``spi``) only to those who hold their SA."""
+    dataplane: str | None = None
+    """How servers move datagrams; None: by the best way that the machine has."""
 
 
 @dataclass
@@ -222,6 +224,7 @@ def _relay_tables(plan: Plan, relay: Node, settings: Settings) -> dict[str, dict
         "certificate_authority": "authority.pem",
         "status_socket": f"{relay.name}.status",
         "strip": settings.strip,
+        **({"dataplane": settings.dataplane} if settings.dataplane else {}),
     }
     return {"relay": section}
 
@@ -245,6 +248,7 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         "admin_socket": f"{server.name}.admin",
         "member_delivery": settings.member_delivery,
         "strip": settings.strip,
+        **({"dataplane": settings.dataplane} if settings.dataplane else {}),
     }
     relays = {
         f"servers.{relay.name}": {

@@ -80,24 +80,26 @@ def steps(quick: bool) -> int:
     return 3 + len(list(cells(quick)))
 
 
-def run(quick: bool, seed: int, wire: Wire, progress: Progress) -> LoadRun:
+def run(quick: bool, seed: int, wire: Wire, dataplane: str | None, progress: Progress) -> LoadRun:
     """Measures all cells, or none when the instrument is not fit or cannot be had.
 
     What a run has shown of its invariants stands, whatever becomes of the measurement.
     """
     try:
-        return _measure_all(quick, seed, wire, progress)
+        return _measure_all(quick, seed, wire, dataplane, progress)
     except (MachineError, InstrumentError, LoadError) as error:
         progress.note(f"  no load is measured: {error}")
         return LoadRun(failure=str(error))
 
 
-def _measure_all(quick: bool, seed: int, wire: Wire, progress: Progress) -> LoadRun:
+def _measure_all(
+    quick: bool, seed: int, wire: Wire, dataplane: str | None, progress: Progress
+) -> LoadRun:
     chance = random.Random(seed)
     rule = QUICK if quick else full(("hub", "relay"), (AGAIN, "relay"))
     run = LoadRun()
     progress.step("load: servers and members")
-    with rig_up(VARIANTS, GROUPS, wire) as rig:
+    with rig_up(VARIANTS, GROUPS, wire, dataplane=dataplane) as rig:
         progress.step("load: the instrument's own checks")
         load = find_load(rig, "null", BASE_GROUP, BASE_SIZE, CHECK_SECONDS)
         subject = Subject(rig, "null", "relay", load, chance)

@@ -39,7 +39,13 @@ def run(
     """Builds the network, lets frames flow, checks, and returns record and summary."""
     started = utc_now()
     seen, links, invariants = walk(plan, parameters, folder, progress, _vantage, INVARIANTS)
-    load = load_run.run(parameters.quick, parameters.seed, parameters.wire, progress)
+    load = load_run.run(
+        parameters.quick,
+        parameters.seed,
+        parameters.wire,
+        parameters.settings.dataplane,
+        progress,
+    )
     record = record_of(plan, parameters, seen, links, started)
     record = structs.replace(
         record,

@@ -23,6 +23,7 @@ from nodes.configuration import (
     read_password,
 )
 from nodes.counter_file import CounterFile, CounterFileError
+from nodes.datagram_queue import DatagramQueue
 from nodes.driver import PROGRAM, Driver
 from nodes.interface import LanError
 from nodes.keeper import Keeper
@@ -36,7 +37,6 @@ from nodes.process import (
     on_end,
 )
 from nodes.status import StatusError, close_status, print_status, serve_status
-from nodes.udp import UdpSocket
 from protocol.client import Client
 from protocol.client.tables import AuthenticationInformation, VpnInformation
 from protocol.security_association import SecurityAssociation
@@ -69,7 +69,7 @@ class Process:
         section = self._configuration.client
         with (
             _open_lan(self._configuration) as lan,
-            closing(UdpSocket(section.address, section.data_port)) as udp,
+            closing(DatagramQueue(section.address, section.data_port)) as udp,
         ):
             client = Client(self._authentication, section.data_port)
             driver = Driver(client, lan, udp, section.outside_interface)

@@ -75,6 +75,10 @@ def load_server(path: Path | str, forwarding: ForwardingName | None = None) -> S
         raise document.error(
             ("server", "keys"), '"tls", because a hub needs its clients\' SAs', '"manual"'
         )
+    alone = server.keys == "tls" and server.forwarding == "relay" and not configuration.servers
+    if server.hop_tags == "required" and not alone:
+        expected = '"off" unless keys is "tls", forwarding "relay" and there are no VPN servers'
+        raise document.error(("server", "hop_tags"), expected, '"required"')
     if server.keys == "tls" and not configuration.groups:
         raise document.error(("groups",), "at least one table such as [groups.1001]", "none")
     _check_host(document, ("server", "address"), server.address)

@@ -21,7 +21,9 @@ BATCH = 64
 class Deciding(Protocol):
     """What decides where a datagram's payload goes, without changing it: relay and null forwarder."""
 
-    def receive_datagram(self, datagram: bytes, source: tuple[str, int], now: int) -> Verdict:
+    def receive_datagram(
+        self, datagram: bytes | memoryview, source: tuple[str, int], now: int
+    ) -> Verdict:
         """Returns where the payload goes."""
 
 

@@ -12,10 +12,10 @@ from nodes import client_view, interface
 from nodes.channel import Channel
 from nodes.clock import Timer, now
 from nodes.counter_file import CounterFile
+from nodes.datagram_queue import DatagramQueue
 from nodes.lan import Lan, TapLan
 from nodes.membership import Membership
 from nodes.process import complain
-from nodes.udp import UdpSocket
 from protocol.client import Client
 from protocol.client.actions import (
     Action,
@@ -42,7 +42,7 @@ class Driver:
     """Drives one :class:`Client`; ``ended`` is set when it cannot or need not go on."""
 
     def __init__(
-        self, client: Client, lan: Lan, udp: UdpSocket, outside_interface: str | None = None
+        self, client: Client, lan: Lan, udp: DatagramQueue, outside_interface: str | None = None
     ) -> None:
         self.client = client
         self.ended = asyncio.Event()
@@ -91,24 +91,29 @@ class Driver:
 
     def _lan_readable(self) -> None:
         """Takes waiting frames of the LAN (step 801)."""
-        time = now()
-        for _ in range(BATCH):
+        time, taken = now(), 0
+        while taken < BATCH or self._lan.pending:
             frame = self._lan.receive()
             if frame is None:
                 self._watch_lan()
                 break
             self.client.receive_frame(frame, time)
-            self.act()
+            self._do_all()
+            taken += 1
+        self.act()
 
     def _udp_readable(self) -> None:
         """Takes waiting datagrams (step 810)."""
-        for _ in range(BATCH):
+        taken = 0
+        while taken < BATCH or self._udp.pending:
             received = self._udp.receive()
             if received is None:
                 break
             # its own time: a probe's round trip must not bear what was done for those before it
             self.client.receive_datagram(received.payload, received.source, now())
-            self.act()
+            self._do_all()
+            taken += 1
+        self.act()
 
     def _multicast_readable(self) -> None:
         """Takes waiting packets of the group (step 810)."""
@@ -159,10 +164,14 @@ class Driver:
     # -- what the client wants done
 
     def act(self) -> None:
-        """Does all that the client has to be done, and arms the timer."""
+        """Does all that the client has to be done, sends what waits, and arms the timer."""
+        self._do_all()
+        self._udp.flush()
+        self._timer.set(self.client.next_timeout())
+
+    def _do_all(self) -> None:
         while (action := self.client.next_action()) is not None:
             self._do(action)
-        self._timer.set(self.client.next_timeout())
 
     def _do(self, action: Action) -> None:
         if isinstance(action, SendDatagram):

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from nodes import server_view
 from nodes.configuration import ServerConfiguration
-from nodes.data_plane import DecidingPlane, ResealingPlane, SocketPlane
+from nodes.kernel.library import KernelPlaneError
+from nodes.kernel.plane import KernelPlane, open_kernel_plane
+from nodes.planes import Plane, Planes
 from nodes.server_view import Table
 from nodes.udp import UdpSocket
 from protocol.management import AssociationPer
 from protocol.null_forwarder import NullForwarder
-from protocol.relay import Member, Passed, Relay, RelayedGroup, Strip
-from protocol.types import SECOND, Address, ClientId
+from protocol.relay import Member, Passed, Relay, RelayedGroup, Strip, TaggedRelay
+from protocol.types import SECOND, Address, ClientId, IpAddress
 from protocol.wire.messages import GroupSecurityAssociation
 
 if TYPE_CHECKING:
@@ -43,8 +45,12 @@ class Forwarding(ABC):
         raise TypeError("a data key for something that does not decrypt")
 
     @abstractmethod
-    def plane(self, udp: UdpSocket, arm_timer: Callable[[], None]) -> SocketPlane:
-        """Returns the data plane that moves datagrams this way."""
+    def plane(self, planes: Planes, udp: UdpSocket, arm_timer: Callable[[], None]) -> Plane:
+        """Returns what moves datagrams this way."""
+
+    def kernel_plane(self, address: IpAddress, port: int) -> KernelPlane:
+        """Returns what takes decided flows off the socket plane; raises KernelPlaneError."""
+        raise KernelPlaneError('expected forwarding = "relay": nothing else decides by flows')
 
     @abstractmethod
     def tables(self, now: int) -> dict[str, Table]:
@@ -66,9 +72,13 @@ class RelayForwarding(Forwarding):
         super().__init__(relay)
         self._relay = relay
 
-    def plane(self, udp: UdpSocket, arm_timer: Callable[[], None]) -> SocketPlane:
+    def plane(self, planes: Planes, udp: UdpSocket, arm_timer: Callable[[], None]) -> Plane:
         """Returns the plane that sends payloads as they came."""
-        return DecidingPlane(udp, self._relay, arm_timer)
+        return planes.deciding(udp, self._relay, arm_timer)
+
+    def kernel_plane(self, address: IpAddress, port: int) -> KernelPlane:
+        """Returns the relay's decisions in the kernel."""
+        return open_kernel_plane(self._relay, address, port)
 
     def tables(self, now: int) -> dict[str, Table]:
         """Returns tables 507, 508 and 509."""
@@ -99,9 +109,9 @@ class HubForwarding(Forwarding):
         """Takes the SA that the hub shares with a client."""
         self._hub.install_association(client_id, parameters)
 
-    def plane(self, udp: UdpSocket, arm_timer: Callable[[], None]) -> SocketPlane:
+    def plane(self, planes: Planes, udp: UdpSocket, arm_timer: Callable[[], None]) -> Plane:
         """Returns the plane that sends what was sealed anew."""
-        return ResealingPlane(udp, self._hub, arm_timer)
+        return planes.resealing(udp, self._hub, arm_timer)
 
     def tables(self, now: int) -> dict[str, Table]:
         """Returns tables 507, 508 and 509."""
@@ -119,9 +129,9 @@ class NullForwarding(Forwarding):
         super().__init__(null)
         self._null = null
 
-    def plane(self, udp: UdpSocket, arm_timer: Callable[[], None]) -> SocketPlane:
+    def plane(self, planes: Planes, udp: UdpSocket, arm_timer: Callable[[], None]) -> Plane:
         """Returns the relay's plane."""
-        return DecidingPlane(udp, self._null, arm_timer)
+        return planes.deciding(udp, self._null, arm_timer)
 
     def tables(self, now: int) -> dict[str, Table]:
         """Returns table 507."""
@@ -145,4 +155,5 @@ def forwarding_of(configuration: ServerConfiguration) -> Forwarding:
         from protocol.hub import Hub  # loads the cipher
 
         return HubForwarding(Hub(section.address, strip, lifetime, hold_down))
-    return RelayForwarding(Relay(strip, lifetime, hold_down))
+    kind = TaggedRelay if section.hop_tags == "required" else Relay
+    return RelayForwarding(kind(strip, lifetime, hold_down))

@@ -8,17 +8,26 @@ Patent: Fig. 2 parts 105-107; Fig. 8-1 step 801; Fig. 8-2 step 820.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import socket
 import struct
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable
 from typing import TypeVar
 
 from nodes import interface as device
 from nodes.interface import LanError
+from nodes.segmentation import (
+    HEADER_LENGTH,
+    NO_OFFLOAD,
+    SegmentationError,
+    VirtioHeader,
+    complete,
+)
 
 __all__ = ["Lan", "LanError", "PacketSocketLan", "TapLan"]
 
@@ -28,9 +37,9 @@ SOL_PACKET = 263
 PACKET_ADD_MEMBERSHIP = 1
 PACKET_STATISTICS = 6
 PACKET_AUXDATA = 8
+PACKET_VNET_HDR = 15
 PACKET_IGNORE_OUTGOING = 23
 PACKET_MR_PROMISC = 1
-TP_STATUS_CSUMNOTREADY = 1 << 3
 TP_STATUS_VLAN_VALID = 1 << 4
 TP_STATUS_VLAN_TPID_VALID = 1 << 6
 ETHERTYPE_VLAN = 0x8100
@@ -41,7 +50,12 @@ TUN_DEVICE = "/dev/net/tun"
 TUNSETIFF = 0x400454CA
 IFF_TAP = 0x0002
 IFF_NO_PI = 0x1000
+IFF_VNET_HDR = 0x4000
 IFF_TUN_EXCL = 0x8000
+TUNSETOFFLOAD = 0x400454D0
+TUN_F_CSUM = 0x01
+TUN_F_TSO = 0x02 | 0x04 | 0x08  # IPv4, IPv6, with ECN
+TUN_F_USO = 0x20 | 0x40
 
 MAC_ADDRESSES_LENGTH = 12
 FRAME_BUFFER_LENGTH = 65536 + 18
@@ -69,18 +83,51 @@ class Lan(ABC):
         self.truncated = 0
         self.send_refused = 0
         self.receive_errors = 0
-        self.checksum_not_ready = 0
+        self.cut = 0
+        self.not_cut = 0
         self._kernel_drops = 0
         self._buffer = bytearray(FRAME_BUFFER_LENGTH)
         self._view = memoryview(self._buffer)
+        self._segments: deque[bytes] = deque()
 
     @abstractmethod
     def fileno(self) -> int:
         """Returns the descriptor to wait for until a frame may be there; -1 when closed."""
 
-    @abstractmethod
+    @property
+    def pending(self) -> bool:
+        """Whether segments of a large frame are still to be received: the descriptor tells nothing."""
+        return bool(self._segments)
+
     def receive(self) -> bytes | None:
-        """Returns one whole frame, or None when there is nothing more now."""
+        """Returns one whole frame, or None when there is nothing more now.
+
+        What a terminal has left to offloads is done: large frames are cut, checksums completed.
+        """
+        while not self._segments:
+            frames = self._read()
+            if frames is None:
+                return None
+            self._segments.extend(frames)
+        return self._segments.popleft()
+
+    @abstractmethod
+    def _read(self) -> list[bytes] | None:
+        """Reads one frame from the kernel and returns what it is on a wire; None when none waits."""
+
+    def _complete(self, octets: memoryview) -> list[bytes]:
+        """Does what is left to do to a frame behind its header; none when that cannot be done."""
+        self.received += 1
+        frame = bytes(octets[HEADER_LENGTH:])
+        if octets[:HEADER_LENGTH] == NO_OFFLOAD:
+            return [frame]
+        try:
+            frames = complete(frame, VirtioHeader.parse(octets))
+        except SegmentationError:
+            self.not_cut += 1
+            return []
+        self.cut += len(frames) > 1
+        return frames
 
     @abstractmethod
     def send(self, frame: bytes) -> bool:
@@ -116,7 +163,8 @@ class Lan(ABC):
             "truncated": self.truncated,
             "send_refused": self.send_refused,
             "receive_errors": self.receive_errors,
-            "checksum_not_ready": self.checksum_not_ready,
+            "cut": self.cut,
+            "not_cut": self.not_cut,
             "kernel_drops": self.kernel_drops,
         }
 
@@ -135,7 +183,7 @@ class Lan(ABC):
 class PacketSocketLan(Lan):
     """Captures every frame on an existing interface, save those that it injects itself.
 
-    Needs CAP_NET_RAW. A frame whose checksum is left to an offload is delivered and counted.
+    Needs CAP_NET_RAW.
 
     Patent: Fig. 8-1 step 801; Fig. 8-2 step 820.
     """
@@ -163,6 +211,7 @@ class PacketSocketLan(Lan):
         lan_socket.setblocking(False)
         lan_socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         lan_socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        lan_socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         try:
             lan_socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_LENGTH)
         except PermissionError:  # CAP_NET_RAW without CAP_NET_ADMIN: as much as the machine allows
@@ -178,7 +227,7 @@ class PacketSocketLan(Lan):
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def receive(self) -> bytes | None:
+    def _read(self) -> list[bytes] | None:
         while True:
             try:
                 length, ancillary, flags, _ = self._socket.recvmsg_into(
@@ -190,28 +239,30 @@ class PacketSocketLan(Lan):
             if flags & socket.MSG_TRUNC:
                 self.truncated += 1
                 continue
-            self.received += 1
-            return self._restore(bytes(self._view[:length]), ancillary)
+            tag = self._vlan_tag(ancillary)
+            frames = self._complete(self._view[:length])
+            if tag is None:
+                return frames
+            at = MAC_ADDRESSES_LENGTH
+            return [frame[:at] + tag + frame[at:] for frame in frames]
 
-    def _restore(self, frame: bytes, ancillary: Iterable[tuple[int, int, bytes]]) -> bytes:
-        """Puts back the VLAN tag that the kernel keeps beside the frame (802.1Q, 802.1ad)."""
+    @staticmethod
+    def _vlan_tag(ancillary: Iterable[tuple[int, int, bytes]]) -> bytes | None:
+        """Returns the VLAN tag that the kernel keeps beside the frame (802.1Q, 802.1ad)."""
         for level, kind, octets in ancillary:
             if level != SOL_PACKET or kind != PACKET_AUXDATA or len(octets) < _AUXILIARY.size:
                 continue
             status, _, _, _, _, tag, tag_protocol = _AUXILIARY.unpack_from(octets)
-            if status & TP_STATUS_CSUMNOTREADY:
-                self.checksum_not_ready += 1
             if not status & TP_STATUS_VLAN_VALID:
                 continue
             if not status & TP_STATUS_VLAN_TPID_VALID:
                 tag_protocol = ETHERTYPE_VLAN
-            vlan_tag = _VLAN_TAG.pack(tag_protocol, tag)
-            return frame[:MAC_ADDRESSES_LENGTH] + vlan_tag + frame[MAC_ADDRESSES_LENGTH:]
-        return frame
+            return _VLAN_TAG.pack(tag_protocol, tag)
+        return None
 
     def send(self, frame: bytes) -> bool:
         try:
-            self._socket.send(frame)
+            self._socket.sendmsg((NO_OFFLOAD, frame))
         except OSError:
             self.send_refused += 1
             return False
@@ -258,7 +309,7 @@ class TapLan(Lan):
 
     def _configure(self, mtu: int, mac: bytes | None) -> None:
         # exclusive: a device that somebody else made would outlive this process
-        flags = struct.pack("@H", IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL)
+        flags = struct.pack("@H", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL)
         try:
             fcntl.ioctl(self._descriptor, TUNSETIFF, device.request(self.interface, flags))
         except OSError as error:
@@ -266,26 +317,33 @@ class TapLan(Lan):
                 message = f"interface {self.interface}: expected a free name, got one in use"
                 raise LanError(message) from None
             raise device.failure(self.interface, error) from None
+        self._allow_offloads()
         device.set_mtu(self.interface, mtu)
         if mac is not None:
             device.set_mac(self.interface, mac)
         device.bring_up(self.interface)
 
+    def _allow_offloads(self) -> None:
+        """Lets the kernel leave to us what it would leave to hardware: as much as it knows of."""
+        for offloads in (TUN_F_CSUM | TUN_F_TSO | TUN_F_USO, TUN_F_CSUM | TUN_F_TSO):
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self._descriptor, TUNSETOFFLOAD, offloads)
+                return
+
     def fileno(self) -> int:
         return self._descriptor
 
-    def receive(self) -> bytes | None:
+    def _read(self) -> list[bytes] | None:
         try:
             length = os.readv(self._descriptor, [self._buffer])
         except OSError as error:
             self._count_failure(error)
             return None
-        self.received += 1
-        return bytes(self._view[:length])
+        return self._complete(self._view[:length])
 
     def send(self, frame: bytes) -> bool:
         try:
-            os.write(self._descriptor, frame)
+            os.writev(self._descriptor, (NO_OFFLOAD, frame))
         except OSError:
             self.send_refused += 1
             return False

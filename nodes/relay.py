@@ -19,10 +19,12 @@ from nodes import relay_view
 from nodes.channel import ChannelError
 from nodes.clock import Timer, now
 from nodes.configuration import ConfigurationError, load_relay
-from nodes.data_plane import DecidingPlane
+from nodes.kernel.beside import Beside
+from nodes.kernel.plane import open_kernel_plane
+from nodes.planes import choose_planes
 from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
 from nodes.reporter import PROGRAM, Reporter
-from nodes.sections import RelayConfiguration
+from nodes.sections import DataPlaneName, RelayConfiguration
 from nodes.status import StatusError, close_status, print_status, serve_status
 from nodes.udp import UdpSocket
 from protocol.distribution.subscriber import NOTHING, Subscriber
@@ -34,9 +36,11 @@ class RelayServer:
     """One VPN server process: what it has open, and how it ends."""
 
     def __init__(self, configuration: RelayConfiguration) -> None:
-        """Raises ChannelError when a certificate's file does not serve."""
+        """Raises ChannelError when a certificate's file does not serve, OSError without its data plane."""
         section, timers = configuration.relay, configuration.timers
         self._section = section
+        self._planes = choose_planes(section.dataplane)
+        self._kernel: Beside | None = None
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self.relay = Relay(
@@ -55,9 +59,15 @@ class RelayServer:
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT; raises what keeps it from starting."""
-        udp = UdpSocket(self._section.address, self._section.data_port)
+        section = self._section
+        udp = self._planes.open(section.address, section.data_port)
         try:
-            plane = DecidingPlane(udp, self.relay, self.reporter.act)
+            plane = self._planes.deciding(udp, self.relay, self.reporter.act)
+            self._kernel = Beside(
+                section.dataplane,
+                PROGRAM,
+                lambda: open_kernel_plane(self.relay, section.address, section.data_port),
+            )
             self._loop.add_reader(udp.fileno(), plane.readable)
             status = await serve_status(self._section.status_socket, self._snapshot)
             try:
@@ -66,12 +76,18 @@ class RelayServer:
                 await close_status(status)
         finally:
             self._loop.remove_reader(udp.fileno())
+            if self._kernel is not None:
+                self._kernel.close()
             udp.close()
 
     async def _serve(self, udp: UdpSocket) -> None:
         """Keeps the channel to the representative until the process is asked to end."""
         on_end(self._loop, self._ended.set)
-        print(f"{PROGRAM}: relay waiting for its tables on {udp.address}", flush=True)
+        print(
+            f"{PROGRAM}: relay waiting for its tables on {udp.address}, "
+            f"data plane {self._dataplane()}",
+            flush=True,
+        )
         keeping = self._loop.create_task(self.reporter.keep())
         ended = self._loop.create_task(self._ended.wait())
         await asyncio.wait((keeping, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -92,6 +108,10 @@ class RelayServer:
         times = (self.relay.next_timeout(), self.subscriber.next_timeout())
         self._timer.set(min((time for time in times if time is not None), default=None))
 
+    def _dataplane(self) -> DataPlaneName:
+        sockets = self._planes.name
+        return sockets if self._kernel is None else self._kernel.name(sockets)
+
     def _snapshot(self) -> dict[str, Any]:
         subscriber = self.subscriber
         tables = relay_view.tables_of_relay(self.relay)
@@ -100,6 +120,7 @@ class RelayServer:
             "tables": dict(sorted(tables.items())),
             "counters": {
                 **relay_view.relay_counters(self.relay),
+                **(self._kernel.counters() if self._kernel is not None else {}),
                 "table_messages_received": 0,
                 "table_octets_received": 0,
                 **self.reporter.counters,
@@ -107,6 +128,7 @@ class RelayServer:
             },
             "process": {
                 **relay_view.process_view(self.state),
+                "dataplane": self._dataplane(),
                 "epoch": subscriber.epoch,
                 "sequence": subscriber.sequence,
                 "representative_connected": self.reporter.connected,

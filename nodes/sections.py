@@ -31,6 +31,7 @@ KeySource = Literal["tls", "manual"]
 ForwardingName = Literal["relay", "hub", "null"]
 SaLifetime = Annotated[float, Meta(ge=15, le=10_000_000)]
 """Seconds; not less than what one roll-over takes."""
+DataPlaneName = Literal["socket", "batch", "kernel"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,7 +64,11 @@ class ServerSection(Section, frozen=True, kw_only=True):
     private_key: Path | None = None
     database: Path | None = None
     forwarding: ForwardingName = "relay"
+    dataplane: DataPlaneName | None = None
+    """How datagrams are moved; unless given, by the best sockets that the machine has."""
     strip: Literal["keep", "patent"] = "keep"
+    hop_tags: Literal["off", "required"] = "off"
+    """Whether clients tag their datagrams and the relay drops those without their sender's tag."""
     keys: KeySource = "tls"
     manual_file: Path | None = None
     admin_socket: Path | None = None
@@ -120,6 +125,7 @@ class RelaySection(Section, frozen=True, kw_only=True):
     servers_port: Port = DEFAULT_SERVERS_PORT
     representative_name: str | None = None
     strip: Literal["keep", "patent"] = "keep"
+    dataplane: DataPlaneName | None = None
 
 
 class RelayConfiguration(Section, frozen=True, kw_only=True):

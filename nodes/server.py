@@ -28,11 +28,12 @@ from nodes.configuration import (
 )
 from nodes.epoch import next_epoch
 from nodes.forwarding import Forwarding, forwarding_of
+from nodes.kernel.beside import Beside
+from nodes.planes import choose_planes
 from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
 from nodes.sections import ForwardingName
 from nodes.status import StatusError, close_status, print_status, serve_status
-from nodes.udp import UdpSocket
-from nodes.users import UserDatabase, UserDatabaseError
+from nodes.users import CHECKS_AT_ONCE, UserDatabase, UserDatabaseError
 from nodes.vpn_servers import VpnServerChannels
 from protocol.distribution.publisher import CloseServer, Publisher, SendTables
 from protocol.distribution.representative import Representative
@@ -79,7 +80,7 @@ class KeyServer:
         self._numbers: dict[Channel, int] = {}
         self._next_number = 1
         self._checks: set[asyncio.Task[None]] = set()
-        self._one_hash_at_a_time = asyncio.Lock()
+        self._few_hashes_at_a_time = asyncio.Semaphore(CHECKS_AT_ONCE)
 
     def users_changed(self) -> int:
         """Reads table 506 anew, and does what follows; returns how many users there are.
@@ -178,8 +179,8 @@ class KeyServer:
             use(channel)
 
     async def _check(self, action: CheckCredentials) -> None:
-        """Checks a password in a thread; one at a time bounds the memory that argon2 takes."""
-        async with self._one_hash_at_a_time:
+        """Checks a password in a thread; few at a time bound the memory that argon2 takes."""
+        async with self._few_hashes_at_a_time:
             if action.connection not in self._channels:
                 return
             try:
@@ -207,6 +208,8 @@ class Server:
         self._ended = asyncio.Event()
         self._state = "starting"
         self.forwarding = forwarding_of(configuration)
+        self._planes = choose_planes(configuration.server.dataplane)
+        self._kernel: Beside | None = None
         self._key_server: KeyServer | None = None
         self._epoch = 0
         self._administration: Administration | None = None
@@ -217,15 +220,25 @@ class Server:
         if self._configuration.servers:
             await self._represent()
             return
-        udp = UdpSocket(section.address, section.data_port)
+        udp = self._planes.open(section.address, section.data_port)
         on_end(self._loop, self._ended.set)
         try:
-            plane = self.forwarding.plane(udp, ForwardingTimer(self.forwarding, self._loop).arm)
+            timer = ForwardingTimer(self.forwarding, self._loop)
+            plane = self.forwarding.plane(self._planes, udp, timer.arm)
+            self._kernel = Beside(
+                section.dataplane,
+                PROGRAM,
+                lambda: self.forwarding.kernel_plane(section.address, section.data_port),
+            )
             control = await self._start_keys()
             self._loop.add_reader(udp.fileno(), plane.readable)
             status = await serve_status(section.status_socket, self._snapshot)
             self._state = "serving"
-            print(f"{PROGRAM}: {section.forwarding} serving on {udp.address}", flush=True)
+            print(
+                f"{PROGRAM}: {section.forwarding} serving on {udp.address}, "
+                f"data plane {self._kernel.name(self._planes.name)}",
+                flush=True,
+            )
             await self._ended.wait()
             await close_status(status)
             if control is not None:
@@ -233,6 +246,8 @@ class Server:
         finally:
             await self._end_administration()
             self._loop.remove_reader(udp.fileno())
+            if self._kernel is not None:
+                self._kernel.close()
             udp.close()
 
     async def _represent(self) -> None:
@@ -315,6 +330,7 @@ class Server:
             time and time + GATHERING_TIME,
             rekeying=Rekeying(section.rekey, round(section.sa_lifetime_s * SECOND)),
             member_delivery=section.member_delivery,
+            hop_tags=section.hop_tags == "required",
         )
 
     def _publisher(self, management: Management) -> Publisher:
@@ -335,11 +351,14 @@ class Server:
         tables = self.forwarding.tables(now())
         if self._key_server is not None:
             tables |= self._key_server.tables()
-        view = {
+        view: dict[str, dict[str, Any]] = {
             "tables": dict(sorted(tables.items())),
             "counters": self.forwarding.counters(),
-            "process": server_view.process_view(self._state),
+            "process": server_view.process_view(self._state) | {"dataplane": self._planes.name},
         }
+        if self._kernel is not None:
+            view["counters"] |= self._kernel.counters()
+            view["process"]["dataplane"] = self._kernel.name(self._planes.name)
         servers = self._key_server.servers if self._key_server is not None else None
         return view if servers is None else self._snapshot_of_representative(view, servers)
 

@@ -22,12 +22,13 @@ from nodes.database.errors import (
     UserInputError,
     UserRefusedError,
 )
-from nodes.database.passwords import Passwords
+from nodes.database.passwords import CHECKS_AT_ONCE, Passwords
 from nodes.database.store import ChangeWatch, Store
 from protocol.management import UserRecord
 from protocol.types import SubId, VpnId
 
 __all__ = [
+    "CHECKS_AT_ONCE",
     "Actor",
     "AuditEntry",
     "ForbiddenError",
@@ -60,7 +61,8 @@ class UserDatabase:
     def verify(self, user: str, password: bytes) -> bool:
         """Tells whether the password is the user's; an unknown user takes as long as a wrong one.
 
-        A hash of other parameters is renewed when its password was right.
+        Few checks at a time, so that a crowd costs time and not memory. A hash of other parameters
+        is renewed when its password was right.
         """
         with self._store.connection() as connection:
             row = connection.execute(

@@ -18,6 +18,7 @@ class DropReason(str, Enum):
     UNSUPPORTED_FLAGS = "unsupported_flags"
     # the sender or the group is not known here
     UNREGISTERED_SENDER = "unregistered_sender"
+    FORGED_HOP_TAG = "forged_hop_tag"
     UNEXPECTED_SOURCE = "unexpected_source"
     OTHER_DELIVERY = "other_delivery"
     UNKNOWN_GROUP = "unknown_group"

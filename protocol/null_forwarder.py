@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from protocol.errors import DropReason
 from protocol.relay.tables import Member, RelayedGroup, UnicastGroupTable
-from protocol.relay.verdicts import Drop, Forward, Verdict
+from protocol.relay.verdicts import Drop, Forward, Run, Verdict, add_run
 from protocol.types import ClientId
 
 _FIRST_OCTET_OF_DESTINATION = 10
@@ -38,14 +38,32 @@ class NullForwarder:
         self.unicast_groups.remove(self._members.pop(client_id))
         self._prepare()
 
-    def receive_datagram(self, datagram: bytes, source: tuple[str, int], now: int) -> Verdict:
-        """Returns the sender's fixed destinations."""
+    def receive_datagram(
+        self, datagram: bytes | memoryview, source: tuple[str, int], now: int
+    ) -> Verdict:
+        """Returns the sender's fixed destinations; none for a datagram without an octet."""
         if (
             len(datagram) > _FIRST_OCTET_OF_DESTINATION
             and datagram[_FIRST_OCTET_OF_DESTINATION] & 1
         ):
             return self._all.get(source, _NOWHERE)
-        return self._one.get(source, _NOWHERE)
+        return self._one.get(source, _NOWHERE) if len(datagram) else _NOWHERE
+
+    def receive_batch(
+        self, buffer: bytearray, place: slice, size: int, source: tuple[str, int], now: int
+    ) -> list[Run]:
+        """Returns the sender's fixed destinations for each datagram of a batch, alike ones together."""
+        firsts = buffer[place.start + _FIRST_OCTET_OF_DESTINATION : place.stop : size]
+        datagrams = -((place.start - place.stop) // size)
+        if len(firsts) == datagrams and len({octet & 1 for octet in firsts}) == 1:
+            verdict = (self._all if firsts[0] & 1 else self._one).get(source, _NOWHERE)
+            return [Run(place.start, place.stop, verdict)]
+        runs: list[Run] = []
+        for start in range(place.start, place.stop, size):
+            stop = min(start + size, place.stop)
+            verdict = self.receive_datagram(memoryview(buffer)[start:stop], source, now)
+            add_run(runs, Run(start, stop, verdict))
+        return runs
 
     def next_timeout(self) -> None:
         """Returns None: there is nothing to do in time."""

@@ -22,6 +22,7 @@ PACKAGES = ("protocol", "nodes", "simulator", "topologies", "experiments")
 LIBRARIES = {
     "protocol": {"msgspec"},
     "protocol.cipher": {"cryptography"},
+    "protocol.hop_tag": {"siphashc"},
     "protocol.relay": set(),
     "nodes": {"argon2", "msgspec", "rich", "tomli"},
     "nodes.portal": {"jinja2", "msgspec", "starlette", "uvicorn"},
@@ -35,6 +36,7 @@ REACH = {
     "protocol.wire": {"protocol.wire", "protocol.errors", "protocol.types"},
     "protocol.relay": {
         "protocol.errors",
+        "protocol.hop_tag",
         "protocol.learning",
         "protocol.relay",
         "protocol.types",

@@ -60,7 +60,10 @@ def link_batch(plan: Plan, links: Iterable[Link], processes: Mapping[str, int]) 
 
 
 def second_script(plan: Plan, name: str) -> str:
-    """Returns the `sh` script that sets up a node's links, addresses and routes."""
+    """Returns the `sh` script that sets up a node's links, addresses and routes.
+
+    Outside, a batch is cut before it leaves a node: a wire carries it as single datagrams.
+    """
     node = plan.node(name)
     interfaces = plan.interfaces(name)
     inside = [item for item in interfaces if item.kind is Kind.LAN]
@@ -73,6 +76,12 @@ def second_script(plan: Plan, name: str) -> str:
         " > /dev/null\n"
         for item in inside
     ]
+    if node.role is not Role.LAN:
+        lines += [
+            f"ethtool -K {item.name} tx-udp-segmentation off > /dev/null\n"
+            for item in interfaces
+            if item.kind is Kind.OUTSIDE
+        ]
     batch = [
         *_tap_lines(plan, name),
         *_bridge_lines(plan, name),

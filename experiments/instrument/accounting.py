@@ -40,7 +40,7 @@ def scheduled_time(process: int) -> int:
 class Datagrams:
     """UDP over IPv6 in one network namespace: read by processes, and lost for want of buffer.
 
-    A plane that reads several datagrams with one call (UDP_GRO) has them counted as one.
+    What the kernel has joined into a batch (UDP_GRO) counts as one, read or lost.
     """
 
     read: int
@@ -57,6 +57,12 @@ def datagrams(process: int) -> Datagrams:
     lines = Path(f"/proc/{process}/net/snmp6").read_text(encoding="ascii").splitlines()
     values = dict(line.split() for line in lines)
     return Datagrams(int(values["Udp6InDatagrams"]), int(values["Udp6RcvbufErrors"]))
+
+
+def waiting(process: int) -> int:
+    """Returns how many octets wait at UDP sockets of a process's network namespace."""
+    rows = Path(f"/proc/{process}/net/udp6").read_text(encoding="ascii").splitlines()[1:]
+    return sum(int(row.split()[4].partition(":")[2], 16) for row in rows)
 
 
 @dataclass(frozen=True)

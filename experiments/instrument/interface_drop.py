@@ -16,7 +16,9 @@ from topologies.emulate import EmulationError, Network
 
 PROGRAM, PACKAGE = "nft", "nftables"
 HEADER_OCTETS = 14 + 40 + 8
-"""Ethernet, IPv6 and UDP: what is counted of a datagram beside its payload."""
+"""Ethernet, IPv6 and UDP: what is counted at egress of a datagram beside its payload."""
+ARRIVED_OCTETS = 40 + 8
+"""The same at ingress, where the kernel has taken off the Ethernet header."""
 _TABLE = "netdev instrument"
 
 
@@ -27,7 +29,7 @@ def check_program() -> None:
 
 
 class Copies(NamedTuple):
-    """What has left since the rig is up: packets as the kernel handed them on, and octets."""
+    """What has passed one way since the rig is up: packets as the kernel has them, and octets."""
 
     packets: int
     octets: int
@@ -36,9 +38,9 @@ class Copies(NamedTuple):
         """Returns what came after ``earlier``."""
         return Copies(self.packets - earlier.packets, self.octets - earlier.octets)
 
-    def datagrams(self, payload: int) -> int:
+    def datagrams(self, payload: int, headers: int = HEADER_OCTETS) -> int:
         """Returns how many datagrams with ``payload`` octets that was; a batch counts as many."""
-        return (self.octets - self.packets * HEADER_OCTETS) // payload if payload else 0
+        return (self.octets - self.packets * headers) // payload if payload else 0
 
 
 class InterfaceDrop:
@@ -51,6 +53,7 @@ class InterfaceDrop:
         text = (
             f"table {_TABLE} {{\n"
             "counter copies { }\n"
+            "counter arrivals { }\n"
             f'chain egress {{ type filter hook egress device "{interface}" priority 0; }}\n'
             f'chain ingress {{ type filter hook ingress device "{interface}" priority 0; }}\n'
             "}\n"
@@ -58,6 +61,7 @@ class InterfaceDrop:
         try:
             self._run(text)
             self.set_egress(True)
+            self.set_ingress(False)
         except EmulationError as error:
             reason = f"netdev egress hook of nftables: needs Linux 5.16: {error}"
             raise MachineError(reason) from None
@@ -69,21 +73,28 @@ class InterfaceDrop:
         self.at_egress = drop
 
     def set_ingress(self, drop: bool) -> None:
-        """Drops UDP that arrives, or lets it pass."""
-        self._replace("ingress", "meta l4proto udp drop" if drop else None)
+        """Drops UDP that arrives, or lets it pass; counts what passes."""
+        rule = "drop" if drop else 'counter name "arrivals" accept'
+        self._replace("ingress", f"meta l4proto udp {rule}")
         self.at_ingress = drop
 
     def copies(self) -> Copies:
         """Reads the counter of what has left."""
-        argv = [PROGRAM, "-j", "list", "counter", *_TABLE.split(), "copies"]
+        return self._counter("copies")
+
+    def arrivals(self) -> Copies:
+        """Reads the counter of what has come in."""
+        return self._counter("arrivals")
+
+    def _counter(self, name: str) -> Copies:
+        argv = [PROGRAM, "-j", "list", "counter", *_TABLE.split(), name]
         for item in json.loads(run(self._network, self._node, argv))["nftables"]:
             if "counter" in item:
                 return Copies(item["counter"]["packets"], item["counter"]["bytes"])
-        raise EmulationError(f"node {self._node}: {PROGRAM}: expected the counter copies")
+        raise EmulationError(f"node {self._node}: {PROGRAM}: expected the counter {name}")
 
-    def _replace(self, chain: str, rule: str | None) -> None:
-        added = f"add rule {_TABLE} {chain} {rule}\n" if rule else ""
-        self._run(f"flush chain {_TABLE} {chain}\n{added}")
+    def _replace(self, chain: str, rule: str) -> None:
+        self._run(f"flush chain {_TABLE} {chain}\nadd rule {_TABLE} {chain} {rule}\n")
 
     def _run(self, text: str) -> None:
         run(self._network, self._node, [PROGRAM, "-f", "-"], text)

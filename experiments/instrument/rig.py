@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.deployment import Deployment
 from experiments.instrument import accounting
 from experiments.instrument.commands import Prepare, Send, Sent
-from experiments.instrument.interface_drop import InterfaceDrop, check_program
+from experiments.instrument.interface_drop import ARRIVED_OCTETS, InterfaceDrop, check_program
 from experiments.instrument.programs import GeneratorHandle, program
 from experiments.instrument.servers import GENERATOR_FILE, serving
 from experiments.instrument.settings import (
     Cores,
     Wire,
     choose_cores,
+    join_batches,
     kept_to,
     pin,
     run,
@@ -89,12 +90,19 @@ class Rig:
         """Measures one server's process under one load."""
         payload = self.prepare(server, load)
         process, drop = self.process(server), self.drops[server]
-        copies = drop.copies()
+        copies, arrivals = drop.copies(), drop.arrivals()
         before = accounting.read(process, self.cores.measured)
         sent = self.send(load)
-        self.settle(process, None if drop.at_ingress else before.datagrams.handled + sent.frames)
+
+        def arrived() -> int:
+            return drop.arrivals().since(arrivals).datagrams(payload, ARRIVED_OCTETS)
+
+        handled = None if drop.at_ingress else before.datagrams.handled + sent.frames
+        self.settle(process, handled, lambda: arrived() >= sent.frames)
         after = accounting.read(process, self.cores.measured)
         came = after.datagrams.read - before.datagrams.read
+        if after.datagrams.lost == before.datagrams.lost:
+            came = arrived()  # the kernel's own counter has a batch as one
         return Window(
             server=server,
             load=load,
@@ -131,20 +139,28 @@ class Rig:
         for server in self.servers:
             steer(self.network, server, SERVER_INTERFACE, core)
 
-    def settle(self, process: int, handled: int | None) -> None:
+    def settle(
+        self, process: int, handled: int | None, arrived: Callable[[], bool] | None = None
+    ) -> None:
         """Waits until the process has nothing left to do, at most SETTLE_SECONDS.
 
         That is when it has spent no CPU time for a while, and its namespace's counters have come to
-        ``handled`` datagrams: it may also be idle because somebody else keeps its core busy.
+        ``handled`` datagrams: it may also be idle because somebody else keeps its core busy. Where
+        batches count as one it is enough that all have ``arrived`` and none waits at the socket.
         """
+
+        def is_done() -> bool:
+            if handled is None or accounting.datagrams(process).handled >= handled:
+                return True
+            return arrived is not None and not accounting.waiting(process) and arrived()
+
         deadline = time.monotonic() + SETTLE_SECONDS
         known, quiet_since = accounting.cpu_time(process), time.monotonic()
         while (moment := time.monotonic()) < deadline:
             found = accounting.cpu_time(process)
-            waiting = handled is not None and accounting.datagrams(process).handled < handled
-            if found != known or waiting:
+            if found != known:
                 known, quiet_since = found, moment
-            elif moment - quiet_since >= _QUIET_SECONDS:
+            elif moment - quiet_since >= _QUIET_SECONDS and is_done():
                 return
             time.sleep(_POLL_SECONDS)
 
@@ -155,10 +171,12 @@ def rig_up(
     groups: tuple[int, ...] = (8,),
     wire: Wire = "segmented",
     algorithm: str = "aes-128-gcm",
+    dataplane: str | None = None,
 ) -> Iterator[Rig]:
     """Builds the rig in the right set-up, hands it out, and takes it down whatever happened.
 
-    A server forwards as its name says, up to the first hyphen. ``groups`` are the sizes of the
+    A server forwards as its name says, up to the first hyphen, by the data plane behind that, or
+    else by ``dataplane`` (None: the best). ``groups`` are the sizes of the
     groups that each server has. Needs an isolated run. Raises MachineError, EmulationError,
     DeploymentError, InstrumentError.
     """
@@ -171,7 +189,7 @@ def rig_up(
         folder = Path(name)
         network = stack.enter_context(emulate(plan))
         drops = {server: _set_up(network, server, wire) for server in servers}
-        deployment = stack.enter_context(serving(network, folder, groups, algorithm))
+        deployment = stack.enter_context(serving(network, folder, groups, algorithm, dataplane))
         for process in deployment.processes.values():
             pin(process.pid, cores.measured)
         argv = ("-m", "experiments.instrument.generator", str(folder / GENERATOR_FILE))
@@ -194,6 +212,7 @@ def _set_up(network: Network, server: str, wire: Wire) -> InterfaceDrop:
     ):
         steer(network, node, interface, None)
         set_wire(network, node, interface, wire)
+    join_batches(network, server, SERVER_INTERFACE)
     own = next(item for item in plan.interfaces(server) if item.name == SERVER_INTERFACE)
     theirs = next(item for item in plan.interfaces(MEMBERS) if item.name == there)
     nobody, unknown = unknown_neighbour(plan, server)

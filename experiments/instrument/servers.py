@@ -24,7 +24,11 @@ _NO_KEEPALIVE_S = 28_800
 
 @contextlib.contextmanager
 def serving(
-    network: Network, folder: Path, groups: tuple[int, ...], algorithm: str
+    network: Network,
+    folder: Path,
+    groups: tuple[int, ...],
+    algorithm: str,
+    dataplane: str | None = None,
 ) -> Iterator[Deployment]:
     """Starts all servers of the rig and ends them; DeploymentError when one does not come up."""
     plan = network.plan
@@ -34,7 +38,7 @@ def serving(
     for server in plan.servers:
         certificate, key = folder / f"{server.name}.pem", folder / f"{server.name}.key"
         authority.issue(plan.data_address(server.name), certificate, key)
-        text = _configuration(plan, server.name, algorithm)
+        text = _configuration(plan, server.name, algorithm, dataplane)
         (folder / f"{server.name}.toml").write_text(text, encoding="utf-8")
     written = msgspec.json.encode(_generator_file(plan, folder, groups, passwords))
     (folder / GENERATOR_FILE).write_bytes(written)
@@ -64,7 +68,7 @@ def _users_of(size: int) -> list[str]:
     return [f"member-{size}-{index}" for index in range(1, size + 1)]
 
 
-def _configuration(plan: Plan, server: str, algorithm: str) -> str:
+def _configuration(plan: Plan, server: str, algorithm: str, dataplane: str | None) -> str:
     """Returns a server's file: its way of forwarding, and no keep-alive while we measure."""
     lines = [
         "[server]",
@@ -78,6 +82,9 @@ def _configuration(plan: Plan, server: str, algorithm: str) -> str:
         f"keepalive_s = {_NO_KEEPALIVE_S}",
         f"timeout_s = {3 * _NO_KEEPALIVE_S}",
     ]
+    chosen = server.partition("-")[2] or dataplane
+    if chosen:
+        lines.insert(1, f'dataplane = "{chosen}"')
     for group in plan.groups:
         lines += [
             f"[groups.{group.vpn_id}]",

@@ -90,3 +90,8 @@ def set_wire(network: Network, node: str, interface: str, wire: Wire) -> None:
     """Says whether a sender's batches leave an interface as single datagrams."""
     switch = "off" if wire == "segmented" else "on"
     run(network, node, ["ethtool", "-K", interface, "tx-udp-segmentation", switch])
+
+
+def join_batches(network: Network, node: str, interface: str) -> None:
+    """Has the kernel join datagrams of one sender again where they arrive (GRO), as a NIC's does."""
+    run(network, node, ["ethtool", "-K", interface, "gro", "on"])

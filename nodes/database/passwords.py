@@ -1,8 +1,9 @@
-"""Passwords as argon2id hashes, checked one at a time so that a crowd costs time and not memory."""
+"""Passwords as argon2id hashes, checked few at a time so that a crowd costs time and not memory."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 
 from argon2 import PasswordHasher
@@ -14,6 +15,8 @@ MEMORY_KIB = 19_456
 PASSES = 2
 LANES = 1
 """argon2id's parameters: OWASP's smaller set, so that a check costs 19 MiB and not 64."""
+CHECKS_AT_ONCE = min(2, len(os.sched_getaffinity(0)))
+"""More would take memory for what the cores cannot do at once anyway, and leave no core to the rest."""
 PASSWORD_LENGTH = 1024
 """Octets of the longest password."""
 
@@ -30,7 +33,7 @@ class Passwords:
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
-        self._hashing = threading.Lock()
+        self._hashing = threading.BoundedSemaphore(CHECKS_AT_ONCE)
         _give_back_large_blocks()
 
     def hash(self, password: bytes, least: int = 1) -> str:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from protocol.types import Address, IpAddress
 from protocol.wire.messages import ClientMessage, Refused
 
 
-@dataclass(frozen=True)
-class SendDatagram:
+class SendDatagram(Struct, frozen=True):
     """Send these octets as the payload of one UDP datagram."""
 
     payload: bytes
     destination: Address
 
 
-@dataclass(frozen=True)
-class SendPacket:
+class SendPacket(Struct, frozen=True):
     """Send this ESP packet, own IP header before it, to the group's multicast address.
 
     Patent: Fig. 14.
@@ -27,50 +25,43 @@ class SendPacket:
     destination: IpAddress
 
 
-@dataclass(frozen=True)
-class JoinGroup:
+class JoinGroup(Struct, frozen=True):
     """Receive what is sent to the multicast address, on the interface towards the network."""
 
     multicast_address: IpAddress
 
 
-@dataclass(frozen=True)
-class LeaveGroup:
+class LeaveGroup(Struct, frozen=True):
     """Receive it no more."""
 
     multicast_address: IpAddress
 
 
-@dataclass(frozen=True)
-class DeliverFrame:
+class DeliverFrame(Struct, frozen=True):
     """Put this frame on the LAN (step 820)."""
 
     frame: bytes
 
 
-@dataclass(frozen=True)
-class SendMessage:
+class SendMessage(Struct, frozen=True):
     """Send this message on the control channel."""
 
     message: ClientMessage
 
 
-@dataclass(frozen=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """The client is in its group: frames can flow, and the LAN's MTU is known."""
 
     lan_mtu: int
 
 
-@dataclass(frozen=True)
-class Rejected:
+class Rejected(Struct, frozen=True):
     """The server refused; the control channel is of no more use."""
 
     refusal: Refused
 
 
-@dataclass(frozen=True)
-class CloseChannel:
+class CloseChannel(Struct, frozen=True):
     """End the control channel once what was sent before is out."""
 
 

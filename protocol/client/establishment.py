@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 
+from protocol import hop_tag
 from protocol.client.actions import (
     Action,
     CloseChannel,
@@ -185,6 +186,9 @@ class Establishment:
         association = self._association(message.security_association)
         if association is None or None in older:
             return
+        if message.hop_key is not None and len(message.hop_key) != hop_tag.KEY_LENGTH:
+            self._act(CloseChannel())
+            return
         self.state = State.REGISTERED
         self.information = VpnInformation(
             ClientId(message.client_id),
@@ -195,6 +199,7 @@ class Establishment:
             message.lan_mtu,
             message.delivery,
             frozenset(one.address for one in message.relays),
+            message.hop_key,
         )
         self._listen_to(message.multicast_address if message.delivery == "multicast" else None)
         self._take_associations(

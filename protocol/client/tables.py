@@ -105,6 +105,8 @@ class VpnInformation:
     delivery: Delivery = "relay"
     relays: frozenset[Address] = frozenset()
     """Whose datagrams are taken; the own relay's always."""
+    hop_key: Secret | None = field(default=None, repr=False)
+    """What datagrams to the relay are tagged with; None: not at all."""
     inner_header: HeaderTemplate = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -8,14 +8,14 @@ Patent: Fig. 3-2 part 314; Fig. 8-1 steps 801-809; Fig. 8-2 steps 810-820; table
 
 from __future__ import annotations
 
+from protocol import hop_tag
+from protocol.client.clear_headers import ClearHeaders
 from protocol.client.tables import SaManagementTable, Side, VpnInformation
 from protocol.errors import DropReason, OpenError, SealError, WireError
 from protocol.learning import LearningTable
 from protocol.types import SECOND, IpAddress
-from protocol.wire import ethernet
-from protocol.wire.esp import EspHeader
+from protocol.wire import esp, ethernet
 from protocol.wire.ethernet import EthernetHeader
-from protocol.wire.inner_packet import InnerPacket
 from protocol.wire.vpn_header import VpnHeader
 
 STATIONS = 8192
@@ -35,6 +35,7 @@ class Transfer:
         self.stations: LearningTable[bytes, Side] = LearningTable(mac_lifetime, 0, STATIONS)
         self._hold_down = hold_down
         self._associations = associations
+        self._clear_headers = ClearHeaders()
 
     def seal(self, frame: bytes, information: VpnInformation, now: int) -> bytes | DropReason:
         """Returns the payload of the datagram that carries ``frame``, or why it is not sent.
@@ -44,9 +45,10 @@ class Transfer:
         packet = self.seal_packet(frame, information, now)
         if isinstance(packet, DropReason):
             return packet
-        header = EthernetHeader.parse(frame)
+        header = VpnHeader((frame[ethernet.SOURCE], frame[ethernet.DESTINATION])).pack()  # 807
         inner_header = information.inner_header.pack(len(packet))  # 804
-        return VpnHeader((header.source, header.destination)).pack() + inner_header + packet  # 807
+        payload = header + inner_header + packet
+        return payload if information.hop_key is None else hop_tag.add(payload, information.hop_key)
 
     def seal_packet(
         self, frame: bytes, information: VpnInformation, now: int
@@ -91,10 +93,12 @@ class Transfer:
         Patent: Fig. 8-2 steps 811-819.
         """
         try:
-            macs, inner = _take_apart(payload)  # 811
+            if information.hop_key is not None:
+                payload = hop_tag.remove(payload)
+            macs, destination, length = self._clear_headers.take_apart(payload)  # 811
         except WireError:
             return DropReason.MALFORMED_DATAGRAM
-        return self.open_packet(inner.esp, inner.destination, information, now, macs)
+        return self.open_packet(payload[length:], destination, information, now, macs)
 
     def open_packet(
         self,
@@ -110,45 +114,30 @@ class Transfer:
 
         Patent: Fig. 8-2 steps 812-819; Fig. 14.
         """
-        try:
-            spi = EspHeader.parse(packet).spi
-        except WireError:
+        if len(packet) < esp.MINIMUM_LENGTH:
             return DropReason.MALFORMED_DATAGRAM
         if destination != information.multicast_address:
             return DropReason.FOREIGN_GROUP
-        association = self._associations.at(spi)  # 812, 813
+        association = self._associations.at(int.from_bytes(packet[:4], "big"))  # 812, 813
         if association is None:
             return DropReason.UNKNOWN_SPI
         try:
             frame = association.open(packet)  # 814
-            header = EthernetHeader.parse(frame)  # 815
         except OpenError as error:
             return error.reason
-        except WireError:
+        if len(frame) < ethernet.HEADER_LENGTH:
             return DropReason.MALFORMED_PLAINTEXT
-        if macs is not None and macs != (header.source, header.destination):
+        source = frame[ethernet.SOURCE]  # 815
+        if macs is not None and macs != (source, frame[ethernet.DESTINATION]):
             return DropReason.HEADER_MISMATCH
-        if not ethernet.is_station(header.source):
+        if not ethernet.is_station(source):
             return DropReason.GROUP_SOURCE
-        if self._seen_lately(header.source, Side.LAN, now):
+        if self._seen_lately(source, Side.LAN, now):
             return DropReason.STATION_SEEN_HERE
-        self.stations.learn(header.source, Side.OUTSIDE, now)  # 816-819
+        self.stations.learn(source, Side.OUTSIDE, now)  # 816-819
         return frame
 
     def _seen_lately(self, mac: bytes, side: Side, now: int) -> bool:
         """Tells whether the station was seen on ``side`` within the hold-down."""
         entry = self.stations.entry(mac, now)
         return entry is not None and entry.place is side and now - entry.last_seen < self._hold_down
-
-
-def _take_apart(payload: bytes) -> tuple[tuple[bytes, bytes] | None, InnerPacket]:
-    """Returns the VPN header's MACs, if they are there, and the inner packet; raises WireError.
-
-    The first octet tells whether the relay has stripped the header: an IP packet begins with 4x or 6x.
-    """
-    if payload[:1] and payload[0] >> 4 in (4, 6):
-        return None, InnerPacket.parse(payload)
-    header = VpnHeader.parse(payload)
-    if header.flags:
-        raise WireError(f"VPN header with flags {header.flags:#04x}, expected none")
-    return header.macs, InnerPacket.parse(payload[header.length :])

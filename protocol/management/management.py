@@ -15,6 +15,7 @@ from dataclasses import replace
 from enum import Enum
 from ipaddress import ip_address
 
+from protocol import hop_tag
 from protocol.management.actions import (
     Action,
     CheckCredentials,
@@ -42,10 +43,11 @@ from protocol.types import (
     ClientId,
     MemberDelivery,
     RandomOctets,
+    Secret,
     ServerDelivery,
 )
 from protocol.wire.codec import Endpoint
-from protocol.wire.inner_packet import lan_mtu, multicast_lan_mtu
+from protocol.wire.inner_packet import PATH_MTU, lan_mtu, multicast_lan_mtu
 from protocol.wire.messages import (
     VERSION,
     ClientMessage,
@@ -92,6 +94,7 @@ class Management:
         open_at: int = 0,
         rekeying: Rekeying | None = None,
         member_delivery: MemberDelivery = "patent",
+        hop_tags: bool = False,
     ) -> None:
         """Takes the groups, table 506, where clients send datagrams, and the times in ns.
 
@@ -100,6 +103,10 @@ class Management:
         predecessor go on sealing with that; up to ``open_at`` they wait for servers not yet up.
         ``rekeying`` says which changes bring a new SA, ``member_delivery`` whom relays send packets.
         """
+        if hop_tags and isinstance(relay, VpnServers):
+            raise ValueError("hop tags with VPN servers: their keys are not distributed")
+        self._hop_tags = hop_tags
+        self._random_octets = random_octets
         self._actions: deque[Action] = deque()
         self._shares_keys = association_per is AssociationPer.GROUP
         self.users = UserVpnGroupTable(users)  # 506
@@ -324,8 +331,14 @@ class Management:
         if earlier is not None:
             detail = f"user {user.user} has registered again"
             self._refuse(earlier, RefusalReason.SUPERSEDED, detail)
-        client_id = ClientId(self._next_client_id)
-        member = Member(client_id, user.vpn_id, address, sub_id=user.sub_id)
+        hop_key = Secret(self._random_octets(hop_tag.KEY_LENGTH)) if self._hop_tags else None
+        member = Member(
+            ClientId(self._next_client_id),
+            user.vpn_id,
+            address,
+            sub_id=user.sub_id,
+            hop_key=hop_key,
+        )
         self._next_client_id += 1
         known.deadline = now + self._timeout
         if self._shares_keys:
@@ -366,9 +379,10 @@ class Management:
             older=older,
             activation_delay=max(0, self._recovered_at - now) // MILLISECOND,
             deactivation_delay=DEACTIVATION_DELAY // MILLISECOND,
-            lan_mtu=_lan_mtu(group, relay.host.version),
+            lan_mtu=_lan_mtu(group, relay.host.version, self._hop_tags),
             keepalive_interval=self._keepalive_interval // MILLISECOND,
             delivery=group.delivery,
+            hop_key=known.member.hop_key if group.delivery == "relay" else None,
         )
         self._actions.append(SendMessage(known.number, message))
 
@@ -427,8 +441,9 @@ class Management:
                     )
 
 
-def _lan_mtu(group: GroupConfiguration, relay_version: int) -> int:
+def _lan_mtu(group: GroupConfiguration, relay_version: int, hop_tags: bool) -> int:
     """Computes the LAN MTU that the group's way of delivery leaves, in octets."""
     if group.delivery == "multicast":
         return multicast_lan_mtu(group.multicast_address.version)
-    return lan_mtu(relay_version, group.multicast_address.version)
+    path_mtu = PATH_MTU - hop_tag.LENGTH if hop_tags else PATH_MTU
+    return lan_mtu(relay_version, group.multicast_address.version, path_mtu)

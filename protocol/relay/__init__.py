@@ -4,6 +4,7 @@
 ``flow``      a datagram's flow: all that a relay may read of it
 ``flow_table`` the decisions in force
 ``transfer``  makes them (Fig. 7-2)
+``tagged``    checks hop tags before
 
 The path of a datagram: the driver receives it, :meth:`Relay.receive_datagram` finds the decision that
 its flow already has or makes one, and the driver sends the same octets to each destination named.
@@ -13,7 +14,19 @@ Patent: Fig. 5-2 part 512; Fig. 7-2; claim 1.
 
 from protocol.relay.flow_table import Passed
 from protocol.relay.tables import Member, RelayedGroup
+from protocol.relay.tagged import TaggedRelay
 from protocol.relay.transfer import Relay, Strip
-from protocol.relay.verdicts import Drop, Forward, Verdict
+from protocol.relay.verdicts import Drop, Forward, Run, Verdict
 
-__all__ = ["Drop", "Forward", "Member", "Passed", "Relay", "RelayedGroup", "Strip", "Verdict"]
+__all__ = [
+    "Drop",
+    "Forward",
+    "Member",
+    "Passed",
+    "Relay",
+    "RelayedGroup",
+    "Run",
+    "Strip",
+    "TaggedRelay",
+    "Verdict",
+]

@@ -43,7 +43,7 @@ USUAL_LEAST = USUAL_HEADERS + _SEALED
 """Octets before the ESP packet, and of the smallest datagram, where ``split_usual`` serves."""
 
 
-def flow_octets(datagram: bytes) -> FlowOctets | None:
+def flow_octets(datagram: bytes | memoryview) -> FlowOctets | None:
     """Returns the octets that name the datagram's flow, or None when it is malformed."""
     if not datagram:
         return None
@@ -64,6 +64,13 @@ def flow_octets(datagram: bytes) -> FlowOctets | None:
     return None
 
 
+def clear_length(datagram: bytes | memoryview) -> int:
+    """Returns how many octets in front hold all that :func:`flow_octets` reads of a good datagram."""
+    long = datagram[0] == vpn_header.MAC_BLOCK_FOLLOWS
+    header_length = vpn_header.LENGTH if long else vpn_header.SHORT_LENGTH
+    return header_length + ip.HEADER_LENGTHS[datagram[header_length] >> 4] + _SPI_LENGTH
+
+
 class Flow(NamedTuple):
     """The sender, and all that the relay may read of its datagrams."""
 
@@ -73,14 +80,17 @@ class Flow(NamedTuple):
     spi: int
 
     @classmethod
-    def parse(cls, source: Address, octets: FlowOctets) -> Flow | DropReason:
-        """Reads the fields of :func:`flow_octets`; a reason when they break a rule of the wire format."""
+    def parse(cls, source: Address, octets: FlowOctets, flags: int = 0) -> Flow | DropReason:
+        """Reads the fields of :func:`flow_octets`; a reason when they break a rule of the wire format.
+
+        ``flags`` are those that the VPN header must have.
+        """
         head, tail = octets
         try:
             header = vpn_header.VpnHeader.parse(head)
         except WireError:
             return DropReason.MALFORMED_DATAGRAM
-        if header.flags:
+        if header.flags != flags:
             return DropReason.UNSUPPORTED_FLAGS
         if head[header.length] >> 4 == 6:
             next_header, destination = tail[0], tail[-16 - _SPI_LENGTH : -_SPI_LENGTH]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from protocol.errors import DropReason
 from protocol.relay.tables import Member, Sender
@@ -145,10 +147,24 @@ class Totals:
         self.drops[reason] += 1
 
 
+class FlowObserver(Protocol):
+    """A data plane that holds copies of the decisions and counts what passes by them."""
+
+    def flow_kept(self, key: FlowKey, entry: FlowEntry) -> None:
+        """Takes note of a decision that is in force from now on."""
+
+    def flow_forgotten(self, key: FlowKey) -> None:
+        """Drops the copy of a decision before it returns, and brings its entry's counters up to date."""
+
+    def read_counters(self) -> None:
+        """Brings the counters of all entries up to date."""
+
+
 class FlowTable:
     """Flow to decision, capped for each sender: the oldest decision makes room."""
 
     def __init__(self) -> None:
+        self.observer: FlowObserver | None = None
         self._entries: dict[FlowKey, FlowEntry] = {}
         self._keys_of: dict[VpnId, dict[Sender, dict[FlowKey, None]]] = {}
         self._past = Totals()
@@ -166,24 +182,43 @@ class FlowTable:
             self.forget(next(iter(keys)))
         self._entries[key] = entry
         keys[key] = None
+        if self.observer is not None:
+            self.observer.flow_kept(key, entry)
 
     def forget(self, key: FlowKey) -> None:
         """Takes one decision out of force, if it is still there."""
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._add_to_past(entry)
             del self._keys_of[entry.vpn_id][entry.sender][key]
+            self._close(key, entry)
 
     def forget_group(self, vpn_id: VpnId) -> None:
         """Takes all decisions about one group's datagrams out of force."""
         for keys in self._keys_of.pop(vpn_id, {}).values():
             for key in keys:
-                self._add_to_past(self._entries.pop(key))
+                self._close(key, self._entries.pop(key))
 
     def forget_counts(self, member: Member) -> None:
         """Forgets what has passed from and to a client that has left, once no decision names it."""
         self._past_of_clients.sent.pop(member.client_id, None)
         self._past_of_clients.received.pop(member.address, None)
+
+    def _close(self, key: FlowKey, entry: FlowEntry) -> None:
+        """Has the copies of a decision dropped, and adds up what passed by it."""
+        if self.observer is not None:
+            self.observer.flow_forgotten(key)
+        self._add_to_past(entry)
+
+    def read_counters(self) -> None:
+        """Brings the entries' counters up to date where a data plane counts by itself."""
+        if self.observer is not None:
+            self.observer.read_counters()
+
+    def add_late(self, entry: FlowEntry, packets: int, octets: int) -> None:
+        """Adds what passed by a decision while it was being forgotten."""
+        late = copy(entry)
+        late.packets, late.octets = packets, octets
+        self._add_to_past(late)
 
     def _add_to_past(self, entry: FlowEntry) -> None:
         self._past.add(entry)
@@ -199,6 +234,7 @@ class FlowTable:
 
     def totals(self) -> Totals:
         """Returns what has passed up to now."""
+        self.read_counters()
         totals = replace(self._past, drops=Counter(self._past.drops))
         for entry in self._entries.values():
             totals.add(entry)

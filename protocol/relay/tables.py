@@ -6,7 +6,7 @@ Patent: Fig. 7-1 steps 706, 707; Fig. 7-2 steps 717, 718; table 507; table 508 (
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocol.types import (
     ONLY_SUB_ID,
@@ -14,6 +14,7 @@ from protocol.types import (
     ClientId,
     IpAddress,
     MemberDelivery,
+    Secret,
     SubId,
     VpnId,
 )
@@ -31,6 +32,8 @@ class Member:
     """Whether it sends by this relay; another VPN server's client is only sent to."""
     sub_id: SubId = ONLY_SUB_ID
     """Which of the group's SAs it holds."""
+    hop_key: Secret | None = field(default=None, repr=False, compare=False)
+    """What its datagrams are tagged with, where tags are required. It opens nothing."""
 
 
 @dataclass(frozen=True)

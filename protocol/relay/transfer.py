@@ -17,7 +17,15 @@ from enum import Enum
 
 from protocol.errors import DropReason, WireError
 from protocol.learning import LearningTable, Learnt
-from protocol.relay.flow import USUAL_HEADERS, USUAL_LEAST, Flow, flow_octets, split_usual
+from protocol.relay.flow import (
+    USUAL_HEADERS,
+    USUAL_LEAST,
+    Flow,
+    FlowOctets,
+    clear_length,
+    flow_octets,
+    split_usual,
+)
 from protocol.relay.flow_table import FlowEntry, FlowKey, FlowTable, Station
 from protocol.relay.tables import (
     Member,
@@ -28,7 +36,7 @@ from protocol.relay.tables import (
     Sender,
     UnicastGroupTable,
 )
-from protocol.relay.verdicts import Drop, Forward, Verdict
+from protocol.relay.verdicts import Drop, Forward, Run, Verdict, add_run
 from protocol.types import SECOND, Address, ClientId, VpnId
 from protocol.wire.ethernet import is_station
 from protocol.wire.probe import PROBE, Probe
@@ -57,6 +65,10 @@ class Sighting:
 
 class Relay:
     """Forwards the datagrams of registered clients within their group. It holds no data key."""
+
+    _flags = 0
+    _tag_length = 0
+    """The flags of the VPN headers that it takes, and the octets that these add."""
 
     def __init__(
         self,
@@ -184,7 +196,9 @@ class Relay:
 
     # -- datagrams and time
 
-    def receive_datagram(self, datagram: bytes, source: tuple[str, int], now: int) -> Verdict:
+    def receive_datagram(
+        self, datagram: bytes | memoryview, source: tuple[str, int], now: int
+    ) -> Verdict:
         """Decides about one datagram's payload: as its flow is decided already, or anew.
 
         Patent: Fig. 7-2 steps 709-711.
@@ -201,35 +215,87 @@ class Relay:
         entry.octets += length
         return entry.verdict
 
-    def _receive_unusual(self, datagram: bytes, source: tuple[str, int], now: int) -> Verdict:
+    def receive_batch(
+        self, buffer: bytearray, place: slice, size: int, source: tuple[str, int], now: int
+    ) -> list[Run]:
+        """Decides about datagrams of one sender that stand behind each other in ``buffer[place]``.
+
+        Each has ``size`` octets, the last at most as many. The answers and all counters are those
+        of :meth:`receive_datagram` for each of them in turn.
+
+        Patent: Fig. 7-2 steps 709-711.
+        """
+        runs: list[Run] = []
+        start, end = place.start, place.stop
+        view = memoryview(buffer)
+        while start < end:
+            stop = min(start + size, end)
+            first = view[start:stop]
+            verdict = self.receive_datagram(first, source, now)
+            if stop + size <= end:
+                stop = self._pass_alike(buffer, first, stop, end, source)
+            add_run(runs, Run(start, stop, verdict))
+            start = stop
+        return runs
+
+    def _pass_alike(
+        self, buffer: bytearray, first: memoryview, at: int, end: int, source: tuple[str, int]
+    ) -> int:
+        """Counts the datagrams from ``at`` on that are of the flow and size of ``first``.
+
+        These begin with the same octets, so what holds for the first holds for them. Returns where
+        the next stands.
+        """
+        octets = flow_octets(first)
+        entry = None if octets is None else self._flow((source, *octets))
+        if entry is None:
+            return at
+        size, start = len(first), at
+        clear, begins = bytes(first[: clear_length(first)]), buffer.startswith
+        while at + size <= end and begins(clear, at):
+            at += size
+        entry.packets += (at - start) // size
+        entry.octets += at - start
+        return at
+
+    def _receive_unusual(
+        self, datagram: bytes | memoryview, source: tuple[str, int], now: int
+    ) -> Verdict:
         """Decides about a datagram that is the first of its flow, without MACs, or with IPv4 inside."""
         if datagram and datagram[0] == PROBE:
             return self._probe(datagram, source)
-        octets = flow_octets(datagram)
+        return self._decide(flow_octets(datagram), len(datagram), source, now)
+
+    def _decide(
+        self, octets: FlowOctets | None, length: int, source: tuple[str, int], now: int
+    ) -> Verdict:
+        """Decides about a datagram of ``length`` octets; without octets that name a flow, to drop it."""
         if octets is None:
-            self.flows.add_drop(DropReason.MALFORMED_DATAGRAM, len(datagram))
-            return Drop(DropReason.MALFORMED_DATAGRAM)
+            return self._drop(DropReason.MALFORMED_DATAGRAM, length)
         key = (source, *octets)
         entry = self._flow(key)
         if entry is None:
-            first = self._first_of_flow(key, len(datagram), now)
+            first = self._first_of_flow(key, length, now)
             if isinstance(first, Drop):
                 return first
             entry = first
         entry.packets += 1
-        entry.octets += len(datagram)
+        entry.octets += length
         return entry.verdict
 
-    def _probe(self, datagram: bytes, source: tuple[str, int]) -> Verdict:
+    def _drop(self, reason: DropReason, length: int) -> Drop:
+        """Drops a datagram that belongs to no kept flow."""
+        self.flows.add_drop(reason, length)
+        return Drop(reason)
+
+    def _probe(self, datagram: bytes | memoryview, source: tuple[str, int]) -> Verdict:
         """Has a probe sent back as it is, if the representative gave its sender the token."""
         try:
             token = Probe.parse(datagram).token
         except WireError:
-            self.flows.add_drop(DropReason.MALFORMED_DATAGRAM, len(datagram))
-            return Drop(DropReason.MALFORMED_DATAGRAM)
+            return self._drop(DropReason.MALFORMED_DATAGRAM, len(datagram))
         if token not in self._probe_tokens:
-            self.flows.add_drop(DropReason.UNKNOWN_TOKEN, len(datagram))
-            return Drop(DropReason.UNKNOWN_TOKEN)
+            return self._drop(DropReason.UNKNOWN_TOKEN, len(datagram))
         self.probes_echoed += 1
         return Forward(((Address(*source), 0),))
 
@@ -269,7 +335,7 @@ class Relay:
             return Drop(DropReason.UNKNOWN_SPI)
         if isinstance(sender, Member) and not group.is_sent_to(sender, flow.spi):
             return Drop(DropReason.OTHER_SUB_ID)
-        strip = flow.header.length if self.strip is Strip.PATENT else 0
+        strip = flow.header.length + self._tag_length if self.strip is Strip.PATENT else 0
         if flow.header.macs is not None:  # 711
             source, destination = flow.header.macs
             self._learn(sender, (group.vpn_id, source), now)  # 712-714
@@ -342,7 +408,7 @@ class Relay:
     def _first_of_flow(self, key: FlowKey, length: int, now: int) -> FlowEntry | Drop:
         """Decides about a flow that has no decision, and keeps it if the sender is who it should be."""
         source, *octets = key
-        flow = Flow.parse(Address(*source), (octets[0], octets[1]))
+        flow = Flow.parse(Address(*source), (octets[0], octets[1]), self._flags)
         verdict = Drop(flow) if isinstance(flow, DropReason) else self.forward(flow, now)
         sender = self._sender(source)
         if isinstance(flow, DropReason) or sender is None or _rests_on_others(verdict):
@@ -393,6 +459,7 @@ class Relay:
 
     def _sweep(self, now: int) -> None:
         """Refreshes stations whose flows have moved; forgets stations and flows that are silent."""
+        self.flows.read_counters()
         for key, entry in self.flows.items():
             if entry.packets != entry.swept:
                 entry.swept, entry.last_used = entry.packets, now

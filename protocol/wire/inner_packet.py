@@ -12,6 +12,7 @@ from protocol.types import IpAddress
 from protocol.wire import esp, etherip, ethernet, ip, vpn_header
 
 UDP_HEADER_LENGTH = 8
+PATH_MTU = 1500
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class InnerPacket:
         return header.pack() + self.esp
 
 
-def lan_mtu(outer_version: int, inner_version: int, path_mtu: int = 1500) -> int:
+def lan_mtu(outer_version: int, inner_version: int, path_mtu: int = PATH_MTU) -> int:
     """Computes the largest IP packet on a LAN whose frame crosses ``path_mtu`` in one datagram.
 
     1346 octets for IPv6 in IPv6, 1386 for IPv4 in IPv4, on a path of 1500. Padding (0-3) is allowed for.
@@ -45,7 +46,7 @@ def lan_mtu(outer_version: int, inner_version: int, path_mtu: int = 1500) -> int
     return multicast_lan_mtu(inner_version, path_mtu - outside)
 
 
-def multicast_lan_mtu(version: int, path_mtu: int = 1500) -> int:
+def multicast_lan_mtu(version: int, path_mtu: int = PATH_MTU) -> int:
     """Computes the largest IP packet on a LAN whose frame crosses ``path_mtu`` in one inner packet.
 
     1410 octets for IPv6, 1430 for IPv4, on a path of 1500: nothing is around the inner packet.

@@ -106,7 +106,7 @@ class NewRelay(Message, tag="new_relay", frozen=True):
     relays: Relays
 
 
-class Registered(Message, tag="registered", frozen=True):
+class Registered(Message, tag="registered", frozen=True, omit_defaults=True):
     """Server to client: the group's address and SA, and where to send (step 708)."""
 
     client_id: Id
@@ -128,6 +128,8 @@ class Registered(Message, tag="registered", frozen=True):
     keepalive_interval: Milliseconds
     delivery: Delivery
     """Whether packets go to the relay in datagrams, or as they are to the multicast address."""
+    hop_key: Secret | None = None
+    """What datagrams to the relay are tagged with (``protocol.hop_tag``); None: not at all."""
 
 
 class NewSecurityAssociation(Message, tag="new_security_association", frozen=True):

@@ -27,7 +27,7 @@ class Probe(NamedTuple):
     token: bytes
 
     @classmethod
-    def parse(cls, octets: bytes) -> Probe:
+    def parse(cls, octets: bytes | memoryview) -> Probe:
         """Reads a datagram's payload; raises WireError unless it is a probe and nothing else."""
         if len(octets) != LENGTH or octets[0] != PROBE or octets[1]:
             raise WireError(

@@ -18,6 +18,10 @@ LENGTH = 16
 SHORT_LENGTH = 4
 """Octets of the header with and without the MAC address block."""
 
+HOP_TAG_FOLLOWS = 0x01
+"""The flag that says: between this header and the inner IP header stands a hop tag."""
+HOP_TAG_LENGTH = 8
+
 _WITH_MACS = struct.Struct("!BBH6s6s")
 _WITHOUT_MACS = struct.Struct("!BBH")
 

@@ -6,8 +6,10 @@ Run as ``nodes.server``. The frame is the first of 512 octets, a unicast one.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from nodes import server
+from nodes.batch_socket import BatchUdpSocket, Piece
 from nodes.udp import UdpSocket
 from protocol.wire import esp, etherip, vpn_header
 from protocol.wire.ip import HEADER_LENGTHS
@@ -20,6 +22,15 @@ def payload_length() -> int:
     plaintext = len(esp.pad(etherip.pack(bytes(FRAME_LENGTH)), etherip.NEXT_HEADER))
     sealed = esp.HEADER_LENGTH + esp.IV_LENGTH + plaintext + esp.ICV_LENGTH
     return vpn_header.LENGTH + HEADER_LENGTHS[6] + sealed
+
+
+def one_by_one(
+    self: BatchUdpSocket, pieces: Sequence[Piece], size: int, destination: tuple[str, int]
+) -> None:
+    """Sends each datagram of a batch by itself, so that the fault can be in any of them."""
+    for piece in pieces:
+        for start in range(0, len(piece), size):
+            self.send(piece[start : start + size], destination)
 
 
 def main() -> int:
@@ -37,6 +48,7 @@ def main() -> int:
         return whole(self, payload, destination)
 
     UdpSocket.send = send  # type: ignore[method-assign]
+    BatchUdpSocket.send_batch = one_by_one  # type: ignore[method-assign]
     return server.main()
 
 

@@ -139,6 +139,12 @@ def test_a_manual_server_file_becomes_values(tmp_path: Path) -> None:
 
 
 SERVER_MISTAKES = [
+    (
+        "[server]",
+        '[server]\nhop_tags = "required"\nforwarding = "hub"',
+        "3: server.hop_tags: expected",
+    ),
+    ("[server]", '[server]\ndataplane = "wire"', "3: server.dataplane: expected"),
     ('address = "3ffe::1000"', 'address = "server"', "3: server.address: expected an IPv4 or"),
     ('address = "3ffe::1000"', "address = 7", "3: server.address: expected a string, got 7"),
     ('address = "3ffe::1000"', 'address = "ff1e::9"', "3: server.address: expected the address"),

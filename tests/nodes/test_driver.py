@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from nodes.datagram_queue import DatagramQueue
 from nodes.driver import Driver
 from nodes.lan import TapLan
-from nodes.udp import UdpSocket
 from protocol.client import Client
 from protocol.client.tables import AuthenticationInformation
 from protocol.types import Delivery, Secret, VpnId
@@ -50,7 +50,7 @@ def _registered(delivery: Delivery) -> Registered:
 async def _counters_after_a_frame(delivery: Delivery) -> dict[str, Any]:
     """Returns the counters of a client that sealed one frame, too large for its outside interface."""
     authentication = AuthenticationInformation("A", Secret(b"p"), VpnId(1001))
-    with TapLan("lan", LAN_MTU) as lan, closing(UdpSocket(OWN, 0)) as udp:
+    with TapLan("lan", LAN_MTU) as lan, closing(DatagramQueue(OWN, 0)) as udp:
         driver = Driver(Client(authentication, 4790), lan, udp, "lo")
         driver.client.channel_opened(0)
         driver.client.receive_message(_registered(delivery), 0)

@@ -10,10 +10,14 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
 from nodes import interface as device
+from nodes.batch_socket import UDP_SEGMENT
 from nodes.lan import Lan, LanError, PacketSocketLan, TapLan
 
 DEADLINE = 5.0
@@ -21,6 +25,7 @@ STATION = bytes.fromhex("0200000000aa")
 OTHER_STATION = bytes.fromhex("0200000000bb")
 PAYLOAD = bytes(range(64))
 LOCAL_EXPERIMENTAL = b"\x88\xb5"
+DATAGRAMS = [bytes([number]) * 1000 for number in range(4)] + [b"the last is shorter"]
 FRAME = OTHER_STATION + STATION + LOCAL_EXPERIMENTAL + PAYLOAD
 
 
@@ -55,6 +60,39 @@ def far_socket(name: str) -> socket.socket:
     opened.bind((name, 0))
     opened.settimeout(DEADLINE)
     return opened
+
+
+def far_host(name: str) -> None:
+    """Gives the far end an address, and a neighbour to send to."""
+    ip("address", "add", "192.0.2.1/24", "dev", name)
+    ip("neighbour", "add", "192.0.2.2", "lladdr", "02:00:00:00:00:02", "dev", name)
+
+
+def send_large(host: str) -> None:
+    """Sends five datagrams as one large frame."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        size = struct.pack("=H", len(DATAGRAMS[0]))
+        sender.sendmsg(DATAGRAMS, [(socket.IPPROTO_UDP, UDP_SEGMENT, size)], 0, (host, 9))
+
+
+def assert_segments_come(lan: Lan) -> list[bytes]:
+    """Returns the five frames, each complete."""
+    frames = [
+        wait_for_frame(lan, lambda frame, one=one: frame.endswith(one))  # type: ignore[misc]
+        for one in DATAGRAMS
+    ]
+    assert not lan.pending
+    assert lan.counters()["cut"] == 1
+    for frame in frames:
+        assert_checksums_hold(frame)
+    return frames
+
+
+def assert_checksums_hold(frame: bytes) -> None:
+    read = Ether(frame)
+    again: Any = read.copy()
+    del again[IP].chksum, again[IP].len, again[UDP].chksum, again[UDP].len
+    assert bytes(again) == frame
 
 
 def wait_for_frame(lan: Lan, wanted: Callable[[bytes], bool] = lambda frame: True) -> bytes:
@@ -159,15 +197,21 @@ class TestPacketSocketLan:
                 assert wait_for_frame(lan) == FRAME[::-1]
                 assert lan.receive() is None
 
-    def test_a_checksum_left_to_an_offload_is_counted_and_the_frame_delivered(
-        self, wire: tuple[str, str]
-    ) -> None:
-        ip("address", "add", "192.0.2.1/24", "dev", wire[1])
-        ip("neighbour", "add", "192.0.2.2", "lladdr", "02:00:00:00:00:02", "dev", wire[1])
+    def test_a_checksum_left_to_an_offload_is_completed(self, wire: tuple[str, str]) -> None:
+        far_host(wire[1])
         with PacketSocketLan(wire[0]) as lan, socket.socket(type=socket.SOCK_DGRAM) as sender:
             sender.sendto(b"unfinished checksum", ("192.0.2.2", 9))
-            wait_for_frame(lan, lambda frame: frame.endswith(b"unfinished checksum"))
-            assert lan.checksum_not_ready == 1
+            frame = wait_for_frame(lan, lambda frame: frame.endswith(b"unfinished checksum"))
+            assert lan.received >= 1
+        assert_checksums_hold(frame)
+
+    def test_a_large_frame_is_cut_and_every_segment_is_received(
+        self, wire: tuple[str, str]
+    ) -> None:
+        far_host(wire[1])
+        with PacketSocketLan(wire[0]) as lan:
+            send_large("192.0.2.2")
+            assert_segments_come(lan)
 
     def test_a_frame_above_the_mtu_is_refused_and_counted(self, wire: tuple[str, str]) -> None:
         with PacketSocketLan(wire[0]) as lan:
@@ -260,6 +304,15 @@ class TestTapLan:
             assert wait_for_frame(lan, lambda frame: frame.endswith(PAYLOAD)) == tagged
             assert lan.send(tagged)
             assert wait_for_frame(machine, lambda frame: frame.endswith(PAYLOAD)) == tagged
+
+    def test_a_large_frame_is_cut_and_every_segment_is_received(
+        self, private_network: None
+    ) -> None:
+        with TapLan("tap-a", 1346) as lan:
+            quiet("tap-a")
+            far_host("tap-a")
+            send_large("192.0.2.2")
+            assert_segments_come(lan)
 
     def test_the_device_is_up_with_the_mtu_and_mac_that_were_asked_for(
         self, private_network: None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from experiments.credentials import CertificateAuthority
-from tests.nodes.running import Crew, eventually
+from tests.nodes.running import Crew, eventually, inside
 
 pytestmark = pytest.mark.emulated
 
@@ -69,6 +72,70 @@ class TestRefusals:
         assert line.startswith("blindrelay client: the server's certificate does not hold: ")
         assert served.members() == []
         assert served.errors("server") == []
+
+
+class TestDataPlanes:
+    @pytest.mark.parametrize("dataplane", ["socket", "batch"])
+    def test_the_server_says_which_plane_it_has_and_frames_flow(
+        self, crew: Crew, dataplane: str
+    ) -> None:
+        crew.configure("server", server={"dataplane": dataplane})
+        crew.up("server", "c1", "c2")
+        assert f"data plane {dataplane}" in crew.output("server")
+        assert crew.status("server")["process"]["dataplane"] == dataplane
+        assert crew.reach("t1a", "t2a")
+
+    def test_terminals_that_keep_their_offloads_exchange_whole_streams(self, crew: Crew) -> None:
+        crew.up("server", "c1", "c2")
+        plan = crew.network.plan
+        links = [link for link in plan.links if {"t1a", "t2a"} & set(link.ends)]
+        for link in [*links, *plan.links_of("c1"), *plan.links_of("c2")]:
+            for node, interface in zip(link.ends, link.interfaces, strict=True):
+                offload(crew, node, interface.name)
+        address = str(plan.lan_interface("t2a").addresses[0].ip)
+        received = exchange(crew, address)
+        assert received == hashlib.sha256(STREAM).hexdigest()
+        counters = crew.status("c1")["counters"]
+        assert counters["lan_cut"] > 0
+        assert counters["lan_not_cut"] == 0
+
+
+STREAM = bytes(range(256)) * 4000
+
+
+def offload(crew: Crew, node: str, interface: str) -> None:
+    switches = [word for name in ("tx", "sg", "tso", "gso") for word in (name, "on")]
+    crew.network.run(node, ["ethtool", "-K", interface, *switches], timeout=10)
+    mtu = ["ip", "link", "set", interface, "mtu", "1346"]
+    if node in ("t1a", "t2a"):
+        crew.network.run(node, mtu, timeout=10)
+
+
+def exchange(crew: Crew, address: str) -> str:
+    """Sends STREAM from t1a to t2a by TCP; returns the digest of what came."""
+    with inside(crew.network.pid("t2a")):
+        listener = socket.create_server((address, 5001))
+    with listener:
+        listener.settimeout(20)
+        with inside(crew.network.pid("t1a")):
+            sender = socket.socket()
+        with sender:
+            sender.settimeout(20)
+            sender.connect((address, 5001))
+            taken, _ = listener.accept()
+            with taken, ThreadPoolExecutor(1) as executor:
+                taken.settimeout(20)
+                sending = executor.submit(_send_all, sender)
+                digest = hashlib.sha256()
+                while octets := taken.recv(65536):
+                    digest.update(octets)
+                sending.result()
+    return digest.hexdigest()
+
+
+def _send_all(sender: socket.socket) -> None:
+    sender.sendall(STREAM)
+    sender.shutdown(socket.SHUT_WR)
 
 
 class TestComingAndGoing:

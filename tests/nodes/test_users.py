@@ -183,7 +183,7 @@ def test_threads_may_check_and_change_at_once(database: UserDatabase) -> None:
     assert len(database.records()) == 9
 
 
-def test_a_crowd_is_checked_one_by_one_and_leaves_no_memory_taken(tmp_path: Path) -> None:
+def test_a_crowd_is_checked_a_few_at_a_time_and_leaves_no_memory_taken(tmp_path: Path) -> None:
     probe = f"""
 from concurrent.futures import ThreadPoolExecutor
 from nodes.users import UserDatabase

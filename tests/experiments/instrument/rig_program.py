@@ -22,6 +22,7 @@ def main() -> int:
         seen = {
             cast: rig.window("relay", 512, cast, 2000, 0.1, 3) for cast in ("unicast", "broadcast")
         }
+        batches = rig.window("relay", 512, "broadcast", 10_000, 0.1, 3, burst=40)
         rig.drops["relay"].set_ingress(True)
         floor = rig.window("relay", 512, "unicast", 2000, 0.1, 3)
         rig.drops["relay"].set_ingress(False)
@@ -29,6 +30,7 @@ def main() -> int:
         found = {
             "unicast": [seen["unicast"].frames_in, seen["unicast"].copies_out],
             "broadcast": [seen["broadcast"].frames_in, seen["broadcast"].copies_out],
+            "batches": [batches.sent, batches.lost, batches.frames_in, batches.copies_out],
             "cpu": [seen["unicast"].cpu_ns, seen["broadcast"].cpu_ns, floor.cpu_ns],
             "floor": [floor.sent, floor.frames_in],
             "alone": cores_of(rig.process("relay")) == {rig.cores.measured},

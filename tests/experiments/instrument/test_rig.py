@@ -57,6 +57,7 @@ def test_a_window_counts_every_frame_and_copy_and_the_floor_none() -> None:
     found = json.loads(done.stdout)
     assert found["unicast"] == [200, 200]
     assert found["broadcast"] == [200, 400]
+    assert found["batches"] == [1000, 0, 1000, 2000]
     unicast, broadcast, floor = found["cpu"]
     assert 0 < floor + unicast < broadcast + unicast
     assert floor < unicast / 5

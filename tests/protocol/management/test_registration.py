@@ -33,12 +33,13 @@ VPN = VpnId(1001)
 class Bench:
     """User VPN management and a relay, driven step by step."""
 
-    def __init__(self, *users: str) -> None:
+    def __init__(self, *users: str, hop_tags: bool = False) -> None:
         self.management = Management(
             [GroupConfiguration(VPN, ip_address("ff1e::1"))],
             [UserRecord(user, VPN) for user in users],
             Address("3ffe::1000", 5000),
             random.Random(1).randbytes,
+            hop_tags=hop_tags,
         )
         self.relay = Relay()
         self.now = SECOND
@@ -189,6 +190,32 @@ def test_the_relay_is_never_told_a_key() -> None:
     told += [repr(vars(row)) for row in bench.relay.multicast_addresses.rows()]
     assert told
     assert not any(key.key.reveal().hex() in text or "secret" in text for text in told)
+
+
+def registered_in(actions: list[act.Action]) -> Registered:
+    (found,) = [
+        action.message
+        for action in actions
+        if isinstance(action, act.SendMessage) and isinstance(action.message, Registered)
+    ]
+    return found
+
+
+def test_with_hop_tags_each_registration_brings_a_key_that_the_relay_knows_too() -> None:
+    bench = Bench("a", "b", hop_tags=True)
+    first, second = (registered_in(bench.register(n, user)) for n, user in ((1, "a"), (2, "b")))
+    again = registered_in(bench.register(3, "a"))
+    keys = [message.hop_key.reveal() for message in (first, second, again) if message.hop_key]
+    assert len(set(keys)) == 3
+    known = [member.hop_key for _, row in bench.relay.unicast_groups.rows() for member in row]
+    assert {key.reveal() for key in known if key} == set(keys[1:])
+    assert not any(key.hex() in repr(bench.tables()) for key in keys)
+    assert first.lan_mtu == registered_in(Bench("a").register(1, "a")).lan_mtu - 8
+
+
+def test_without_hop_tags_nobody_gets_a_key() -> None:
+    bench = Bench("a")
+    assert registered_in(bench.register(1, "a")).hop_key is None
 
 
 @pytest.mark.parametrize("message", [KeepAlive(), Leave(), RekeyRequest(256)])

@@ -1,0 +1,50 @@
+"""A relay that takes only datagrams with the hop tag of their sender.
+
+The tag is checked for every datagram before its flow is looked up, so that nobody who does not have the
+client's hop key can have a datagram forwarded, or a station learnt, in its name.
+
+Patent: Fig. 7-2 steps 709-711.
+"""
+
+from __future__ import annotations
+
+from protocol.errors import DropReason
+from protocol.hop_tag import LENGTH, Tagged
+from protocol.relay.flow import flow_octets
+from protocol.relay.tables import Member
+from protocol.relay.transfer import Relay
+from protocol.relay.verdicts import Verdict
+from protocol.wire.probe import PROBE
+from protocol.wire.vpn_header import HOP_TAG_FOLLOWS
+
+
+class TaggedRelay(Relay):
+    """Checks tags, and forwards as any relay does. The tag stays in what is sent on."""
+
+    _flags = HOP_TAG_FOLLOWS
+    _tag_length = LENGTH
+
+    def receive_datagram(
+        self, datagram: bytes | memoryview, source: tuple[str, int], now: int
+    ) -> Verdict:
+        """Decides about one datagram's payload: to drop it, or as its flow is decided.
+
+        Patent: Fig. 7-2 steps 709-711.
+        """
+        length = len(datagram)
+        if length and datagram[0] == PROBE:
+            return self._receive_unusual(datagram, source, now)
+        sender = self._sender(source)
+        if sender is None:
+            return self._drop(DropReason.UNREGISTERED_SENDER, length)
+        tagged = Tagged.parse(datagram)
+        key = sender.hop_key if isinstance(sender, Member) else None
+        if tagged is None or key is None or not tagged.holds(key):
+            return self._drop(DropReason.FORGED_HOP_TAG, length)
+        return self._decide(flow_octets(tagged.payload), length, source, now)
+
+    def _pass_alike(
+        self, buffer: bytearray, first: memoryview, at: int, end: int, source: tuple[str, int]
+    ) -> int:
+        """Takes no datagram of a batch for as good as the first: each has a tag of its own."""
+        return at

@@ -1,0 +1,266 @@
+"""Two network namespaces and the veth pair between them: a relay's, and that of all members."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from nodes.udp import UdpSocket
+from protocol import hop_tag
+from protocol.relay import Member, Relay, RelayedGroup, TaggedRelay
+from protocol.relay.verdicts import Verdict
+from protocol.types import Address, ClientId, IpAddress, Secret, VpnId
+from protocol.wire.esp import EspHeader
+from protocol.wire.inner_packet import InnerPacket
+from protocol.wire.vpn_header import VpnHeader
+
+CLONE_NEWNET = 0x40000000
+PORT = 4790
+RELAY_INTERFACE, MEMBERS_INTERFACE = "relay-out", "members-out"
+SIZES = (2, 3, 8)
+"""Clients in each group: a frame to all goes to 1, 2 and 7 of them."""
+DEADLINE_S = 10.0
+BUFFER = 65536
+UDP_SEGMENT = 103
+SO_RCVBUFFORCE = 33
+
+
+def group_address(family: int, size: int) -> IpAddress:
+    """Returns the multicast address of the group with so many clients."""
+    return ip_address(f"ff1e::{size}" if family == 6 else f"239.1.1.{size}")
+
+
+def spi_of(size: int) -> int:
+    """Returns the SPI of the group with so many clients."""
+    return 0x1000 + size
+
+
+def host(family: int, number: int) -> IpAddress:
+    """Returns a member's address; that of number 0 is the relay's, of 14 nobody's."""
+    return ip_address(f"3ffe::{number + 0x1000:x}" if family == 6 else f"198.51.100.{number + 1}")
+
+
+def mac(number: int) -> bytes:
+    """Returns the MAC address of the station behind a member; 0: all stations."""
+    return b"\xff" * 6 if number == 0 else number.to_bytes(6, "big")
+
+
+def members_of(size: int) -> range:
+    """Returns the numbers of a group's members."""
+    first = 1 + sum(other for other in SIZES if other < size)
+    return range(first, first + size)
+
+
+def hop_key(number: int) -> Secret:
+    """Returns a member's hop key."""
+    return Secret(bytes([number]) * hop_tag.KEY_LENGTH)
+
+
+def relay_knowing_all(family: int, tagged: bool = False) -> Relay:
+    """Returns a relay that knows every group and member."""
+    relay = TaggedRelay() if tagged else Relay()
+    for size in SIZES:
+        vpn_id = VpnId(size)
+        spis = frozenset([spi_of(size)])
+        relay.install_group(RelayedGroup(vpn_id, group_address(family, size), spis))
+        for number in members_of(size):
+            address = Address(str(host(family, number)), PORT)
+            key = hop_key(number) if tagged else None
+            relay.add_member(Member(ClientId(number), vpn_id, address, hop_key=key))
+    return relay
+
+
+def payload(
+    family: int,
+    size: int,
+    source: int,
+    destination: int = 0,
+    length: int = 64,
+    spi: int | None = None,
+    macs: bool = True,
+) -> bytes:
+    """Builds a datagram's payload of a group, from the station behind a member to another's."""
+    sealed = EspHeader(spi_of(size) if spi is None else spi, 1, 1, length).pack()
+    inside = host(family, source), group_address(family, size), sealed + os.urandom(length)
+    header = VpnHeader((mac(source), mac(destination)) if macs else None)
+    return header.pack() + InnerPacket(*inside).pack()
+
+
+@dataclass(frozen=True)
+class Sending:
+    """Payloads that a member sends at once: one, or a batch of equal size but for the last."""
+
+    sender: int
+    payloads: tuple[bytes, ...]
+
+
+def expected_of(
+    relay: Relay, family: int, sendings: Sequence[Sending], now: int
+) -> dict[int, list[bytes]]:
+    """Returns what each member is to receive, by the relay's own word, sorted."""
+    numbers = {str(host(family, number)): number for size in SIZES for number in members_of(size)}
+    found: dict[int, list[bytes]] = {number: [] for number in numbers.values()}
+    for sending in sendings:
+        source = str(host(family, sending.sender)), PORT
+        for octets in sending.payloads:
+            verdict: Verdict = relay.receive_datagram(octets, source, now)
+            for destination, _ in verdict.destinations:
+                found[numbers[destination.host]].append(octets)
+    return {number: sorted(payloads) for number, payloads in found.items()}
+
+
+class Wire:
+    """The two namespaces; sockets of all members, and a place for the relay's."""
+
+    def __init__(self, family: int, processes: tuple[int, int]) -> None:
+        self.family = family
+        self.relay_process, self.members_process = processes
+        self.address = host(family, 0)
+        with self.at_members():
+            self.sockets: dict[int, socket.socket] = {}
+            for number in range(1, sum(SIZES) + 2):
+                self._open(number)
+
+    def _open(self, number: int) -> None:
+        made = self.sockets[number] = socket.socket(
+            socket.AF_INET6 if self.family == 6 else socket.AF_INET, socket.SOCK_DGRAM
+        )
+        made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
+        made.bind((str(host(self.family, number)), PORT))
+        made.setblocking(False)
+
+    def meet(self) -> None:
+        """Waits until the relay's side knows every member's MAC address, and the reverse."""
+        with self.at_relay(), contextlib.closing(UdpSocket(self.address, PORT)) as relay:
+            deadline = time.monotonic() + DEADLINE_S
+            unmet = set(self.sockets)
+            while unmet:
+                assert time.monotonic() < deadline
+                for number in unmet:
+                    relay.send(b"hello", (str(host(self.family, number)), PORT))
+                    self.sockets[number].sendto(b"hello", (str(self.address), PORT))
+                select.select([self.sockets[number] for number in unmet], [], [], 0.02)
+                unmet -= {number for number, payloads in self.received().items() if payloads}
+        self.received()
+
+    def at_relay(self) -> contextlib.AbstractContextManager[None]:
+        """Puts this thread where the relay is."""
+        return inside(self.relay_process)
+
+    def at_members(self) -> contextlib.AbstractContextManager[None]:
+        """Puts this thread where the members are."""
+        return inside(self.members_process)
+
+    def send(self, sending: Sending) -> None:
+        """Sends payloads to the relay, several of them as one batch of the kernel's."""
+        made = self.sockets[sending.sender]
+        size = len(sending.payloads[0])
+        segment = [(socket.SOL_UDP, UDP_SEGMENT, size.to_bytes(2, "little"))]
+        made.sendmsg(
+            list(sending.payloads),
+            segment if len(sending.payloads) > 1 else [],
+            0,
+            (str(self.address), PORT),
+        )
+
+    def received(self) -> dict[int, list[bytes]]:
+        """Returns what has come to each member from the relay's address."""
+        found: dict[int, list[bytes]] = {}
+        for number, made in self.sockets.items():
+            found[number] = []
+            while select.select([made], [], [], 0)[0]:
+                octets, source = made.recvfrom(BUFFER)
+                assert source[:2] == (str(self.address), PORT)
+                found[number].append(octets)
+        return found
+
+    def shown(self, *command: str) -> str:
+        """Returns what a command prints where the relay is."""
+        with self.at_relay():
+            return run(*command)
+
+    def close(self) -> None:
+        """Closes the sockets."""
+        for made in self.sockets.values():
+            made.close()
+
+
+def run(*command: str) -> str:
+    """Runs a command to its end; returns its output."""
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+
+
+@contextlib.contextmanager
+def wire(family: int, whole_in: bool, whole_out: bool) -> Iterator[Wire]:
+    """Makes the namespaces and the link.
+
+    Whole in: batches come to the relay as one skb, with a checksum that nobody has computed yet. Not
+    whole out: they are cut, and checksums computed, before they leave it, and the members verify them.
+    """
+    with contextlib.ExitStack() as stack:
+        processes = (stack.enter_context(_namespace()), stack.enter_context(_namespace()))
+        run(
+            *("ip", "link", "add", RELAY_INTERFACE, "netns", str(processes[0]), "type", "veth"),
+            *("peer", MEMBERS_INTERFACE, "netns", str(processes[1])),
+        )
+        count = sum(SIZES) + 1
+        for process, name, numbers, whole in (
+            (processes[0], RELAY_INTERFACE, range(1), whole_out),
+            (processes[1], MEMBERS_INTERFACE, range(1, count + 1), whole_in),
+        ):
+            with inside(process):
+                _configure(name, family, numbers, whole)
+        made = Wire(family, processes)
+        stack.callback(made.close)
+        made.meet()
+        yield made
+
+
+def _configure(name: str, family: int, numbers: range, whole: bool) -> None:
+    length, at_once = (64, ["nodad"]) if family == 6 else (24, [])
+    for number in numbers:
+        run("ip", "address", "add", f"{host(family, number)}/{length}", "dev", name, *at_once)
+    run("ip", "link", "set", "dev", "lo", "up")
+    run("ip", "link", "set", "dev", name, "up")
+    state = "on" if whole else "off"
+    run("ethtool", "-K", name, "tx", state, "gso", "on", "tx-udp-segmentation", state)
+
+
+@contextlib.contextmanager
+def _namespace() -> Iterator[int]:
+    """Gives the ID of a process that keeps a new network namespace open."""
+    own = os.stat("/proc/self/ns/net").st_ino
+    with subprocess.Popen(["unshare", "--net", "sleep", "600"]) as process:
+        try:
+            deadline = time.monotonic() + DEADLINE_S
+            while os.stat(f"/proc/{process.pid}/ns/net").st_ino == own:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            yield process.pid
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def inside(pid: int) -> Iterator[None]:
+    """Puts this thread into a process's network namespace: sockets made there stay in it."""
+    library = ctypes.CDLL(None, use_errno=True)
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    theirs = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        assert library.setns(theirs, CLONE_NEWNET) == 0
+        try:
+            yield
+        finally:
+            assert library.setns(own, CLONE_NEWNET) == 0
+    finally:
+        os.close(own)
+        os.close(theirs)

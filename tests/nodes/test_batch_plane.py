@@ -1,0 +1,330 @@
+"""The differential test: the same streams through every data plane give the same datagrams."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nodes import batch_plane, data_plane
+from nodes.batch_plane import Outbox, most_octets
+from nodes.batch_socket import UDP_SEGMENT, BatchUdpSocket, Piece, missing_options
+from nodes.planes import BatchPlanes, Plane, Planes, SocketPlanes
+from nodes.udp import UdpSocket
+from protocol.hub import Hub
+from protocol.null_forwarder import NullForwarder
+from protocol.relay import Member, Relay, RelayedGroup, Strip
+from protocol.security_association import SecurityAssociation
+from protocol.types import SECOND, Address, Secret, Spi, VpnId
+from protocol.wire.inner_packet import InnerPacket
+from protocol.wire.messages import GroupSecurityAssociation
+from protocol.wire.vpn_header import VpnHeader
+from tests.protocol.relay.datagrams import GROUPS, PLACES, datagram, station
+
+pytestmark = pytest.mark.skipif(bool(missing_options()), reason="kernel without UDP batches")
+
+HOST = ip_address("127.0.0.1")
+STRANGER = "x"
+MEMBERS = ("a", "b", "c", "d", "v")
+ALL_PLANES: tuple[Planes, ...] = (SocketPlanes(), BatchPlanes())
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Datagrams that one sender hands to the kernel: one by one, or as a batch."""
+
+    sender: str
+    datagrams: tuple[bytes, ...]
+    batch: bool
+    read: bool
+    """Whether the plane wakes up before the next burst."""
+
+
+@dataclass
+class Scene:
+    """The members' sockets: what they get is what the plane has sent."""
+
+    sockets: dict[str, socket.socket]
+
+    def address(self, name: str) -> Address:
+        return Address(*self.sockets[name].getsockname()[:2])
+
+    def member(self, name: str) -> Member:
+        return Member(*PLACES[name], self.address(name))
+
+    def send(self, burst: Burst, to: Address) -> None:
+        sender = self.sockets[burst.sender]
+        size = len(burst.datagrams[0])
+        if burst.batch and size and all(len(one) == size for one in burst.datagrams[:-1]):
+            ancillary = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", size))]
+            sender.sendmsg([b"".join(burst.datagrams)], ancillary, 0, to)
+            return
+        for one in burst.datagrams:
+            sender.sendto(one, to)
+
+    def received(self) -> dict[str, list[bytes]]:
+        """Takes what has come to each member, in order."""
+        return {name: list(_waiting(one)) for name, one in self.sockets.items()}
+
+
+def _waiting(receiver: socket.socket) -> Iterator[bytes]:
+    while True:
+        try:
+            yield receiver.recv(65535)
+        except BlockingIOError:
+            return
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    with ExitStack() as stack:
+        sockets = {}
+        for name in (*MEMBERS, STRANGER):
+            made = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            made.setblocking(False)
+            made.bind((str(HOST), 0))
+            sockets[name] = made
+        yield Scene(sockets)
+
+
+def through(
+    scene: Scene, planes: Planes, make: Callable[[Planes, UdpSocket], Plane], course: list[Burst]
+) -> dict[str, list[bytes]]:
+    """Sends a course of bursts through a plane; returns what each member got."""
+    got: dict[str, list[bytes]] = {name: [] for name in scene.sockets}
+    with closing(planes.open(HOST, 0)) as udp:
+        plane = make(planes, udp)
+        for burst in course:
+            scene.send(burst, udp.address)
+            if burst.read:
+                _run(plane, udp, scene, got)
+        _run(plane, udp, scene, got)
+    return got
+
+
+def _run(plane: Plane, udp: UdpSocket, scene: Scene, got: dict[str, list[bytes]]) -> None:
+    """Wakes the plane up until nothing waits any more."""
+    while select.select([udp], [], [], 0)[0]:
+        plane.readable()
+    for name, more in scene.received().items():
+        got[name] += more
+
+
+def relay_of(scene: Scene, strip: Strip) -> Relay:
+    relay = Relay(strip)
+    for vpn_id, (group, spi) in GROUPS.items():
+        relay.install_group(RelayedGroup(vpn_id, ip_address(group), frozenset([spi])))
+    for name in MEMBERS:
+        relay.add_member(scene.member(name))
+    return relay
+
+
+stations = st.sampled_from(["01", "02", "*", "0"])
+good = st.builds(
+    datagram,
+    st.sampled_from([1001, 1001, 1001, 1002, 1003]),
+    st.none() | stations,
+    stations,
+    st.sampled_from([None, None, None, 9999]),
+    st.sampled_from([36, 64, 64, 1300]),
+)
+cut_off = st.builds(lambda whole, octets: whole[:octets], good, st.integers(0, 80))
+kinds = st.lists(good | cut_off | st.binary(max_size=90), min_size=1, max_size=3)
+streams = kinds.flatmap(lambda some: st.lists(st.sampled_from(some), min_size=1, max_size=30))
+
+
+def alike(datagrams: list[bytes]) -> tuple[bytes, ...]:
+    """Makes the sizes equal, so that the kernel takes the datagrams as a batch."""
+    size = len(datagrams[0])
+    return (*(one.ljust(size, b"\0")[:size] for one in datagrams[:-1]), datagrams[-1][:size])
+
+
+bursts = st.builds(
+    lambda sender, datagrams, batch, read: Burst(
+        sender, alike(datagrams) if batch else tuple(datagrams), batch, read
+    ),
+    st.sampled_from([*MEMBERS, "a", "a", STRANGER]),
+    streams,
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(bursts, min_size=1, max_size=4), st.sampled_from(list(Strip)))
+def test_every_plane_sends_the_same_datagrams_in_the_same_order(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, course: list[Burst], strip: Strip
+) -> None:
+    for module in (data_plane, batch_plane):
+        monkeypatch.setattr(module, "now", lambda: SECOND)
+    outcomes = []
+    for planes in ALL_PLANES:
+        relay = relay_of(scene, strip)
+        got = through(scene, planes, lambda how, udp: how.deciding(udp, relay, _no_timer), course)  # noqa: B023
+        outcomes.append((got, relay.flows.totals(), list(relay.mac_ip.rows(SECOND))))
+    assert outcomes[0] == outcomes[1]
+
+
+def _no_timer() -> None:
+    pass
+
+
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(bursts, min_size=1, max_size=3))
+def test_the_null_forwarder_sends_the_same_through_every_plane(
+    scene: Scene, course: list[Burst]
+) -> None:
+    null = NullForwarder()
+    for name in MEMBERS:
+        null.add_member(scene.member(name))
+    course = [
+        Burst(one.sender, tuple(filter(None, one.datagrams)) or (b"0",), one.batch, True)
+        for one in course
+    ]
+    one, other = (
+        through(scene, planes, lambda how, udp: how.deciding(udp, null, _no_timer), course)
+        for planes in ALL_PLANES
+    )
+    assert one == other
+
+
+class Sealer:
+    """The members' ends of their SAs with a hub, and frames sealed beforehand."""
+
+    def __init__(self, scene: Scene, strip: Strip) -> None:
+        self.hub = Hub(IPv6Address("3ffe::1000"), strip)
+        self._ends = {}
+        group, _ = GROUPS[VpnId(1001)]
+        self.hub.install_group(RelayedGroup(VpnId(1001), ip_address(group), frozenset()))
+        for number, name in enumerate(("a", "b", "c"), start=1):
+            given_to_hub, given_to_member = (
+                GroupSecurityAssociation(
+                    Spi(4096 + number),
+                    "aes-128-gcm",
+                    Secret(bytes([number]) * 16),
+                    Secret(bytes(4)),
+                    sender,
+                )
+                for sender in (0, 1)
+            )
+            self.hub.install_association(PLACES[name][0], given_to_hub)
+            self.hub.add_member(scene.member(name))
+            self._ends[name] = SecurityAssociation(given_to_member)
+
+    def seal(self, name: str, destination: str, octets: int) -> bytes:
+        macs = station(destination) + station("0" + name)
+        packet = self._ends[name].seal(macs + bytes(octets))
+        inner = InnerPacket(IPv6Address("3ffe::99"), ip_address(GROUPS[VpnId(1001)][0]), packet)
+        return VpnHeader((macs[6:], macs[:6])).pack() + inner.pack()
+
+
+@pytest.mark.parametrize("strip", list(Strip))
+def test_a_hub_sends_the_same_through_every_plane(scene: Scene, strip: Strip) -> None:
+    outcomes = []
+    for planes in ALL_PLANES:
+        sealer = Sealer(scene, strip)
+        course = []
+        for sender, destination in (("a", "*"), ("b", "0a"), ("a", "0b"), ("c", "*")):
+            whole = tuple(sealer.seal(sender, destination, 800) for _ in range(30))
+            course.append(Burst(sender, (*whole, sealer.seal(sender, "*", 50)), True, False))
+        forged = course[0].datagrams[0][:-1] + b"\0"
+        course.append(Burst("a", (forged, b"\x01", course[0].datagrams[1]), False, False))
+        hub = sealer.hub
+        got = through(scene, planes, lambda how, udp: how.resealing(udp, hub, _no_timer), course)  # noqa: B023
+        outcomes.append((got, hub.copies_out, hub.octets_out, hub.drops, hub.datagrams_in))
+    assert outcomes[0] == outcomes[1]
+    got, copies, *_ = outcomes[0]
+    assert copies == sum(map(len, got.values())) == 2 * (31 + 1 + 1 + 31) + 2 * 30
+
+
+# -- the outbox
+
+
+class Sent(BatchUdpSocket):
+    """Notes the batches instead of sending them."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[bytes, int, tuple[str, int]]] = []
+
+    def send_batch(self, pieces: list[Piece], size: int, destination: tuple[str, int]) -> None:  # type: ignore[override]
+        self.batches.append((b"".join(pieces), size, destination))
+
+
+NEAR, FAR = ("near", 1), ("far", 1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([100, 100, 100], [[100, 100, 100]]),
+        ([100, 40, 100], [[100, 40], [100]]),
+        ([40, 100, 100], [[40], [100, 100]]),
+        ([100] * 65, [[100] * 64, [100]]),
+        ([1400] * 47, [[1400] * 46, [1400]]),
+        ([65_000, 600], [[65_000], [600]]),
+        ([65_527, 10], [[65_527], [10]]),
+    ],
+)
+def test_the_outbox_sends_as_many_at_once_as_the_kernel_takes(
+    sizes: list[int], expected: list[list[int]]
+) -> None:
+    sent = Sent()
+    outbox = Outbox(sent)
+    for size in sizes:
+        outbox.add(NEAR, [bytes(size)], size, size)
+    outbox.flush()
+    found = [
+        [len(octets[at : at + size]) for at in range(0, len(octets), size)]
+        for octets, size, _ in sent.batches
+    ]
+    assert found == expected
+
+
+deliveries = st.lists(
+    st.tuples(
+        st.sampled_from([NEAR, FAR]),
+        st.integers(1, 200),
+        st.integers(0, 70),
+        st.integers(0, 199),
+        st.booleans(),
+    )
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(deliveries)
+def test_the_outbox_loses_changes_and_reorders_nothing(
+    course: list[tuple[tuple[str, int], int, int, int, bool]],
+) -> None:
+    sent = Sent()
+    outbox = Outbox(sent)
+    expected: dict[tuple[str, int], list[bytes]] = {NEAR: [], FAR: []}
+    for number, (destination, size, count, last, one_piece) in enumerate(course):
+        datagrams = [bytes([number % 251]) * size] * count + [b"\xff" * min(last, size)]
+        datagrams = [one for one in datagrams if one][: most_octets(size) // size]
+        if not datagrams:
+            continue
+        octets = sum(map(len, datagrams))
+        pieces: list[Piece] = [b"".join(datagrams)] if one_piece else list(datagrams)
+        outbox.add(destination, pieces, size, octets)
+        expected[destination] += datagrams
+    outbox.flush()
+    found: dict[tuple[str, int], list[bytes]] = {NEAR: [], FAR: []}
+    for octets_sent, size, destination in sent.batches:
+        assert len(octets_sent) <= most_octets(size)
+        found[destination] += [
+            octets_sent[at : at + size] for at in range(0, len(octets_sent), size)
+        ]
+    assert found == expected
