@@ -196,7 +196,7 @@ print(*(int(status.split(name)[1].split()[0]) // 1024 for name in ("VmRSS:", "Vm
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     resident, peak = map(int, done.stdout.split())
     assert resident < 40
-    assert peak < resident + 2 * 19
+    assert peak < resident + 3 * 19
 
 
 def test_a_file_that_is_no_user_database_is_named(tmp_path: Path) -> None:
