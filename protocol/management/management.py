@@ -123,6 +123,10 @@ class Management:
         )
         self.servers = relay if isinstance(relay, VpnServers) else None
         self._relay = relay if isinstance(relay, Address) else None
+        self._relay_addresses = (
+            {relay} if isinstance(relay, Address) else {one.address for one in relay}
+        )
+        self._check_families()
         self._placement: Placement | None = None
         if self.servers is not None:
             self._placement = Placement(
@@ -134,7 +138,6 @@ class Management:
                 self._registered,
                 open_at,
             )
-        self._check_families(relay)
         self._keepalive_interval = keepalive_interval
         self._timeout = timeout
         self._recovered_at = recovered_at
@@ -324,8 +327,9 @@ class Management:
         if self.users.at(user.user) != user:
             self._refuse(known, RefusalReason.VPN, f"user {user.user} was changed meanwhile")
             return False
-        if self.unicast_groups.at(address) not in (None, earlier and earlier.member):
-            detail = f"another client has the data address {address}"
+        taken = self.unicast_groups.at(address) not in (None, earlier and earlier.member)
+        if taken or address in self._relay_addresses:
+            detail = f"another client or server has the data address {address}"
             self._refuse(known, RefusalReason.ADDRESS_IN_USE, detail)
             return False
         if earlier is not None:
@@ -430,11 +434,10 @@ class Management:
         elif known.user is not None and self._shares_keys and known.state is State.REGISTERED:
             self.keys.went_away(known.user, known.deadline)
 
-    def _check_families(self, relay: Address | VpnServers) -> None:
+    def _check_families(self) -> None:
         """Raises ValueError where a group's address and a relay's are of two IP versions."""
-        addresses = [relay] if isinstance(relay, Address) else [one.address for one in relay]
         for group in self.groups.values():
-            for address in addresses:
+            for address in self._relay_addresses:
                 if group.multicast_address.version != ip_address(address.host).version:
                     raise ValueError(
                         f"VPN {group.vpn_id}: address of another IP version than {address}"

@@ -262,6 +262,14 @@ def test_two_users_at_one_data_address_are_refused_and_nobody_loses_a_registrati
     assert bench.tables()[:4] == before
 
 
+def test_a_client_with_the_relays_own_data_address_is_refused() -> None:
+    bench = Bench("a")
+    before = bench.tables()[:4]
+    actions = bench.register(1, "a", host="3ffe::1000")
+    assert replies(actions, 1) == ["address_in_use"]
+    assert bench.tables()[:4] == before
+
+
 def test_a_user_may_register_again_from_its_own_address() -> None:
     bench = Bench("a", "b")
     bench.register(1, "a", host="3ffe::1")
