@@ -1,6 +1,7 @@
 """Table distribution: the representative's tables 507 and 508, as its VPN servers hold them.
 
 ``tables``      rows by key; what differs between two tables
+``view``        what one server is to hold, and how far it has got
 ``publisher``   the representative's side: what each server is to hold, and what it was told
 ``subscriber``  a server's side: takes what comes, checks that it follows, and keeps the relay in step
 

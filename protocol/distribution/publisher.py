@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from protocol.distribution.tables import Tables, station_key
+from protocol.distribution.view import Dirty, Server, View
 from protocol.relay.tables import Member, RelayedGroup
-from protocol.types import SECOND, Address, ClientId, Secret, ServerDelivery
+from protocol.types import SECOND, ClientId, Secret, ServerDelivery
 from protocol.wire.codec import Endpoint
 from protocol.wire.ethernet import is_station
 from protocol.wire.table_messages import (
@@ -26,10 +27,8 @@ from protocol.wire.table_messages import (
     Changes,
     GroupRow,
     Hello,
-    Keys,
     MemberRow,
     RepresentativeMessage,
-    Rows,
     ServerRow,
     Snapshot,
     SpiRow,
@@ -46,15 +45,6 @@ STATIONS_PER_CLIENT = 1024
 
 Distribution = Literal["full", "delta"]
 """Whether a change is told by the whole tables, or by what has changed: the patent allows both."""
-
-
-class Server(Protocol):
-    """A VPN server as it is configured."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def address(self) -> Address: ...
 
 
 class Events(Protocol):
@@ -88,86 +78,6 @@ class CloseServer:
 PublisherAction = SendTables | CloseServer
 
 
-@dataclass
-class _Dirty:
-    """Keys of rows that have changed since the last message; in the order of the changes."""
-
-    groups: dict[int, None] = field(default_factory=dict)
-    members: dict[int, None] = field(default_factory=dict)
-    servers: dict[str, None] = field(default_factory=dict)
-    stations: dict[StationKey, None] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.groups or self.members or self.servers or self.stations)
-
-
-class _View:
-    """One server: the tables that it is to hold, and how far it has got."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.tables = Tables()
-        self.dirty = _Dirty()
-        self.sequence = 0
-        self.connection: int | None = None
-        self.up = False
-        self.greeted = False
-        self.deadline = 0
-        self.unconfirmed: deque[tuple[int, ClientId]] = deque()
-        """(sequence number of the message that told it, own client)."""
-
-    @property
-    def name(self) -> str:
-        return self.server.name
-
-    def put_group(self, row: GroupRow) -> None:
-        self.tables.groups[row.vpn_id] = row
-        self.dirty.groups[row.vpn_id] = None
-
-    def remove_group(self, vpn_id: int) -> None:
-        if self.tables.groups.pop(vpn_id, None) is not None:
-            self.dirty.groups[vpn_id] = None
-
-    def put_member(self, row: MemberRow) -> None:
-        self.tables.members[row.client_id] = row
-        self.dirty.members[row.client_id] = None
-
-    def remove_member(self, client_id: int) -> None:
-        if self.tables.members.pop(client_id, None) is not None:
-            self.dirty.members[client_id] = None
-
-    def put_server(self, row: ServerRow) -> None:
-        if self.tables.servers.get(row.name) != row:
-            self.tables.servers[row.name] = row
-            self.dirty.servers[row.name] = None
-
-    def put_station(self, row: StationRow) -> None:
-        key = station_key(row)
-        self.tables.stations[key] = row
-        self.dirty.stations[key] = None
-
-    def remove_station(self, key: StationKey) -> None:
-        if self.tables.stations.pop(key, None) is not None:
-            self.dirty.stations[key] = None
-
-    def take_changes(self) -> tuple[Keys, Rows]:
-        """Returns what has changed: keys whose rows are gone, and rows that are new or other."""
-        dirty, tables, self.dirty = self.dirty, self.tables, _Dirty()
-        removed = Keys(
-            tuple(key for key in dirty.groups if key not in tables.groups),
-            tuple(key for key in dirty.members if key not in tables.members),
-            tuple(key for key in dirty.servers if key not in tables.servers),
-            tuple(key for key in dirty.stations if key not in tables.stations),
-        )
-        put = Rows(
-            tuple(tables.groups[key] for key in dirty.groups if key in tables.groups),
-            tuple(tables.members[key] for key in dirty.members if key in tables.members),
-            tuple(tables.servers[key] for key in dirty.servers if key in tables.servers),
-            tuple(tables.stations[key] for key in dirty.stations if key in tables.stations),
-        )
-        return removed, put
-
-
 class Publisher:
     """Keeps every VPN server's tables what user VPN management says."""
 
@@ -196,8 +106,8 @@ class Publisher:
         self._token = token
         self._reports = reports and delivery == "direct"
         self._grace = grace
-        self._views = {server.name: _View(server) for server in servers}
-        self._by_connection: dict[int, _View] = {}
+        self._views = {server.name: View(server) for server in servers}
+        self._by_connection: dict[int, View] = {}
         self._members: dict[ClientId, tuple[Member, str]] = {}
         self._held: dict[str, Counter[int]] = {name: Counter() for name in self._views}
         self._stations: dict[StationKey, ClientId] = {}
@@ -320,7 +230,7 @@ class Publisher:
             if not view.dirty:
                 continue
             if not view.greeted or view.connection is None:
-                view.dirty = _Dirty()  # it will be told the whole
+                view.dirty = Dirty()  # it will be told the whole
             elif self.distribution == "full":
                 self._send_whole(view)
             else:
@@ -346,8 +256,8 @@ class Publisher:
 
     # -- messages
 
-    def _send_whole(self, view: _View) -> None:
-        view.dirty = _Dirty()
+    def _send_whole(self, view: View) -> None:
+        view.dirty = Dirty()
         view.sequence += 1
         assert view.connection is not None
         message = Snapshot(
@@ -361,7 +271,7 @@ class Publisher:
         self._actions.append(SendTables(view.connection, message))
         self._expect(view, view.tables.members.values())
 
-    def _send_changes(self, view: _View) -> None:
+    def _send_changes(self, view: View) -> None:
         removed, put = view.take_changes()
         view.sequence += 1
         assert view.connection is not None
@@ -371,13 +281,13 @@ class Publisher:
         self._expect(view, put.members)
 
     @staticmethod
-    def _expect(view: _View, members: Iterable[MemberRow]) -> None:
+    def _expect(view: View, members: Iterable[MemberRow]) -> None:
         """Notes which clients wait for the server to have the message that was just sent."""
         view.unconfirmed += [
             (view.sequence, ClientId(row.client_id)) for row in members if row.home
         ]
 
-    def _applied(self, view: _View, message: Applied, now: int) -> None:
+    def _applied(self, view: View, message: Applied, now: int) -> None:
         if message.epoch != self.epoch or message.sequence > view.sequence:
             return
         if not view.up:
@@ -401,7 +311,7 @@ class Publisher:
             for view in self._views.values():
                 self._tell_of_servers(view)
 
-    def _tell_of_servers(self, view: _View) -> None:
+    def _tell_of_servers(self, view: View) -> None:
         """Names the other servers to one, with direct delivery none: they send it nothing."""
         if self.delivery == "direct":
             return
@@ -410,7 +320,7 @@ class Publisher:
                 held = tuple(sorted(vpn for vpn, count in self._held[other.name].items() if count))
                 view.put_server(ServerRow(other.name, Endpoint.of(other.server.address), held))
 
-    def _seen(self, view: _View, message: Stations) -> None:
+    def _seen(self, view: View, message: Stations) -> None:
         """Takes a server's word for stations at its own clients, and for nobody else's."""
         for key in message.forgotten:
             client_id = self._stations.get(key)
@@ -431,7 +341,7 @@ class Publisher:
                 if other is not view:
                     other.put_station(row)
 
-    def _why_not_believed(self, view: _View, row: StationRow) -> str | None:
+    def _why_not_believed(self, view: View, row: StationRow) -> str | None:
         member, server = self._members.get(ClientId(row.client_id), (None, None))
         if not self._reports:
             return "not_asked"
