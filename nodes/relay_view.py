@@ -103,7 +103,7 @@ def tables_of_relay(relay: Relay) -> dict[str, Table]:
             "columns": ["VPN ID", "MAC", "client", "unicast address"],
             "rows": [
                 [vpn_id, format_mac(mac), member.client_id, str(member.address)]
-                for (vpn_id, mac), member in relay.stations_elsewhere()
+                for (vpn_id, mac), member in relay.stations.elsewhere()
             ],
         },
     }
@@ -124,7 +124,10 @@ def relay_counters(relay: Relay) -> dict[str, int]:
         "unknown_unicast_in": totals.sought,
         "probes_echoed": relay.probes_echoed,
         **{f"dropped_{reason.value}": count for reason, count in sorted(totals.drops.items())},
-        **{f"not_learnt_{learnt.value}": count for learnt, count in relay.not_learnt.items()},
+        **{
+            f"not_learnt_{learnt.value}": count
+            for learnt, count in relay.stations.not_learnt.items()
+        },
     }
 
 

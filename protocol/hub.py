@@ -14,8 +14,9 @@ from collections import Counter
 from protocol.errors import DropReason, OpenError, SealError
 from protocol.learning import LearningTable, Learnt
 from protocol.relay.flow import Flow, FlowOctets, flow_octets
+from protocol.relay.stations import STATIONS_PER_CLIENT
 from protocol.relay.tables import Member, MulticastAddressTable, RelayedGroup, UnicastGroupTable
-from protocol.relay.transfer import STATIONS_PER_CLIENT, SWEEP_INTERVAL, Strip
+from protocol.relay.transfer import SWEEP_INTERVAL, Strip
 from protocol.security_association import SecurityAssociation
 from protocol.types import SECOND, Address, ClientId, IpAddress, VpnId
 from protocol.wire import esp, ethernet, ip

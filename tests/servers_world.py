@@ -482,7 +482,7 @@ def relay_state(relay: Relay) -> tuple[object, ...]:
         {row.vpn_id: (row.multicast_address, row.spis) for row in relay.multicast_addresses.rows()},
         {one.client_id: one for _, members in relay.unicast_groups.rows() for one in members},
         {hop.name: (hop, vpn_ids) for hop, vpn_ids in relay.next_hops.rows()},
-        {station: member.client_id for station, member in relay.stations_elsewhere()},
+        {station: member.client_id for station, member in relay.stations.elsewhere()},
     )
 
 

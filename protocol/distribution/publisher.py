@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 from protocol.distribution.tables import Tables, station_key
 from protocol.distribution.view import Dirty, Server, View
+from protocol.relay.stations import STATIONS_PER_CLIENT
 from protocol.relay.tables import Member, RelayedGroup
 from protocol.types import SECOND, ClientId, Secret, ServerDelivery
 from protocol.wire.codec import Endpoint
@@ -41,7 +42,6 @@ from protocol.wire.table_messages import (
 MILLISECOND = 1_000_000
 SILENCE = 4 * SECOND
 """How long a server may say nothing before it counts as gone."""
-STATIONS_PER_CLIENT = 1024
 
 Distribution = Literal["full", "delta"]
 """Whether a change is told by the whole tables, or by what has changed: the patent allows both."""

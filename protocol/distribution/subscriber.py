@@ -139,7 +139,7 @@ class Subscriber:
         """Tells the representative which stations the relay has seen come and go."""
         if not self._connected or self._sights_again:
             return
-        sightings = self._relay.take_sightings()
+        sightings = self._relay.stations.take_sightings()
         if not sightings:
             return
         last = {sighting.station: sighting.client_id for sighting in sightings}
@@ -169,11 +169,11 @@ class Subscriber:
             self._earlier_until = now + message.grace * MILLISECOND
         self._asked = False
         self._relay.set_probe_tokens((message.token.reveal(),))
-        self._relay.reports_stations = message.reports
+        self._relay.stations.reports = message.reports
         self._take(tables, message.epoch, message.sequence, now)
         if self._sights_again:
             self._sights_again = False
-            self._relay.sight_again()
+            self._relay.stations.sight_again()
 
     def _take_changes(self, message: Changes, now: int) -> None:
         tables = self.tables.copy()
@@ -235,7 +235,7 @@ class Subscriber:
 
     def _missing_stations(self, tables: Tables, now: int) -> list[StationRow]:
         """Returns stations elsewhere that the relay took for its own until their client here went."""
-        known = {station for station, _ in self._relay.stations_elsewhere()}
+        known = {station for station, _ in self._relay.stations.elsewhere()}
         missing = [row for row in tables.stations.values() if _station(row) not in known]
         return [row for row in missing if self._relay.mac_ip.lookup(_station(row), now) is None]
 

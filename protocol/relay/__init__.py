@@ -3,6 +3,7 @@
 ``tables``    which clients use which group, without keys (507, 508, 509)
 ``flow``      a datagram's flow: all that a relay may read of it
 ``flow_table`` the decisions in force
+``stations``  where stations are, seen here or reported (509)
 ``transfer``  makes them (Fig. 7-2)
 ``tagged``    checks hop tags before
 

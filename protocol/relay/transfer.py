@@ -10,13 +10,10 @@ Patent: Fig. 5-2 part 512; Fig. 7-2 steps 709-719; tables 507-509; claim 1.
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 
 from protocol.errors import DropReason, WireError
-from protocol.learning import LearningTable, Learnt
 from protocol.relay.flow import (
     USUAL_HEADERS,
     USUAL_LEAST,
@@ -27,6 +24,7 @@ from protocol.relay.flow import (
     split_usual,
 )
 from protocol.relay.flow_table import FlowEntry, FlowKey, FlowTable, Station
+from protocol.relay.stations import Stations
 from protocol.relay.tables import (
     Member,
     MulticastAddressTable,
@@ -44,8 +42,6 @@ from protocol.wire.probe import PROBE, Probe
 SWEEP_INTERVAL = 5 * SECOND
 """How often the flows' counters refresh the stations' lifetimes."""
 FLOW_IDLE_TIME = 60 * SECOND
-STATIONS_PER_CLIENT = 1024
-STATIONS_PER_SERVER = 65_536
 
 
 class Strip(str, Enum):
@@ -53,14 +49,6 @@ class Strip(str, Enum):
 
     KEEP = "keep"
     PATENT = "patent"
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """A station that was seen at a client of this relay, or (None) is seen there no more."""
-
-    station: Station
-    client_id: ClientId | None
 
 
 class Relay:
@@ -83,22 +71,16 @@ class Relay:
         has it: with three of them a frame goes round for ever. For showing that, and nothing else.
         """
         self.strip = strip
-        self.next_hops = NextHopTable()
-        self.reports_stations = False
-        """Whether :meth:`take_sightings` is to have something."""
-        self.probes_echoed = 0
-        self._split_horizon = split_horizon
-        self._sightings: dict[Station, ClientId | None] = {}
-        self._elsewhere: dict[Station, tuple[Member, int]] = {}
-        self._probe_tokens: frozenset[bytes] = frozenset()
         self.unicast_groups = UnicastGroupTable()
         self.multicast_addresses = MulticastAddressTable()
-        self.mac_ip: LearningTable[Station, Sender] = LearningTable(
-            mac_lifetime, hold_down, STATIONS_PER_CLIENT
-        )
+        self.next_hops = NextHopTable()
+        self.stations = Stations(mac_lifetime, hold_down)
+        self.mac_ip = self.stations.seen
         self.flows = FlowTable()
+        self.probes_echoed = 0
         self._flow = self.flows.get
-        self.not_learnt: Counter[Learnt] = Counter()
+        self._split_horizon = split_horizon
+        self._probe_tokens: frozenset[bytes] = frozenset()
         self._members: dict[ClientId, Member] = {}
         self._provisional: dict[FlowKey, None] = {}
         self._next_sweep: int | None = None
@@ -129,9 +111,7 @@ class Relay:
         """Removes a client, its stations and the decisions about its datagrams."""
         member = self._members.pop(client_id)
         self.unicast_groups.remove(member)
-        self.mac_ip.purge(member)
-        for station in [one for one, (at, _) in self._elsewhere.items() if at is member]:
-            del self._elsewhere[station]
+        self.stations.purge_member(member)
         self._invalidate(member.vpn_id)
         self.flows.forget_counts(member)
 
@@ -145,9 +125,7 @@ class Relay:
         if self.next_hops.named(hop.name) not in (hop, None):
             self.remove_next_hop(hop.name)
         before = self.next_hops.install(hop, vpn_ids)
-        for station, holder, _ in list(self.mac_ip.rows(0)):
-            if holder == hop and station[0] in before - vpn_ids:
-                self.mac_ip.forget(station)
+        self.stations.purge_hop(hop, before - vpn_ids)
         for vpn_id in before ^ vpn_ids:
             self._invalidate(vpn_id)
 
@@ -156,43 +134,24 @@ class Relay:
         hop = self.next_hops.named(name)
         if hop is None:
             return
-        self.mac_ip.purge(hop)
+        self.stations.purge_hop(hop)
         self.next_hops.remove(name)
         for row in self.multicast_addresses.rows():
             self._invalidate(row.vpn_id)
 
     def install_station(self, station: Station, client_id: ClientId, now: int) -> None:
         """Notes a station that another VPN server has seen at one of its clients."""
-        self.mac_ip.forget(station)
-        self._elsewhere[station] = self._members[client_id], now
+        self.stations.install(station, self._members[client_id], now)
         self._invalidate(station[0])
 
     def remove_station(self, station: Station) -> None:
         """Forgets a station of another VPN server's client."""
-        if self._elsewhere.pop(station, None) is not None:
+        if self.stations.remove(station):
             self._invalidate(station[0])
-
-    def stations_elsewhere(self) -> Iterable[tuple[Station, Member]]:
-        """Yields the stations that other VPN servers have seen."""
-        for station, (member, _) in self._elsewhere.items():
-            yield station, member
 
     def set_probe_tokens(self, tokens: Iterable[bytes]) -> None:
         """Says which probes are sent back."""
         self._probe_tokens = frozenset(tokens)
-
-    def take_sightings(self) -> list[Sighting]:
-        """Returns which stations have come and gone since the last call, each as it was seen last."""
-        sightings, self._sightings = self._sightings, {}
-        return [Sighting(station, client_id) for station, client_id in sightings.items()]
-
-    def sight_again(self) -> None:
-        """Has :meth:`take_sightings` name every station that is known here: some may be lost."""
-        if not self.reports_stations:
-            return
-        for station, holder, _ in self.mac_ip.rows(0):
-            if isinstance(holder, Member):
-                self._sightings[station] = holder.client_id
 
     # -- datagrams and time
 
@@ -340,7 +299,7 @@ class Relay:
             source, destination = flow.header.macs
             self._learn(sender, (group.vpn_id, source), now)  # 712-714
             if is_station(destination):  # 715, 716
-                holder = self._holder((group.vpn_id, destination), now)
+                holder = self.stations.holder((group.vpn_id, destination), now)
                 if holder is not None:
                     return self._to_holder(sender, holder, strip, group, flow.spi)
         return self._to_others(sender, strip, group, flow.spi)
@@ -352,30 +311,10 @@ class Relay:
             return member if member.home else None
         return self.next_hops.at(address)
 
-    def _holder(self, station: Station, now: int) -> Sender | None:
-        """Returns where a station is: as seen here, or as another VPN server has seen it."""
-        holder = self.mac_ip.lookup(station, now)
-        if holder is None and station in self._elsewhere:
-            return self._elsewhere[station][0]
-        return holder
-
     def _learn(self, sender: Sender, station: Station, now: int) -> None:
-        """Notes the source station at its sender, if it is a station and the table has room."""
-        if not is_station(station[1]):
-            return
-        _, since = self._elsewhere.get(station, (None, None))
-        if since is not None and now - since < self.mac_ip.hold_down:
-            self.not_learnt[Learnt.HELD_DOWN] += 1
-            return
-        capacity = None if isinstance(sender, Member) else STATIONS_PER_SERVER
-        learnt = self.mac_ip.learn(station, sender, now, capacity)
-        if learnt in (Learnt.NEW, Learnt.MOVED):
-            self._elsewhere.pop(station, None)
-            if self.reports_stations and isinstance(sender, Member):
-                self._sightings[station] = sender.client_id
+        """Notes the source station at its sender; what is new takes the group's decisions out of force."""
+        if self.stations.learn(station, sender, now):
             self._invalidate(station[0])
-        elif learnt is not Learnt.REFRESHED:
-            self.not_learnt[learnt] += 1
 
     def _to_holder(
         self, sender: Sender, holder: Sender, strip: int, group: RelayedGroup, spi: int
@@ -418,7 +357,7 @@ class Relay:
         group = self.multicast_addresses.at(flow.inner_destination)
         assert group is not None
         station = self._station(flow, group.vpn_id)
-        held = station is not None and self._holder(station, now) not in (sender, None)
+        held = station is not None and self.stations.holder(station, now) not in (sender, None)
         entry = FlowEntry(verdict, sender, group.vpn_id, None if held else station, now)
         entry.between = sum(self.next_hops.at(to) is not None for to, _ in verdict.destinations)
         entry.sought = self._is_sought(flow, verdict, group.vpn_id, now)
@@ -438,7 +377,7 @@ class Relay:
         macs = flow.header.macs
         if macs is None or not is_station(macs[1]) or not verdict.destinations:
             return False
-        return self._holder((vpn_id, macs[1]), now) is None
+        return self.stations.holder((vpn_id, macs[1]), now) is None
 
     def _unreadable(self, verdict: Verdict, group: RelayedGroup, spi: int) -> int:
         """Counts the copies that go to members who do not hold the SPI: the price of not looking."""
@@ -467,10 +406,7 @@ class Relay:
                     self._learn(entry.sender, entry.station, now)
             elif now - entry.last_used >= FLOW_IDLE_TIME:
                 self.flows.forget(key)
-        expired = self.mac_ip.expire(now)
-        if self.reports_stations:
-            self._sightings.update(dict.fromkeys(expired))
-        for vpn_id in dict.fromkeys(vpn_id for vpn_id, _ in expired):
+        for vpn_id in self.stations.expire(now):
             self._invalidate(vpn_id)
         idle = not len(self.flows) and not len(self.mac_ip)
         self._next_sweep = None if idle else now + SWEEP_INTERVAL

@@ -260,16 +260,16 @@ def test_a_station_that_is_silent_at_home_is_forgotten_elsewhere() -> None:
     world.join("a", "b")
     world.send("b", frame("*", "05"))
     relay = world.servers["one"].relay
-    assert len(list(relay.stations_elsewhere())) == 1
+    assert len(list(relay.stations.elsewhere())) == 1
     world.run(20)
-    assert list(relay.stations_elsewhere()) == []
+    assert list(relay.stations.elsewhere()) == []
 
 
 def test_a_client_that_leaves_takes_its_stations_along_everywhere() -> None:
     world = apart("direct")
     world.send("b", frame("*", "05"))
     world.leave("b")
-    assert all(not list(one.relay.stations_elsewhere()) for one in world.servers.values())
+    assert all(not list(one.relay.stations.elsewhere()) for one in world.servers.values())
     reaches(world, "a", frame("05", "aa"), "c")
 
 
@@ -283,7 +283,7 @@ def test_a_station_seen_while_the_channel_was_away_is_known_elsewhere_afterwards
     world.run(3)
     world.start_server("two")
     world.run(1)
-    known = {station[1][-1] for station, _ in world.servers["two"].relay.stations_elsewhere()}
+    known = {station[1][-1] for station, _ in world.servers["two"].relay.stations.elsewhere()}
     assert known == {0xAA, 0x05}
 
 

@@ -8,13 +8,13 @@ import pytest
 
 from protocol.distribution.publisher import (
     SILENCE,
-    STATIONS_PER_CLIENT,
     CloseServer,
     Distribution,
     Publisher,
     SendTables,
 )
 from protocol.management.servers import VpnServer
+from protocol.relay.stations import STATIONS_PER_CLIENT
 from protocol.relay.tables import Member, RelayedGroup
 from protocol.types import Address, ClientId, Secret, ServerDelivery, VpnId
 from protocol.wire.table_messages import (

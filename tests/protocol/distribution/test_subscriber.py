@@ -175,9 +175,9 @@ def test_stations_seen_while_the_representative_is_away_are_reported_afterwards(
 def test_a_station_that_was_taken_from_another_client_goes_back_when_its_own_leaves() -> None:
     side = Side()
     sight(side, "bb", now=5 * SECOND)
-    assert list(side.relay.stations_elsewhere()) == []
+    assert list(side.relay.stations.elsewhere()) == []
     side.take(changes(2, Rows(), Keys(members=(1,))))
-    assert [station[1].hex() for station, _ in side.relay.stations_elsewhere()] == ["0200000000bb"]
+    assert [station[1].hex() for station, _ in side.relay.stations.elsewhere()] == ["0200000000bb"]
 
 
 def test_two_servers_may_swap_their_addresses() -> None:
@@ -211,11 +211,11 @@ def test_what_the_epoch_before_said_serves_beside_until_its_time_is_over() -> No
     assert spis.spis == {4097, 8192}
     members = side.relay.unicast_groups.members(VpnId(1001))
     assert {one.client_id for one in members} == {2, 2_000_001}
-    assert [one.client_id for _, one in side.relay.stations_elsewhere()] == [2]
+    assert [one.client_id for _, one in side.relay.stations.elsewhere()] == [2]
     side.subscriber.handle_timeout(SECOND + 5 * SECOND)
     assert side.relay.unicast_groups.members(VpnId(1001))[0].client_id == ClientId(2_000_001)
     assert len(side.relay.unicast_groups) == 1
-    assert list(side.relay.stations_elsewhere()) == []
+    assert list(side.relay.stations.elsewhere()) == []
     after = side.relay.multicast_addresses.at(GROUP.multicast_address)
     assert after is not None
     assert after.spis == {8192}

@@ -85,7 +85,7 @@ def state_of(relay: Relay, now: int) -> object:
         for key, entry in relay.flows.items()
     ]
     rows = list(relay.mac_ip.rows(now))
-    return flows, rows, relay.flows.totals(), relay.not_learnt, relay.next_timeout()
+    return flows, rows, relay.flows.totals(), relay.stations.not_learnt, relay.next_timeout()
 
 
 @settings(max_examples=300, deadline=None)

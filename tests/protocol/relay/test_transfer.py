@@ -163,7 +163,7 @@ def test_the_newest_place_of_a_station_wins_after_the_hold_down() -> None:
     pass_on(relay, "b", datagram(VPN, "bb"), 0)
     pass_on(relay, "c", datagram(VPN, "bb"), SECOND - 1)
     assert pass_on(relay, "a", datagram(VPN, "aa", "bb"), SECOND - 1) == {"b"}
-    assert relay.not_learnt[Learnt.HELD_DOWN] == 1
+    assert relay.stations.not_learnt[Learnt.HELD_DOWN] == 1
     pass_on(relay, "c", datagram(VPN, "bb", "a1"), SECOND)
     assert pass_on(relay, "a", datagram(VPN, "aa", "bb"), SECOND) == {"c"}
 
@@ -227,7 +227,7 @@ def test_a_client_may_have_so_many_stations_and_no_more() -> None:
         {"b", "c"},
         {"c"},
     ]
-    assert relay.not_learnt[Learnt.FULL] == 1
+    assert relay.stations.not_learnt[Learnt.FULL] == 1
 
 
 def test_a_client_that_leaves_takes_its_stations_and_its_flows_along() -> None:
