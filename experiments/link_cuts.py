@@ -29,6 +29,7 @@ from experiments.standing_trees import poll_until
 from topologies.emulate import EmulationError, Network
 from topologies.kernel_trees import Tree, follow, read_routes
 from topologies.plan import Link, Node
+from topologies.trees import with_a_way_round
 
 RATE = 100.0
 """Frames a second: gaps are told to 10 ms."""
@@ -83,35 +84,42 @@ class _Stage:
         return follow(plan, self.source.name, read_routes(plan, self.network.pid))
 
     def links(self, tree: Tree) -> list[Link]:
-        """Lists the tree's links between routers."""
-        routers = set(self.network.plan.multicast_routers)
+        """Lists the tree's links between routers that packets can pass by."""
+        plan = self.network.plan
         return [
             link
-            for link in self.network.plan.links
-            if set(link.ends) <= routers
-            and tree.interfaces.issuperset(interface.name for interface in link.interfaces)
+            for link in with_a_way_round(plan.links, plan.multicast_routers)
+            if tree.interfaces.issuperset(interface.name for interface in link.interfaces)
         ]
 
 
 def cut_links(
     network: Network, folder: Path, chance: random.Random, seen: int, unseen: int
 ) -> list[LinkCut]:
-    """Cuts a link of the first client's tree so many times, each time mending it again.
+    """Cuts a link of a client's tree so many times, each time mending it again.
 
-    Ends early after a cut that frames do not get over. ``folder`` is made for the records.
+    It is the first tree that has links with a way round; when none has, nothing is cut. Ends early
+    after a cut that frames do not get over. ``folder`` is made for the records.
     """
-    plan = network.plan
-    source, *others = plan.clients(plan.groups[0].vpn_id)
-    receivers = [plan.terminals_of(client.name)[0].name for client in others]
-    stage = _Stage(network, folder, source, receivers)
+    stages = [_stage(network, folder, source) for source in network.plan.clients()]
+    trees = [(stage, stage.tree()) for stage in stages]
+    stage, whole = next((one for one in trees if one[0].links(one[1])), trees[0])
+    links = stage.links(whole)
     folder.mkdir()
-    whole = stage.tree()
     cuts: list[LinkCut] = []
-    for is_seen in [True] * seen + [False] * unseen:
-        cuts.append(_cut_once(stage, whole, chance.choice(stage.links(whole)), is_seen))
+    for is_seen in [True] * seen + [False] * unseen if links else []:
+        cuts.append(_cut_once(stage, whole, chance.choice(links), is_seen))
         if not cuts[-1].resumed:
             break
     return cuts
+
+
+def _stage(network: Network, folder: Path, source: Node) -> _Stage:
+    """Has a client send to one terminal of every other member of its group."""
+    plan = network.plan
+    others = [client for client in plan.clients(source.vpn_id) if client != source]
+    receivers = [plan.terminals_of(client.name)[0].name for client in others]
+    return _Stage(network, folder, source, receivers)
 
 
 def _cut_once(stage: _Stage, whole: Tree, link: Link, seen: bool) -> LinkCut:

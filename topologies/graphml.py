@@ -209,9 +209,9 @@ def _check_whole(drawn: _Drawn, shape: str, family: int) -> None:
 
 
 def _check_multicast(drawn: _Drawn, graph: nx.Graph, family: int) -> None:
-    if family != 6:
-        raise PlanError(f"FAMILY: expected 6 for multicast, got {family}")
     routers = _multicast_routers(drawn)
+    if family == 4 and routers:
+        _check_meeting(routers, graph)
     for name in routers:
         if graph.degree(name) > MAXIMUM_MULTICAST_LINKS:
             raise PlanError(
@@ -223,6 +223,17 @@ def _check_multicast(drawn: _Drawn, graph: nx.Graph, family: int) -> None:
             raise PlanError(
                 f"node {drawn.uplink(name)}: multicast: expected true, because client {name} "
                 "hangs on it"
+            )
+
+
+def _check_meeting(routers: Sequence[str], graph: nx.Graph) -> None:
+    """Checks that routers which find their trees themselves all meet each other."""
+    first = routers[0]
+    met = nx.node_connected_component(nx.Graph(graph.subgraph(routers)), first)
+    for name in routers:
+        if name not in met:
+            raise PlanError(
+                f"node {name}: edges: expected a way to {first} through multicast routers alone"
             )
 
 

@@ -26,7 +26,7 @@ from topologies.parts import (
     Role,
     Route,
 )
-from topologies.routing import path_costs, static_routes, without_learnt
+from topologies.routing import path_costs, static_routes
 from topologies.trees import multicast_routes
 from topologies.validation import check
 
@@ -74,8 +74,6 @@ class Plan:
         graph.add_nodes_from((node.name, {"node": node}) for node in self.nodes)
         graph.add_edges_from((*link.ends, {"link": link}) for link in self.links)
         routes = static_routes(graph, self.nodes, self.family)
-        if self.family == 4:  # the family whose multicast routers run OSPF
-            routes = without_learnt(routes, graph, self.nodes)
         trees = multicast_routes(graph, self.nodes, self.links, self.groups)
         object.__setattr__(self, "_trees", {name: tuple(found) for name, found in trees.items()})
         object.__setattr__(self, "graph", nx.freeze(graph))

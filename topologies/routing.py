@@ -33,11 +33,15 @@ def static_routes(graph: nx.Graph, nodes: Sequence[Node], family: int) -> dict[s
     A path is the one of least delay, and of those the one of fewest links; it leads through
     routers only. A node that is no router and sends
     everything to one gateway gets one default route. PlanError where there is no path.
+
+    Multicast routers on IPv4 speak a routing protocol, and get no route that they learn from each
+    other: to networks that any of them is on, and to those that a path through another leads to.
     """
     outside = _outside(graph)
     attached = _attached(outside)
+    speakers = {node.name for node in nodes if node.multicast} if family == 4 else set()
     return {
-        node.name: _routes_of(node, outside, nodes, attached, family)
+        node.name: _routes_of(node, outside, nodes, attached, family, speakers)
         for node in nodes
         if outside.degree(node.name) and node.role is not Role.LAN
     }
@@ -86,26 +90,6 @@ def _outside(graph: nx.Graph) -> nx.Graph:
     return outside
 
 
-def without_learnt(
-    routes: dict[str, list[Route]], graph: nx.Graph, nodes: Sequence[Node]
-) -> dict[str, list[Route]]:
-    """Leaves out what multicast routers learn from each other when they speak a routing protocol.
-
-    Those are their routes to a gateway that is a multicast router too.
-    """
-    speakers = {node.name for node in nodes if node.multicast}
-    towards_speaker = {
-        (name, graph.edges[name, other]["link"].interface_of(name).name)
-        for name in speakers
-        for other in graph.neighbors(name)
-        if other in speakers
-    }
-    return {
-        name: [route for route in found if (name, route.interface) not in towards_speaker]
-        for name, found in routes.items()
-    }
-
-
 def _attached(outside: nx.Graph) -> dict[Network, list[str]]:
     """Maps each outside network to the nodes that have an address in it."""
     attached: dict[Network, list[str]] = {}
@@ -127,15 +111,18 @@ def _routes_of(
     nodes: Sequence[Node],
     attached: dict[Network, list[str]],
     family: int,
+    speakers: set[str],
 ) -> list[Route]:
     costs, paths = _paths(outside, nodes, node.name)
     carrying = {other.name for other in nodes if other.role in _CARRYING}
     costs = {name: cost for name, cost in costs.items() if name in carrying}
-    routes = [
-        _route(node.name, network, holders, outside, costs, paths)
-        for network, holders in attached.items()
-        if node.name not in holders
-    ]
+    routes = []
+    for network, holders in attached.items():
+        if node.name in holders:
+            continue
+        path = _path(node.name, network, holders, costs, paths)
+        if node.name not in speakers or speakers.isdisjoint((*path[1:], *holders)):
+            routes.append(_route(path, network, outside))
     gateways = {(route.gateway, route.interface) for route in routes}
     if node.role is Role.ROUTER or len(gateways) != 1:
         return routes
@@ -143,23 +130,26 @@ def _routes_of(
     return [Route(everything, routes[0].gateway, routes[0].interface)]
 
 
-def _route(
+def _path(
     name: str,
     network: Network,
     holders: Sequence[str],
-    outside: nx.Graph,
     costs: Mapping[str, int],
     paths: Mapping[str, list[str]],
-) -> Route:
+) -> list[str]:
+    """Finds the path to the nearest of those that are on a network."""
     reachable = [holder for holder in holders if holder in costs]
     if not reachable:
         raise PlanError(
             f"node {name}: routes: expected a path through routers to {network} "
             f"(of {', '.join(holders)})"
         )
-    path = paths[min(reachable, key=lambda holder: costs[holder])]
+    return paths[min(reachable, key=lambda holder: costs[holder])]
+
+
+def _route(path: Sequence[str], network: Network, outside: nx.Graph) -> Route:
     link: Link = outside.edges[path[0], path[1]]["link"]
-    interface = link.interface_of(name)
+    interface = link.interface_of(path[0])
     return Route(network, _gateway(path, interface, outside), interface.name)
 
 

@@ -5,7 +5,7 @@ Patent: Fig. 13 parts 1301, 1302.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import networkx as nx
 
@@ -36,6 +36,13 @@ def multicast_routes(
             for router, route in _routes_of_tree(graph, tree, source, group):
                 routes[router].append(route)
     return routes
+
+
+def with_a_way_round(links: Sequence[Link], routers: Collection[str]) -> list[Link]:
+    """Lists the links between ``routers`` without any one of which all of these stay connected."""
+    between = [link for link in links if set(link.ends) <= set(routers)]
+    only_ways = {frozenset(ends) for ends in nx.bridges(nx.Graph(link.ends for link in between))}
+    return [link for link in between if frozenset(link.ends) not in only_ways]
 
 
 def _is_member(node: Node, group: Group) -> bool:

@@ -11,9 +11,11 @@ from topologies.catalog import CATALOG
 from topologies.emulate import emulate
 from topologies.graphml import SHAPES, read_plan
 from topologies.plan import Plan, PlanError, Role
+from topologies.trees import with_a_way_round
 
 CHECKOUT = Path(__file__).parents[2]
 EXAMPLE = CHECKOUT / "topologies" / "examples" / "three-sites.graphml"
+COASTS = CHECKOUT / "topologies" / "examples" / "two-coasts.graphml"
 
 Given = Mapping[str, object]
 Edge = tuple[str, str, Given]
@@ -305,8 +307,74 @@ def test_a_file_that_is_not_there_or_has_a_topologys_name_is_refused(tmp_path: P
     for name in ("single.graphml", "my file.graphml"):
         with pytest.raises(PlanError, match=f"{name}: name: expected letters"):
             read_plan(written(tmp_path, NODES, EDGES, name=name))
-    with pytest.raises(PlanError, match=r"mine\.graphml: FAMILY: expected 6 for multicast, got 4"):
-        read_plan(written(tmp_path, MESHED, EDGES), family=4)
+
+
+RING: dict[str, Given] = {
+    "u": {"role": "router"},
+    "ma": {"role": "router", "multicast": "true"},
+    "mb": {"role": "router", "multicast": "true"},
+    "s": {"role": "server"},
+    "one": {"role": "client", "vpn_id": 7},
+    "two": {"role": "client", "vpn_id": 7},
+}
+RING_EDGES: list[Edge] = [("u", "s", {}), ("one", "ma", {}), ("two", "mb", {})]
+
+
+def test_multicast_routers_that_find_their_ways_get_no_route_out_of_their_midst_and_back(
+    tmp_path: Path,
+) -> None:
+    ways: list[Edge] = [("ma", "mb", {"delay_ms": 20}), ("ma", "u", {}), ("mb", "u", {})]
+    path = written(tmp_path, RING, [*RING_EDGES, *ways])
+    plan = read_plan(path, family=4)
+    # The least delay from one to the other is by u, which forwards no multicast packet.
+    for router in plan.multicast_routers:
+        assert [str(route.destination) for route in plan.routes(router)] == ["198.18.0.0/24"]
+    assert len(plan.routes("u")) == 3
+    assert len(read_plan(path).routes("ma")) == 3
+
+
+def test_a_route_that_leads_out_and_in_again_is_learnt_too(tmp_path: Path) -> None:
+    nodes = {**RING, "v": {"role": "router"}}
+    ways: list[Edge] = [
+        ("ma", "mb", {"delay_ms": 20}),
+        ("ma", "v", {}),
+        ("v", "mb", {}),
+        ("mb", "u", {}),
+    ]
+    plan = read_plan(written(tmp_path, nodes, [*RING_EDGES, *ways]), family=4)
+    assert plan.routes("ma") == ()
+    assert [str(route.destination) for route in plan.routes("mb")] == ["198.18.0.0/24"]
+
+
+def test_multicast_routers_that_find_their_ways_must_meet_each_other(tmp_path: Path) -> None:
+    path = written(tmp_path, RING, [*RING_EDGES, ("ma", "u", {}), ("mb", "u", {})])
+    with pytest.raises(
+        PlanError, match=r"node mb: edges: expected a way to ma through multicast routers alone"
+    ):
+        read_plan(path, family=4)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_example_with_servers_has_two_ways_everywhere(family: int) -> None:
+    plan = read_plan(COASTS, family=family)
+    assert (plan.embodiment, len(plan.relays), len(plan.clients())) == (4, 3, 5)
+    assert plan.delays("depot") == {"vpn-w": 9_000_000, "vpn-e1": 2_000_000, "vpn-e2": 2_000_000}
+    positions = plan.draw_positions()
+    assert len(set(positions.values())) == len(positions)
+    routers = [node.name for node in plan.with_role(Role.ROUTER)]
+    assert len(with_a_way_round(plan.links, routers)) == 4
+
+
+def test_a_link_without_which_routers_fall_apart_has_no_way_round(tmp_path: Path) -> None:
+    ways: list[Edge] = [("ma", "mb", {}), ("mb", "u", {}), ("u", "ma", {})]
+    plan = read_plan(written(tmp_path, RING, [*RING_EDGES, *ways]))
+    assert with_a_way_round(plan.links, ("ma", "mb")) == []
+    assert with_a_way_round(plan.links, ()) == []
+    assert {link.name for link in with_a_way_round(plan.links, ("u", "ma", "mb"))} == {
+        "ma-mb",
+        "u-mb",
+        "u-ma",
+    }
 
 
 def test_the_same_file_gives_the_same_plan() -> None:
