@@ -163,6 +163,8 @@ def groups_are_apart(seen: Seen) -> Invariant:
     detail = (
         f"{len(plan.groups)} groups, {shared} MAC addresses in both, {len(crossed)} frames crossed"
     )
+    if len(plan.groups) < 2:
+        return Invariant(not crossed, f"not applicable: {detail}" + examples(crossed))
     return Invariant(shared > 0 and not crossed, detail + examples(crossed))
 
 

@@ -49,8 +49,7 @@ class ServersAddition(Addition):
         if len(deployment.plan.relays) > 1:
             progress.step(STEPS[2], weight=0)
             self._server = kill_vpn_server(deployment, private / "server")
-            found |= _of_server(self._server)
-        return found
+        return found | _of_server(self._server)
 
     def figures(self) -> dict[str, Figure]:
         """Returns the gaps and counts of the faults."""
@@ -92,20 +91,23 @@ def keys_in_memory(deployment: Deployment) -> Invariant:
 
 
 def _as_invariant(choices: Choices) -> Invariant:
+    if not choices.made:
+        return Invariant(True, "not applicable: all servers are equally near to every client")
     held = choices.nearest == choices.made >= LEAST_CHOICES
     return Invariant(held, f"{choices.nearest} of {choices.made} registrations")
 
 
 def _of_representative(lost: RepresentativeLoss) -> dict[str, Invariant]:
     ids = lost.sender_ids
+    waiting = f"registered again {lost.away:.1f} s after its end"
+    if lost.waited is None:
+        waiting = f"not applicable: the stream needs every client; all {waiting}"
     return {
         "frames_go_on_without_the_representative": Invariant(
             not lost.missing and not lost.repeated,
             f"{lost.missing} frames missing and {lost.repeated} repeated in {lost.away:.1f} s and on",
         ),
-        "registrations_wait_for_the_representative": Invariant(
-            lost.waited, f"registered again {lost.away:.1f} s after its end"
-        ),
+        "registrations_wait_for_the_representative": Invariant(lost.waited is not False, waiting),
         "representative_comes_back_with_new_keys": Invariant(
             not lost.spis_before & lost.spis_after, f"{len(lost.spis_after)} new SAs"
         ),
@@ -115,14 +117,15 @@ def _of_representative(lost: RepresentativeLoss) -> dict[str, Invariant]:
     }
 
 
-def _of_server(lost: ServerLoss) -> dict[str, Invariant]:
-    return {
-        "clients_of_a_lost_server_go_on_by_another": Invariant(
-            lost.resumed and not lost.repeated,
+def _of_server(lost: ServerLoss | None) -> dict[str, Invariant]:
+    held, said = True, "not applicable: there is no other server"
+    if lost is not None:
+        held = lost.resumed and not lost.repeated
+        said = (
             f"{lost.server} killed, now {lost.moved}; {lost.gap:.2f} s without a frame, "
-            f"{lost.repeated} repeated",
+            f"{lost.repeated} repeated"
         )
-    }
+    return {"clients_of_a_lost_server_go_on_by_another": Invariant(held, said)}
 
 
 def _exact(value: float, unit: str) -> Figure:

@@ -14,7 +14,7 @@ from experiments.deployment import Deployment, until
 from experiments.steady import streaming
 from nodes.sections import DEFAULT_DATA_PORT
 from nodes.status import StatusError
-from topologies.plan import Plan
+from topologies.plan import Node, Plan
 
 FLOWING_FRAMES = 50
 """Frames of the steady stream before and after a fault: half a second of them."""
@@ -48,14 +48,14 @@ class RepresentativeLoss:
     spis_after: frozenset[str]
     sender_ids: Sequence[tuple[str, int]]
     """(SPI, sender ID) of every client, before and after."""
-    waited: bool
-    """Whether a client that was started meanwhile was registered only afterwards."""
+    waited: bool | None
+    """Whether a client that was started meanwhile was registered only afterwards; None without one."""
 
 
 def kill_vpn_server(deployment: Deployment, folder: Path) -> ServerLoss:
     """Kills the VPN server of the first client: its clients get others, and frames flow again."""
     plan = deployment.plan
-    sender, receiver = far_apart(plan)
+    sender, receiver = far_apart(deployment)
     victim = server_of(deployment, plan.client_of(sender).name)
     clients = [one.name for one in plan.clients() if server_of(deployment, one.name) == victim]
     with streaming(deployment.network, folder, sender, [receiver]) as stream:
@@ -77,21 +77,26 @@ def kill_vpn_server(deployment: Deployment, folder: Path) -> ServerLoss:
 
 
 def kill_representative(deployment: Deployment, folder: Path) -> RepresentativeLoss:
-    """Kills the representative: frames go on; one client starts anew meanwhile and has to wait."""
+    """Kills the representative: frames go on; one client starts anew meanwhile and has to wait.
+
+    Where the stream needs every client, none does.
+    """
     plan = deployment.plan
     (representative,) = plan.servers
-    sender, receiver = far_apart(plan)
+    sender, receiver = far_apart(deployment)
     bystander = _bystander(plan, sender, receiver)
     clients = [client.name for client in plan.clients()]
     before = {client: _association(deployment, client) for client in clients}
     with streaming(deployment.network, folder, sender, [receiver]) as stream:
         stream.wait_for_frames(FLOWING_FRAMES)
-        deployment.end(bystander)
+        if bystander is not None:
+            deployment.end(bystander.name)
         begin = time.monotonic()
         deployment.kill(representative.name)
-        deployment.start(plan.node(bystander))
+        if bystander is not None:
+            deployment.start(bystander)
         stream.wait_for_frames(2 * FLOWING_FRAMES)
-        waited = _state(deployment, bystander) not in ("registered", "ended")
+        waited = None if bystander is None else _is_waiting(deployment, bystander.name)
         deployment.start(representative)
         deployment.wait(representative.name, "serving")
         until(
@@ -117,12 +122,15 @@ def kill_representative(deployment: Deployment, folder: Path) -> RepresentativeL
     )
 
 
-def far_apart(plan: Plan) -> tuple[str, str]:
-    """Names a terminal of the first client, and one of a client of its group with another server."""
+def far_apart(deployment: Deployment) -> tuple[str, str]:
+    """Names a terminal of the first client, and one of a client of its group with another server.
+
+    Where all have the same one, it is the next client's.
+    """
+    plan = deployment.plan
     first, *others = plan.clients(plan.groups[0].vpn_id)
-    there = next(
-        (one for one in others if plan.nearest(one.name) != plan.nearest(first.name)), others[0]
-    )
+    near = server_of(deployment, first.name)
+    there = next((one for one in others if server_of(deployment, one.name) != near), others[0])
     return plan.terminals_of(first.name)[0].name, plan.terminals_of(there.name)[0].name
 
 
@@ -139,10 +147,14 @@ def server_of(deployment: Deployment, client: str) -> str:
     return ""
 
 
-def _bystander(plan: Plan, sender: str, receiver: str) -> str:
-    """Names a client that the stream does not need."""
-    busy = {plan.client_of(sender).name, plan.client_of(receiver).name}
-    return next(one.name for one in reversed(plan.clients()) if one.name not in busy)
+def _bystander(plan: Plan, sender: str, receiver: str) -> Node | None:
+    """Finds a client that the stream does not need."""
+    busy = {plan.client_of(sender), plan.client_of(receiver)}
+    return next((one for one in reversed(plan.clients()) if one not in busy), None)
+
+
+def _is_waiting(deployment: Deployment, client: str) -> bool:
+    return _state(deployment, client) not in ("registered", "ended")
 
 
 def _association(deployment: Deployment, client: str) -> tuple[str, int]:

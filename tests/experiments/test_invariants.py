@@ -153,6 +153,15 @@ def _crossed(seen: Seen, _: Path) -> Seen:
 
 def _nothing_shared(seen: Seen, _: Path) -> Seen:
     """Takes away what makes the test of groups strict: equal addresses in both."""
+    links = []
+    for link in seen.plan.links:
+        near, far = (replace(end, mac=None) for end in link.interfaces)
+        links.append(replace(link, interfaces=(near, far)))
+    return replace(seen, plan=replace(seen.plan, links=tuple(links)))
+
+
+def _one_group(seen: Seen, _: Path) -> Seen:
+    """Leaves the first group alone in the network."""
     only = single(clients=2, terminals=1, second_group=0)
     plans = {name: plan for name, plan in seen.probes.round.plans.items() if name in only.graph}
     sent = replace(seen.probes.round, plans=plans)
@@ -264,6 +273,7 @@ CONTROLS: list[tuple[str, Control, set[str]]] = [
     ("a stray frame", _stray, {NOTHING_ELSE}),
     ("a frame of another group", _crossed, {APART, NOTHING_ELSE}),
     ("groups without equal addresses", _nothing_shared, {APART}),
+    ("one group", _one_group, set()),
     ("16 octets in the clear", _datagrams(lambda all_: all_, _clear_packet), {HIDES}),
     ("an empty LAN", _empty_inside, {SHOWS}),
     ("a frame that was never outside", _datagrams(lambda all_: all_[2:], _nothing), {TSHARK}),
