@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from topologies.plan import Interface, Kind, Link, Plan, Role
+from topologies.shaping import MAXIMUM_FRAMES
 
 _EVERYWHERE = {
     "ipv4/conf/all/rp_filter": 0,
@@ -110,12 +111,19 @@ def _naming(interface: Interface) -> str:
 
 
 def _tap_lines(plan: Plan, name: str) -> Iterator[str]:
-    """Gives the ends of links with a delay what they were not made with, if they are TAP devices."""
+    """Gives the ends of links with a delay what they were not made with, if they are TAP devices.
+
+    Their queue holds what the link may: the 1000 frames of a new one are fewer than clients send at
+    a time.
+    """
     for link in plan.links_of(name):
         if link.shaped:
             interface = link.interface_of(name)
             address = f" address {interface.mac}" if interface.mac else ""
-            yield f"link set dev {interface.name}{address} mtu {interface.mtu}"
+            yield (
+                f"link set dev {interface.name}{address} mtu {interface.mtu} "
+                f"txqueuelen {MAXIMUM_FRAMES}"
+            )
 
 
 def _bridge_lines(plan: Plan, name: str) -> Iterator[str]:

@@ -285,6 +285,12 @@ CONTROLS: list[tuple[str, Control, set[str]]] = [
     ("a client whose cipher is not seen", _maps("c1", "libc"), {NO_CIPHER}),
     ("one octet of the relay's changed", _datagrams(_one_octet, _nothing), {UNCHANGED}),
     ("a header taken off", _datagrams(_cut_header, _nothing), {UNCHANGED}),
+    ("a copy from before the capture", _datagrams(lambda all_: all_[1:], _nothing), set()),
+    (
+        "a copy of what never came",
+        _datagrams(lambda all_: [*all_[:2], *all_[3:]], _nothing),
+        {UNCHANGED},
+    ),
     ("a relay that sent nothing", _datagrams(_server_silent, _nothing), {UNCHANGED}),
     ("a datagram lost before the relay", _status("server", "counters", datagrams_in=23), {BALANCE}),
     ("a copy too many", _status("server", "counters", copies_out=25), {BALANCE}),

@@ -19,6 +19,7 @@ from topologies import shaping
 from topologies.catalog import single
 from topologies.emulate import EmulationError, Network, emulate
 from topologies.plan import Plan
+from topologies.settings import second_script
 from topologies.shaping import ShapingError, held_frames, means, netem_losses, netem_script
 
 DELAY_NS = 5_000_000
@@ -123,6 +124,13 @@ def test_a_frame_of_the_full_size_passes_and_a_larger_one_does_not(network: Netw
     for size, code in ((1500 - 48, 0), (1501 - 48, 1)):
         ping = ["ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", str(size), server]
         assert network.run("c1", ping, timeout=10).returncode == code
+
+
+def test_the_queue_before_a_link_holds_what_the_link_may() -> None:
+    queue = f" txqueuelen {shaping.MAXIMUM_FRAMES}\n"
+    assert queue in second_script(shaped(), "server")
+    assert queue in second_script(shaped(), "internet")
+    assert queue not in second_script(shaped(None), "server")
 
 
 @pytest.mark.emulated
