@@ -26,8 +26,10 @@ READY_SECONDS = 30.0
 POLL_SECONDS = 0.02
 ENDED_SECONDS = 5.0
 LOG_LINES = 8
-RECOVERY_SECONDS = 4
-"""How long clients go on with their SAs when a key server has come back: they all are near."""
+RECOVERY_SECONDS = (4, 15)
+"""How long clients go on with their SAs when a key server has come back, at least and at most."""
+CLIENTS_A_SECOND = 2
+"""How many clients a key server that has come back registers in a second, at least."""
 
 
 class DeploymentError(RuntimeError):
@@ -264,7 +266,17 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
             "distribution": settings.distribution,
             "mac_reports": settings.mac_reports,
         }
-    return {"server": section, "timers": {"recovery_s": RECOVERY_SECONDS}, **groups, **relays}
+    return {
+        "server": section,
+        "timers": {"recovery_s": _recovery_seconds(plan)},
+        **groups,
+        **relays,
+    }
+
+
+def _recovery_seconds(plan: Plan) -> int:
+    least, most = RECOVERY_SECONDS
+    return min(most, max(least, len(plan.clients()) // CLIENTS_A_SECOND))
 
 
 def _client_tables(plan: Plan, client: Node) -> dict[str, dict[str, Any]]:
