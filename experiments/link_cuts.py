@@ -9,36 +9,19 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.probe import MARKER_LENGTH, ReceivedFrame, SendPlan, Stream
-from experiments.probe_program import read_received
-from experiments.probing import (
-    BROADCAST,
-    ProbingError,
-    expect_ready,
-    mac_of,
-    record_path,
-    start_receiver,
-    start_sender,
-)
-from experiments.standing_trees import poll_until
+from experiments.probing import ProbingError
+from experiments.steady import RESUME_SECONDS, poll_until, streaming
 from topologies.emulate import EmulationError, Network
 from topologies.kernel_trees import Tree, follow, read_routes
 from topologies.plan import Link, Node
 from topologies.trees import with_a_way_round
 
-RATE = 100.0
-"""Frames a second: gaps are told to 10 ms."""
-FRAME_OCTETS = 64
 BEFORE_FRAMES = 100
 AFTER_FRAMES = 100
-RESUME_SECONDS = 30.0
-"""The longest wait for frames to flow again, and for the link's return."""
-_STREAM_SECONDS = 4 * RESUME_SECONDS
 _COMMAND_SECONDS = 10.0
 _DROP = """table netdev cut {{
     chain ingress {{
@@ -124,81 +107,25 @@ def _stage(network: Network, folder: Path, source: Node) -> _Stage:
 
 def _cut_once(stage: _Stage, whole: Tree, link: Link, seen: bool) -> LinkCut:
     """Cuts one link of the ``whole`` tree until frames pass it by, and waits for the tree."""
+    network = stage.network
     folder = stage.folder / str(next(stage.numbers))
-    folder.mkdir()
-    with _streaming(stage, folder):
-        _wait_for_frames(stage, folder, BEFORE_FRAMES)
+    sender = network.plan.terminals_of(stage.source.name)[0].name
+    with streaming(network, folder, sender, stage.receivers) as stream:
+        stream.wait_for_frames(BEFORE_FRAMES)
         at = time.monotonic_ns()
-        _cut(stage.network, link, seen)
+        _cut(network, link, seen)
         try:
             # Some receiver is behind the link: what all of them get has come another way.
-            deadline = time.monotonic() + RESUME_SECONDS
-            resumed = _more_frames(stage, folder, AFTER_FRAMES, deadline)
+            resumed = stream.more_frames(AFTER_FRAMES)
             ended = time.monotonic_ns()
         finally:
-            _mend(stage.network, link, seen)
+            _mend(network, link, seen)
         deadline = time.monotonic() + RESUME_SECONDS
         # A router that was on the way round may be sent copies for some seconds more.
         if not poll_until(lambda: stage.tree().interfaces >= whole.interfaces, deadline):
             raise ProbingError(f"link {link.name}: mended, but the tree did not come back to it")
-    records = [read_received(record_path(folder, name)) for name in stage.receivers]
-    times = [[one.at for one in lines if isinstance(one, ReceivedFrame)] for lines in records]
-    before = max(longest_gap(one, 0, at) for one in times)
-    after = max(longest_gap(one, at, ended) for one in times)
+    before, after = stream.longest_gap(0, at), stream.longest_gap(at, ended)
     return LinkCut(link.name, seen, resumed, before, after)
-
-
-def longest_gap(arrivals: Sequence[int], begin: int, end: int) -> float:
-    """Returns the longest interval between arrivals that ends in [begin, end].
-
-    Times are in ns, the interval is in s: 0 when there is none.
-    """
-    return max(
-        (
-            (later - earlier) / 1e9
-            for earlier, later in itertools.pairwise(arrivals)
-            if begin <= later <= end
-        ),
-        default=0.0,
-    )
-
-
-@contextmanager
-def _streaming(stage: _Stage, folder: Path) -> Iterator[None]:
-    """Has the source's first terminal send a steady stream, and records it at the receivers."""
-    network, plan = stage.network, stage.network.plan
-    terminal = plan.terminals_of(stage.source.name)[0]
-    stream = Stream(BROADCAST, FRAME_OCTETS, int(RATE * _STREAM_SECONDS), RATE)
-    sent = SendPlan(bytes(MARKER_LENGTH).hex(), 0, mac_of(plan, terminal), (stream,))
-    running = []
-    try:
-        for name in stage.receivers:
-            running.append(start_receiver(network, folder, name))
-            expect_ready(running[-1], name)
-        running.append(start_sender(network, folder, terminal.name, sent))
-        yield
-    finally:
-        for process in reversed(running):
-            process.terminate()
-            process.communicate()
-
-
-def _wait_for_frames(stage: _Stage, folder: Path, count: int) -> None:
-    if not _more_frames(stage, folder, count, time.monotonic() + RESUME_SECONDS):
-        raise ProbingError(f"{stage.source.name}: no steady stream before a link is cut")
-
-
-def _more_frames(stage: _Stage, folder: Path, count: int, deadline: float) -> bool:
-    """Waits until every receiver has recorded ``count`` frames more than now."""
-    first = _recorded(stage, folder)
-    return poll_until(
-        lambda: all(now >= first[name] + count for name, now in _recorded(stage, folder).items()),
-        deadline,
-    )
-
-
-def _recorded(stage: _Stage, folder: Path) -> Mapping[str, int]:
-    return {name: record_path(folder, name).read_bytes().count(b"\n") for name in stage.receivers}
 
 
 def _cut(network: Network, link: Link, seen: bool) -> None:

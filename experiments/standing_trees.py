@@ -10,12 +10,13 @@ Patent: Fig. 13 parts 1301, 1302.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from experiments.probe import MARKER_LENGTH, SendPlan, Stream
 from experiments.probing import BROADCAST, ProbingError, mac_of, start_sender
+from experiments.steady import poll_until
 from experiments.traffic import settle
 from topologies.emulate import Network
 from topologies.kernel_trees import Routes, read_routes, tree_faults
@@ -25,7 +26,6 @@ RATE = 20.0
 FRAME_OCTETS = 64
 STAND_SECONDS = 30.0
 UNCHANGED_SECONDS = 1.0
-POLL_SECONDS = 0.05
 
 
 def raise_trees(network: Network, folder: Path) -> None:
@@ -48,13 +48,6 @@ def wait_for_trees(network: Network) -> list[str]:
         faults: list[str] = settle(standing, UNCHANGED_SECONDS)[1]
         if not faults or time.monotonic() > deadline:
             return faults
-
-
-def poll_until(condition: Callable[[], bool], deadline: float) -> bool:
-    """Waits until ``condition`` holds or the monotonic clock is at ``deadline``; tells which."""
-    while not (held := condition()) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    return held
 
 
 @contextmanager
