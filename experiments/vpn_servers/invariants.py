@@ -71,6 +71,11 @@ def one_copy_to_each_server(seen: Seen) -> Invariant:
             due = holding[_group_of(seen, payload)] - origins
             if set(reached) != due:
                 wrong.append(f"a broadcast from {origins} to {reached}, due {sorted(due)}")
+    for payload, home in _entered(seen).items():
+        if payload in ways or not _is_broadcast(payload):
+            continue
+        if due := holding[_group_of(seen, payload)] - {home}:
+            wrong.append(f"a broadcast from {home} to nobody, due {sorted(due)}")
     counted = sum(seen.counter(name, "copies_to_servers") for name in seen.forwarders)
     if all(len(names) < 2 for names in holding.values()):
         said = f"not applicable: each group is held by one server; {crossings} copies"
@@ -124,6 +129,16 @@ def _hops(seen: Seen) -> Counter[tuple[_Address, _Address, bytes]]:
         if hop[1] in servers:
             hops[hop] = hops[hop] // 2 + hops[hop] % 2
     return hops
+
+
+def _entered(seen: Seen) -> dict[bytes, str]:
+    """Tells at which server each payload of a client came in."""
+    servers = {seen.plan.data_address(name): name for name in seen.forwarders}
+    return {
+        payload: servers[destination]
+        for payload, source, destination in udp_payloads(seen.outside, DEFAULT_DATA_PORT)
+        if destination in servers and source not in servers
+    }
 
 
 def _holding(seen: Seen) -> dict[int, set[str]]:

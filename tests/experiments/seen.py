@@ -61,24 +61,14 @@ def good(folder: Path) -> Seen:
         strip="keep",
         server="server",
         statuses=_statuses(plan, sent),
-        maps={name: _maps(name) for name in ("server", "c1", "c2", "c3", "c4")},
+        maps={name: maps_of(name != "server") for name in ("server", "c1", "c2", "c3", "c4")},
         pings=[Attempt("t1a", "t2a", "ping IPv6", True, "answered")],
         neighbours=[Attempt("t1a", "t2a", "ARP", True, "10.0.0.2 is 02:00:00:00:bb:01")],
         connections=[Attempt("t1a", "t2a", "TCP", True, "262144 octets or more")],
         probes=outcome(plan, sent, received(plan, sent)),
         outside=outside,
         inside=inside,
-        keys={
-            vpn_id: [
-                {
-                    "spi": SPIS[vpn_id],
-                    "algorithm": "aes-128-gcm",
-                    "key": KEYS[vpn_id].hex(),
-                    "salt": SALT.hex(),
-                }
-            ]
-            for vpn_id in SPIS
-        },
+        keys=member_keys(),
         server_kernel={},
     )
 
@@ -99,20 +89,17 @@ def outcome(plan: Plan, sent: Round, records: dict[str, list[ReceivedFrame]]) ->
 
 def sealed(plan: Plan, sent: Round) -> list[Datagram]:
     """Seals every frame at its client, and has the server send it on to the other."""
-    server = _address(plan, "server")
+    server = address_of(plan, "server")
     datagrams = []
     for name, send_plan in sent.plans.items():
         client = plan.client_of(name)
         assert client.vpn_id is not None
         (other,) = (node for node in plan.clients(client.vpn_id) if node.name != client.name)
-        association = _association(client.vpn_id, send_plan.sender)
-        here, there = _address(plan, client.name), _address(plan, other.name)
+        association = association_of(client.vpn_id, send_plan.sender)
+        here, there = address_of(plan, client.name), address_of(plan, other.name)
         for stream in send_plan.streams:
             for probe in send_plan.frames_of(stream):
-                frame = probe.to_bytes()
-                group = plan.group(client.vpn_id).multicast_address
-                inner = InnerPacket(here, group, association.seal(frame)).pack()
-                payload = VpnHeader((frame[6:12], frame[:6])).pack() + inner
+                payload = payload_of(plan, client.name, association, probe.to_bytes())
                 datagrams += [Datagram(here, server, payload), Datagram(server, there, payload)]
     return datagrams
 
@@ -132,7 +119,32 @@ def write_outside(path: Path, datagrams: Iterable[Datagram], more: Iterable[Any]
     wrpcap(str(path), [*map(packet, datagrams), *more])
 
 
-def _association(vpn_id: int, sender_id: int) -> SecurityAssociation:
+def member_keys() -> dict[int, list[dict[str, Any]]]:
+    """Gives the SA of each group as a member says it."""
+    return {
+        vpn_id: [
+            {
+                "spi": spi,
+                "algorithm": "aes-128-gcm",
+                "key": KEYS[vpn_id].hex(),
+                "salt": SALT.hex(),
+            }
+        ]
+        for vpn_id, spi in SPIS.items()
+    }
+
+
+def payload_of(plan: Plan, client: str, association: SecurityAssociation, frame: bytes) -> bytes:
+    """Seals a frame at a client, with the VPN header before it."""
+    vpn_id = plan.node(client).vpn_id
+    assert vpn_id is not None
+    group = plan.group(vpn_id).multicast_address
+    inner = InnerPacket(address_of(plan, client), group, association.seal(frame)).pack()
+    return VpnHeader((frame[6:12], frame[:6])).pack() + inner
+
+
+def association_of(vpn_id: int, sender_id: int) -> SecurityAssociation:
+    """Gives a group's SA as one sender has it."""
     return SecurityAssociation(
         GroupSecurityAssociation(
             SPIS[vpn_id], "aes-128-gcm", Secret(KEYS[vpn_id]), Secret(SALT), sender_id
@@ -140,14 +152,16 @@ def _association(vpn_id: int, sender_id: int) -> SecurityAssociation:
     )
 
 
-def _address(plan: Plan, name: str) -> IPv6Address:
+def address_of(plan: Plan, name: str) -> IPv6Address:
+    """Gives a node's data address."""
     address = ip_address(str(plan.data_address(name)))
     assert isinstance(address, IPv6Address)
     return address
 
 
-def _maps(name: str) -> str:
-    library = "/usr/lib/libc.so.6" if name == "server" else "/lib/cryptography/_rust.abi3.so"
+def maps_of(cipher: bool) -> str:
+    """Says what a process has loaded, a library with a cipher or none."""
+    library = "/lib/cryptography/_rust.abi3.so" if cipher else "/usr/lib/libc.so.6"
     return f"7f00-7f01 r-xp 00000000 00:00 0 {library}\n"
 
 
@@ -166,7 +180,7 @@ def _statuses(plan: Plan, sent: Round) -> dict[str, dict[str, Any]]:
                 }
             },
             "counters": {"datagrams_in": frames, "copies_out": frames},
-            "process": _process(0),
+            "process": process_view(0),
         }
     }
     for number, client in enumerate(plan.clients(), start=1):
@@ -181,12 +195,13 @@ def _statuses(plan: Plan, sent: Round) -> dict[str, dict[str, Any]]:
                 "309 VPN information": {"columns": ["multicast address"], "rows": [[row[1]]]},
             },
             "counters": {"frames_sealed": each, "frames_delivered": each},
-            "process": _process(each),
+            "process": process_view(each),
         }
     return statuses
 
 
-def _process(calls: int) -> dict[str, Any]:
+def process_view(calls: int) -> dict[str, Any]:
+    """Says how often a process has called a cipher, and what memory it takes."""
     return {
         "resident_octets": 30 * MIB,
         "peak_resident_octets": 50 * MIB,

@@ -22,6 +22,7 @@ from experiments.probe import ReceivedFrame, observe
 from experiments.probing import BROADCAST
 from experiments.traffic import Attempt
 from tests.experiments import seen as made
+from tests.experiments.remembering import each_file_is_read_once
 from tests.experiments.seen import MIB, Datagram
 from topologies.catalog import single
 
@@ -53,23 +54,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Seen:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _each_file_is_read_once() -> Iterator[None]:
-    """Remembers what tshark and scapy have said of a file: most controls leave the captures alone."""
-
-    def remembering(function: Callable[..., Any]) -> Callable[..., Any]:
-        known: dict[str, Any] = {}
-
-        def remembered(*arguments: Any) -> Any:
-            key = repr(arguments)
-            if key not in known:
-                known[key] = function(*arguments)
-            return known[key]
-
-        return remembered
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("decode_frames", "scapy_opens", "scapy_seals", "contains_run_of"):
-            patch.setattr(invariants, name, remembering(getattr(invariants, name)))
+def _quick() -> Iterator[None]:
+    with each_file_is_read_once(invariants):
         yield
 
 
