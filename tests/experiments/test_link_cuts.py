@@ -1,4 +1,4 @@
-"""Gaps between arrivals, and what a run with cut links says of them."""
+"""What a run with cut links says of the gaps."""
 
 from __future__ import annotations
 
@@ -12,28 +12,12 @@ import pytest
 from experiments import link_cuts, pim_addition
 from experiments.course import Parameters
 from experiments.deployment import Settings
-from experiments.link_cuts import LinkCut, cut_links, longest_gap
+from experiments.link_cuts import LinkCut, cut_links
 from experiments.pim_addition import PimAddition
 from tests.topologies.test_graphml import Edge, Given, written
 from topologies.emulate import Network
 from topologies.graphml import read_plan
 from topologies.plan import Link
-
-S = 1_000_000_000
-
-
-@pytest.mark.parametrize(
-    ("begin", "end", "gap"),
-    [(0, 2, 1.0), (3, 8, 4.0), (0, 10, 4.0), (8, 10, 2.0), (11, 20, 0.0)],
-)
-def test_a_gap_counts_where_it_ends(begin: int, end: int, gap: float) -> None:
-    arrivals = [0, S, 2 * S, 3 * S, 7 * S, 9 * S]
-    assert longest_gap(arrivals, begin * S, end * S) == gap
-
-
-def test_without_arrivals_there_is_no_gap_to_tell() -> None:
-    assert longest_gap([], 0, S) == 0
-    assert longest_gap([S], 0, S) == 0
 
 
 def addition(monkeypatch: pytest.MonkeyPatch, cuts: list[LinkCut]) -> tuple[PimAddition, Any]:
