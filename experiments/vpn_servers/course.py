@@ -168,11 +168,12 @@ def held_elsewhere(results: list[PointResult], invariants: dict[str, Invariant])
             continue
         rows = max(load.rows["507"] for load in result.loads.values())
         all_rows = max(load.rows["507"] for load in direct.loads.values())
-        fewer = result.total("copies_to_servers") / max(1, result.broadcasts)
+        frames = max(1, result.unicast + result.broadcasts)
+        crossing = result.total("copies_to_servers") / frames
         held.append(rows < all_rows)
         said.append(
             f"{result.point.describe()}: at most {rows} clients in a server's table 507, direct "
-            f"{all_rows}; {fewer:.2f} copies between servers a broadcast and unicast to it"
+            f"{all_rows}; {crossing:.2f} copies between servers for each frame"
         )
     if not said:
         return Claim("inconclusive", "no point with direct delivery to compare with")
