@@ -6,6 +6,7 @@ is decoded by tshark with our header's dissector (``wireshark/vpn_header.lua``) 
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, cast
@@ -171,20 +173,37 @@ def read_packets(path: Path) -> Iterator[bytes]:
         raise CaptureError(f"{path.name}: {error}") from error
 
 
-def merge(paths: Sequence[Path], merged: Path) -> Path:
-    """Makes one capture of several, by time, with their interfaces' names; returns its path."""
+def merge(paths: Sequence[Path], merged: Path, since: float = 0.0) -> Path:
+    """Makes one capture of several, by time, with their interfaces' names; returns its path.
+
+    Of several, packets before ``since`` (Unix time, s) are left out: while captures start one after
+    the other, a packet is seen at one place and not at the next. One alone is kept as it is.
+    """
     if len(paths) == 1:
         return paths[0].replace(merged)
-    argv = ["mergecap", "-w", str(merged), *map(str, paths)]
+    whole = merged.with_name(f"whole-{merged.name}")
+    _run_wireshark(["mergecap", "-w", str(whole), *map(str, paths)])
+    begin = datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
+    _run_wireshark(["editcap", "-A", begin, str(whole), str(merged)])
+    whole.unlink()
+    return merged
+
+
+def _run_wireshark(argv: list[str]) -> None:
+    """Runs a program of Wireshark's, for which times without a zone are UTC."""
     try:
         done = subprocess.run(
-            argv, capture_output=True, text=True, check=False, timeout=_DECODE_SECONDS
+            argv,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "TZ": "UTC"},
+            timeout=_DECODE_SECONDS,
         )
     except FileNotFoundError as error:
-        raise CaptureError("mergecap is missing") from error
+        raise CaptureError(f"{argv[0]} is missing") from error
     if done.returncode:
-        raise CaptureError(f"mergecap on {merged.name}: {done.stderr.strip()}")
-    return merged
+        raise CaptureError(f"{argv[0]}: {done.stderr.strip()}")
 
 
 @dataclass(frozen=True)

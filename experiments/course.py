@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -126,6 +127,8 @@ def observe(
         inside = captures.enter_context(
             Capture(network.popen, first, lan_interfaces(network, first), private / "lan.pcapng")
         )
+        settle(lambda: [capture.path.stat().st_size for capture in outside])
+        begun = time.time()
         probes = run_round(network, private, sent)
     names = [server.name, *(node.name for node in (*plan.relays, *plan.clients()))]
     statuses = settle(lambda: {name: _without_memory(deployment.status(name)) for name in names})
@@ -143,7 +146,7 @@ def observe(
         neighbours=found,
         connections=connections,
         probes=probes,
-        outside=merge([capture.path for capture in outside], private / "outside.pcapng"),
+        outside=merge([one.path for one in outside], private / "outside.pcapng", begun),
         inside=inside.path,
         keys={group.vpn_id: _keys_of(deployment, group.vpn_id) for group in plan.groups},
         server_kernel=_udp_counters(network, server.name),

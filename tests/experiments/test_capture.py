@@ -24,6 +24,7 @@ from experiments.capture import (
     contains_run_of,
     decode_frames,
     find_runs,
+    merge,
     read_packets,
 )
 from experiments.environment import CHECKOUT
@@ -217,3 +218,35 @@ def test_an_interface_that_is_not_there_is_named(tmp_path: Path) -> None:
         Capture(popen, "c1", ["nowhere"], tmp_path / "x.pcapng"),
     ):
         pytest.fail("the block must not begin")
+
+
+def stamped(path: Path, *packets: tuple[float, bytes]) -> Path:
+    """Writes a capture of packets, each with its Unix time in s."""
+    made = []
+    for at, octets in packets:
+        packet: Any = Ether(octets)
+        packet.time = at
+        made.append(packet)
+    wrpcap(str(path), made)
+    return path
+
+
+def test_captures_are_merged_by_time_from_when_all_ran(tmp_path: Path) -> None:
+    begun = 1_800_000_000.25
+    early, a, b, c = (bytes([number]) * 60 for number in range(4))
+    one = stamped(tmp_path / "one.pcap", (begun - 0.1, early), (begun, a), (begun + 2, c))
+    other = stamped(tmp_path / "other.pcap", (begun - 30, early), (begun + 1, b))
+    merged = merge([one, other], tmp_path / "merged.pcapng", begun)
+    assert list(read_packets(merged)) == [a, b, c]
+    assert {path.name for path in tmp_path.iterdir()} == {"one.pcap", "other.pcap", merged.name}
+
+
+def test_one_capture_alone_is_kept_as_it_is(tmp_path: Path) -> None:
+    one = stamped(tmp_path / "one.pcap", (1.0, bytes(60)), (9.0, bytes(61)))
+    whole = one.read_bytes()
+    assert merge([one], tmp_path / "merged.pcapng", 5.0).read_bytes() == whole
+
+
+def test_captures_that_cannot_be_merged_name_the_program_and_why(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match=r"mergecap: .*nosuch"):
+        merge([tmp_path / "nosuch", tmp_path / "other"], tmp_path / "merged.pcapng")
