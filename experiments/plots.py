@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import LogLocator, NullFormatter
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; fills are light enough for
 # black text, and shapes and line widths repeat what the colours say, for print in grey.
@@ -160,6 +161,108 @@ def ratios(
         axes.set_ylim(bottom=min(0.9, axes.get_ylim()[0]))
         axes.legend(frameon=False)
         return _save(figure, folder, stem)
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points that belong together, and what they look like: colour and shape numbers, from 0."""
+
+    name: str
+    points: Sequence[Point]
+    colour: int
+    shape: int
+
+
+_SHAPES = (("o", "solid"), ("s", "dashed"), ("^", "dashdot"), ("D", "dotted"), ("v", "dashed"))
+"""Marker and line of the first, second, … shape."""
+_COLOURS = (("#AAAAAA", 5.0), ("#0072B2", 2.8), ("#D55E00", 1.3), ("#009E73", 0.8))
+"""Colour and width of the first, second, … line: one that lies on another leaves its edges to be seen."""
+_BAR_INCHES = 0.42
+_TICKS_OF_ONE_DECADE = (1, 2, 3, 5)
+
+
+def lines(
+    series: Sequence[Series], folder: Path, stem: str, x_label: str, y_label: str
+) -> tuple[Path, Path]:
+    """Draws series against x, both axes in steps of equal ratio; gives the paths of SVG and PNG.
+
+    A value of 0, which has no place on such an axis, makes the upright one linear.
+    """
+    places = sorted({point.x for one in series for point in one.points})
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.6, 3.8), layout="constrained")
+        axes = figure.add_subplot()
+        for one in series:
+            ordered = sorted(one.points, key=lambda point: point.x)
+            marker, line = _SHAPES[one.shape % len(_SHAPES)]
+            colour, width = _COLOURS[one.colour % len(_COLOURS)]
+            axes.errorbar(
+                [point.x for point in ordered],
+                [point.value for point in ordered],
+                yerr=_reaches(ordered),
+                color=colour,
+                marker=marker,
+                markersize=4 + width,
+                linestyle=line if len(ordered) > 1 else "none",
+                linewidth=width,
+                elinewidth=1.2,
+                capsize=3,
+                label=one.name,
+            )
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.minorticks_off()
+        if all(point.low > 0 for one in series for point in one.points):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=_TICKS_OF_ONE_DECADE))
+            axes.yaxis.set_major_formatter(lambda value, _: _count(value))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.set_ylim(bottom=0)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        figure.legend(loc="outside right center", frameon=False, handlelength=4)
+        return _save(figure, folder, stem)
+
+
+def bars(series: Sequence[Series], folder: Path, stem: str, x_label: str) -> tuple[Path, Path]:
+    """Draws the one value of each series as a bar with its name; gives the paths of SVG and PNG."""
+    points = [one.points[0] for one in series]
+    colours = [one.colour for one in series]
+    with matplotlib.rc_context(STYLE):
+        size = (6.6, 0.8 + _BAR_INCHES * len(series))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
+        drawn = axes.barh(
+            range(len(series)),
+            [point.value for point in points],
+            height=0.62,
+            xerr=_reaches(points),
+            color=[_COLOURS[colour % len(_COLOURS)][0] for colour in colours],
+            hatch=["///" if colour in colours[:at] else "" for at, colour in enumerate(colours)],
+            edgecolor="white",
+            error_kw={"capsize": 4, "ecolor": "#222222"},
+        )
+        axes.bar_label(drawn, [_count(point.value) for point in points], padding=6)
+        axes.set_yticks(range(len(series)), [one.name for one in series])
+        axes.invert_yaxis()
+        axes.set_axisbelow(True)
+        axes.set_xlim(0, 1.15 * max([*(point.high for point in points), 1e-9]))
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel(x_label)
+        return _save(figure, folder, stem)
+
+
+def _reaches(points: Sequence[Point]) -> Any:
+    """Gives how far each interval reaches below and above its value; None where all are exact."""
+    if all(point.low == point.high for point in points):
+        return None
+    return [
+        [point.value - point.low for point in points],
+        [point.high - point.value for point in points],
+    ]
 
 
 def _places(

@@ -23,6 +23,8 @@ RECORD_NAME = "record.json"
 SUMMARY_NAME = "summary.json"
 CLAIMS = tuple(f"C{n}" for n in range(1, 12)) + tuple(f"E{n}" for n in range(1, 6))
 """The patent's claims 1-11 and the effects that its embodiments 1-5 promise."""
+COUNT = "count."
+"""How the names of figures begin that are counts of scripted frames, the same in every run."""
 
 Verdict = Literal["confirmed", "refuted", "inconclusive", "not tested"]
 

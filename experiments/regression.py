@@ -17,6 +17,7 @@ import msgspec
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from experiments.record import (
+    COUNT,
     Claim,
     Invariant,
     RecordError,
@@ -24,7 +25,6 @@ from experiments.record import (
     load_summary,
     write_atomically,
 )
-from experiments.scripted_counts import COUNT
 
 TOPOLOGIES = ("single", "multicast", "multiserver", "cascade")
 COUNTS = Path("results/reference/counts.json")

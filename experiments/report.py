@@ -22,10 +22,12 @@ from typing import Any
 
 import jinja2
 
-from experiments import plots
-from experiments.ratio_drawings import draw
+from experiments import plots, ratio_drawings, server_drawings
+from experiments.ratio_drawings import Drawing
 from experiments.record import (
     CLAIMS,
+    COUNT,
+    Figure,
     Record,
     RecordError,
     Sample,
@@ -105,10 +107,12 @@ def write_report(folder: Path) -> Path:
         headline=headline(summary),
         drawing=drawing,
         picture=picture,
-        ratios=[
-            (_inline(one.svg.read_text(encoding="utf-8")), one.caption)
-            for one in draw(summary.figures, folder)
-        ],
+        plots={
+            "Relay against hub": _inlined(ratio_drawings.draw(summary.figures, folder)),
+            "The busiest server": _inlined(server_drawings.draw(summary.figures, folder)),
+        },
+        figures=_figures(summary, scripted=False),
+        counts=_figures(summary, scripted=True),
         claims=[(name, _CLAIM_TEXTS[name], summary.claims[name]) for name in CLAIMS],
         drops=[sample for sample in record.samples if sample.name == DROPS],
         load_units=_load_units(record),
@@ -195,6 +199,20 @@ def _drawing(record: Record, folder: Path) -> tuple[str, str]:
             path.replace(folder / path.name)
     text = (folder / "topology.svg").read_text(encoding="utf-8")
     return _inline(text), _in_words(record.plan)
+
+
+def _figures(summary: Summary, scripted: bool) -> dict[str, Figure]:
+    """Returns the figures that are counts of scripted frames, by what is counted, or the others."""
+    return {
+        name.removeprefix(COUNT): figure
+        for name, figure in summary.figures.items()
+        if name.startswith(COUNT) is scripted
+    }
+
+
+def _inlined(drawings: list[Drawing]) -> list[tuple[str, str]]:
+    """Gives pictures for inlining, each with its caption."""
+    return [(_inline(one.svg.read_text(encoding="utf-8")), one.caption) for one in drawings]
 
 
 def _inline(svg: str) -> str:

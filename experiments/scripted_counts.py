@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from experiments.invariants import Seen
-from experiments.record import Figure
-
-COUNT = "count."
-"""How the names of these figures begin."""
+from experiments.record import COUNT, Figure
 
 
 def scripted_counts(seen: Seen) -> dict[str, Figure]:

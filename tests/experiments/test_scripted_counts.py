@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments.invariants import Seen
-from experiments.record import Figure
-from experiments.scripted_counts import COUNT, scripted_counts
+from experiments.record import COUNT, Figure
+from experiments.scripted_counts import scripted_counts
 from tests.experiments import seen as made
 
 
