@@ -37,7 +37,7 @@ def started(
     return programs.started(module, *arguments, folder=folder)
 
 
-def end(process: subprocess.Popen[str]) -> Ended:
-    """Waits for a run's end."""
-    output, errors = process.communicate(timeout=DEADLINE)
+def end(process: subprocess.Popen[str], deadline: float = DEADLINE) -> Ended:
+    """Waits for a run's end, so many seconds at most."""
+    output, errors = process.communicate(timeout=deadline)
     return Ended(process.returncode, output, errors)

@@ -112,6 +112,41 @@ def test_a_folder_without_a_record_is_refused_and_left_as_it_was(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_counts_of_scripted_frames_are_folded_away_from_the_figures(tmp_path: Path) -> None:
+    counts = {f"count.packets.a-{n}": Figure(n, n, n, 1, "count") for n in range(3)}
+    figures = {"cost": Figure(2.5, 2.4, 2.6, 30, "ns"), **counts}
+    write_record(tmp_path, a_record(plan=CATALOG["single"]().to_json()))
+    write_summary(tmp_path, summarise("single", {"a": Invariant(True, "")}, figures, {}))
+    html = write_report(tmp_path).read_text(encoding="utf-8")
+    table, folded = html.split("<details>")
+    assert "cost" in table
+    assert "packets.a" not in table
+    assert "3 counts of scripted frames" in folded
+    assert folded.index("packets.a-2") < folded.index("</details>")
+    assert "count.packets" not in html
+
+
+def test_without_counts_nothing_is_folded(tmp_path: Path) -> None:
+    assert "<details>" not in written(tmp_path)
+
+
+def test_pictures_of_several_servers_stand_in_the_report(tmp_path: Path) -> None:
+    figures = {
+        f"busiest_datagrams.{name}": Figure(value, value, value, 1, "datagrams/s")
+        for name, value in (("single.1x6", 840), ("multiserver.3x6", 280))
+    }
+    write_record(tmp_path, a_record(plan=CATALOG["multiserver"]().to_json(), topo="multiserver"))
+    write_summary(tmp_path, summarise("multiserver", {"a": Invariant(True, "")}, figures, {}))
+    html = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "The busiest server" in html
+    assert "Relay against hub" not in html
+    assert html.count("<svg") == 2
+    assert "single: 840; multiserver, 3 servers: 280" in html
+    balance = Balance()
+    balance.feed(html)
+    assert balance.open == []
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0, "0"), (1234567.0, "1\u202f234\u202f567"), (0.012345, "0.01235"), (98765.4, "98\u202f765")],

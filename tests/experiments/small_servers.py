@@ -1,0 +1,33 @@
+"""The experiments' command line for several servers with all that it does, only less of each.
+
+Loads are measured in small networks and for a moment: that there are verdicts is tested, not which.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from experiments.__main__ import main
+from experiments.vpn_servers import addition, course, points
+from experiments.vpn_servers.points import Point
+
+LEAST_CHOICES = 6
+"""One more than the clients of the smallest network: each registers again once."""
+
+
+def do_less() -> None:
+    """Has a run measure two small points, and clients choose their servers anew once."""
+    all_points = course.points_of
+
+    def without_plain(way: str, quick: bool) -> list[Point]:
+        return [point for point in all_points(way, quick) if not point.plain]
+
+    course.points_of = without_plain
+    course.QUICK_CLIENTS, course.QUICK_SERVERS = 3, 2
+    points.ROUND_SECONDS = 0.4
+    addition.LEAST_CHOICES = course.LEAST_CHOICES = LEAST_CHOICES
+
+
+if __name__ == "__main__":
+    do_less()
+    sys.exit(main())
