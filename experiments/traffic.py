@@ -97,21 +97,7 @@ def neighbours(network: Network) -> list[Attempt]:
 
 def tcp_all(network: Network) -> list[Attempt]:
     """Sends some octets over TCP (iperf3) from each pair's first to its second terminal."""
-    tried = pairs(network.plan)
-    servers = {}
-    for name in dict.fromkeys(target for _, target in tried):
-        argv = ["iperf3", "--server", "--forceflush", "--port", str(TCP_PORT)]
-        servers[name] = network.popen(
-            name, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-    try:
-        for name, process in servers.items():
-            _wait_for_line(process, b"listening", f"iperf3 at {name}")
-        return [attempt for turn in turns(tried) for attempt in _tcp_turn(network, turn)]
-    finally:
-        for process in servers.values():
-            process.terminate()
-            process.communicate(timeout=ENDED_SECONDS)
+    return [attempt for turn in turns(pairs(network.plan)) for attempt in _tcp_turn(network, turn)]
 
 
 def turns(tried: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
@@ -127,21 +113,45 @@ def turns(tried: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
     return arranged
 
 
-def _tcp_turn(network: Network, turn: list[tuple[str, str]]) -> Iterator[Attempt]:
-    """Runs all pairs of one turn at the same time."""
-    running = [(source, target, _start_tcp(network, source, target)) for source, target in turn]
-    for source, target, process in running:
-        try:
-            output, _ = process.communicate(timeout=TCP_SECONDS)
-        except subprocess.TimeoutExpired:
+def _tcp_turn(network: Network, turn: list[tuple[str, str]]) -> list[Attempt]:
+    """Runs all pairs of one turn at the same time.
+
+    Each has a server of its own: one that has served closes its port for a moment, and refuses.
+    """
+    servers: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for _, target in turn:
+            servers[target] = _start_server(network, target)
+        for name, process in servers.items():
+            _wait_for_line(process, b"listening", f"iperf3 at {name}")
+        running = [(pair, _start_tcp(network, *pair)) for pair in turn]
+        return [_tcp_attempt(*pair, process) for pair, process in running]
+    finally:
+        for process in servers.values():
             process.terminate()
-            output, _ = process.communicate()
-        report = _report(output.decode(errors="replace"))
-        received = report.get("end", {}).get("sum_received", {}).get("bytes", 0)
-        # The server stops counting when the client has sent all, so the count is a lower bound.
-        succeeded = process.returncode == 0 and received > 0
-        detail = report.get("error") or f"{received} octets or more"
-        yield Attempt(source, target, "TCP", succeeded, detail)
+            process.communicate(timeout=ENDED_SECONDS)
+
+
+def _tcp_attempt(source: str, target: str, process: subprocess.Popen[bytes]) -> Attempt:
+    """Waits for the end of one transfer, and says what came of it."""
+    try:
+        output, _ = process.communicate(timeout=TCP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        output, _ = process.communicate()
+    report = _report(output.decode(errors="replace"))
+    received = report.get("end", {}).get("sum_received", {}).get("bytes", 0)
+    # The server stops counting when the client has sent all, so the count is a lower bound.
+    succeeded = process.returncode == 0 and received > 0
+    detail = report.get("error") or f"{received} octets or more"
+    return Attempt(source, target, "TCP", succeeded, detail)
+
+
+def _start_server(network: Network, node: str) -> subprocess.Popen[bytes]:
+    argv = ["iperf3", "--server", "--forceflush", "--port", str(TCP_PORT)]
+    return network.popen(
+        node, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
 
 
 def _start_tcp(network: Network, source: str, target: str) -> subprocess.Popen[bytes]:
