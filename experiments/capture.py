@@ -173,18 +173,22 @@ def read_packets(path: Path) -> Iterator[bytes]:
         raise CaptureError(f"{path.name}: {error}") from error
 
 
-def merge(paths: Sequence[Path], merged: Path, since: float = 0.0) -> Path:
+def merge(paths: Sequence[Path], merged: Path, begin: float, end: float) -> Path:
     """Makes one capture of several, by time, with their interfaces' names; returns its path.
 
-    Of several, packets before ``since`` (Unix time, s) are left out: while captures start one after
-    the other, a packet is seen at one place and not at the next. One alone is kept as it is.
+    Of several, only packets from ``begin`` to ``end`` (Unix time, s) are taken: captures start and end
+    one after the other, so that others are seen at one place and not at the next. One alone is kept
+    as it is.
     """
     if len(paths) == 1:
         return paths[0].replace(merged)
     whole = merged.with_name(f"whole-{merged.name}")
     _run_wireshark(["mergecap", "-w", str(whole), *map(str, paths)])
-    begin = datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
-    _run_wireshark(["editcap", "-A", begin, str(whole), str(merged)])
+    first, last = (
+        datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
+        for at in (begin, end)
+    )
+    _run_wireshark(["editcap", "-A", first, "-B", last, str(whole), str(merged)])
     whole.unlink()
     return merged
 

@@ -130,6 +130,7 @@ def observe(
         settle(lambda: [capture.path.stat().st_size for capture in outside])
         begun = time.time()
         probes = run_round(network, private, sent)
+        ended = time.time()
     names = [server.name, *(node.name for node in (*plan.relays, *plan.clients()))]
     statuses = settle(lambda: {name: _without_memory(deployment.status(name)) for name in names})
     for name in names:
@@ -146,7 +147,7 @@ def observe(
         neighbours=found,
         connections=connections,
         probes=probes,
-        outside=merge([one.path for one in outside], private / "outside.pcapng", begun),
+        outside=merge([one.path for one in outside], private / "outside.pcapng", begun, ended),
         inside=inside.path,
         keys={group.vpn_id: _keys_of(deployment, group.vpn_id) for group in plan.groups},
         server_kernel=_udp_counters(network, server.name),

@@ -1,6 +1,6 @@
 """Embodiments 4 and 5: the course of a run, its figures, and the verdicts on E4 and E5.
 
-Patent: Figs. 15-19.
+Patent: Figs. 15-19; effects E4, E5.
 """
 
 from __future__ import annotations

@@ -231,12 +231,15 @@ def stamped(path: Path, *packets: tuple[float, bytes]) -> Path:
     return path
 
 
-def test_captures_are_merged_by_time_from_when_all_ran(tmp_path: Path) -> None:
+def test_captures_are_merged_by_time_while_all_ran(tmp_path: Path) -> None:
     begun = 1_800_000_000.25
     early, a, b, c = (bytes([number]) * 60 for number in range(4))
     one = stamped(tmp_path / "one.pcap", (begun - 0.1, early), (begun, a), (begun + 2, c))
-    other = stamped(tmp_path / "other.pcap", (begun - 30, early), (begun + 1, b))
-    merged = merge([one, other], tmp_path / "merged.pcapng", begun)
+    late = bytes([9]) * 60
+    other = stamped(
+        tmp_path / "other.pcap", (begun - 30, early), (begun + 1, b), (begun + 3.1, late)
+    )
+    merged = merge([one, other], tmp_path / "merged.pcapng", begun, begun + 3)
     assert list(read_packets(merged)) == [a, b, c]
     assert {path.name for path in tmp_path.iterdir()} == {"one.pcap", "other.pcap", merged.name}
 
@@ -244,9 +247,9 @@ def test_captures_are_merged_by_time_from_when_all_ran(tmp_path: Path) -> None:
 def test_one_capture_alone_is_kept_as_it_is(tmp_path: Path) -> None:
     one = stamped(tmp_path / "one.pcap", (1.0, bytes(60)), (9.0, bytes(61)))
     whole = one.read_bytes()
-    assert merge([one], tmp_path / "merged.pcapng", 5.0).read_bytes() == whole
+    assert merge([one], tmp_path / "merged.pcapng", 5.0, 6.0).read_bytes() == whole
 
 
 def test_captures_that_cannot_be_merged_name_the_program_and_why(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match=r"mergecap: .*nosuch"):
-        merge([tmp_path / "nosuch", tmp_path / "other"], tmp_path / "merged.pcapng")
+        merge([tmp_path / "nosuch", tmp_path / "other"], tmp_path / "merged.pcapng", 0.0, 1.0)

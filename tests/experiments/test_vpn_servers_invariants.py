@@ -19,7 +19,7 @@ from experiments.vpn_servers.invariants import (
 )
 from tests.experiments import seen_servers as made
 from tests.experiments.remembering import each_file_is_read_once
-from tests.experiments.seen import DATA_PORT, Datagram, address_of
+from tests.experiments.seen import DATA_PORT, Datagram, address_of, write_outside
 
 Control = Callable[[Seen, Path], Seen]
 Change = Callable[[Seen, list[Datagram]], list[Datagram]]
@@ -34,6 +34,7 @@ UNCHANGED = "relay_forwards_octets_unchanged"
 BALANCE = "counters_balance"
 NO_CIPHER = "server_seals_and_opens_no_frame"
 MEMORY = "memory_is_bounded"
+TSHARK = "tshark_decodes_the_capture_to_the_frames"
 OF_SERVERS = {NEAREST, IDLE, NOT_TWICE, TABLES, CLIENTS_ALONE, ONE_COPY}
 
 
@@ -314,6 +315,24 @@ def test_exactly_these_break(
     runs: dict[str, Seen], tmp_path: Path, delivery: str, control: Control, expected: set[str]
 ) -> None:
     assert broken(control(runs[delivery], tmp_path)) == expected
+
+
+def test_what_was_under_way_between_servers_when_capturing_began_or_ended_is_not_judged(
+    runs: dict[str, Seen], tmp_path: Path
+) -> None:
+    seen = runs["cascade"]
+    flow = list(made.flow(seen.plan, seen.probes.round))
+    one = _crossing(seen, flow)
+    begun = [it for it in flow if it.payload != one.payload]
+    path = tmp_path / "begun.pcap"
+    # Seen where it arrived, and on from there: not where it came from.
+    on = [it for it in flow if it.payload == one.payload and it.source == one.destination]
+    captured = [it for it in begun for _ in range(1 + made.between(seen.plan, it))]
+    write_outside(path, [one, *on, *captured])
+    assert broken(replace(seen, outside=path)) - {TSHARK} == set()
+    ended = tmp_path / "ended.pcap"
+    write_outside(ended, [*captured, flow[flow.index(one) - 1], one])
+    assert broken(replace(seen, outside=ended)) - {TSHARK} == set()
 
 
 def test_every_invariant_of_several_servers_has_a_control_in_which_just_it_breaks() -> None:
