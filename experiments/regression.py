@@ -26,7 +26,7 @@ from experiments.record import (
     write_atomically,
 )
 
-TOPOLOGIES = ("single", "multicast", "multiserver", "cascade")
+TOPOLOGIES = ("single", "subgroups", "multicast", "multiserver", "cascade")
 COUNTS = Path("results/reference/counts.json")
 REPORT = Path("results/regression.xml")
 EXIT_HELD, EXIT_BROKEN, EXIT_USAGE, EXIT_MACHINE = range(4)
