@@ -146,4 +146,6 @@ def test_a_server_that_sends_on_what_a_server_sent_is_found(faulty: Runs) -> Non
     assert ended["onward"].code == 1, ended["onward"]
     summary = summary_of(faulty, "onward")
     assert broken(summary) == {"one_copy_to_each_server", "nothing_comes_twice"}
-    assert "copies from ['a', 'b']" in summary.invariants["one_copy_to_each_server"].detail
+    seen = summary.invariants["one_copy_to_each_server"].detail
+    assert "copies from [" in seen
+    assert "'b'" in seen
