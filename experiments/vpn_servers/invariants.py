@@ -6,7 +6,7 @@ Patent: Figs. 15-19; effects E4, E5.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -57,34 +57,46 @@ def one_copy_to_each_server(seen: Seen) -> Invariant:
     """A broadcast crosses once to each other server with clients of its group, and no further."""
     servers = {seen.plan.data_address(name): name for name in seen.forwarders}
     holding = _holding(seen)
-    wrong, crossings = [], 0
     ways: dict[bytes, list[tuple[str, str]]] = {}
     for (source, destination, payload), count in _hops(seen).items():
         if destination in servers and source in servers:
             ways.setdefault(payload, []).extend([(servers[source], servers[destination])] * count)
-    under_way = _under_way(seen)
-    for payload, hops in ways.items():
-        crossings += len(hops)
-        if payload in under_way:
-            continue
-        origins, reached = {one for one, _ in hops}, [other for _, other in hops]
-        if len(origins) > 1 or len(reached) != len(set(reached)):
-            wrong.append(f"{len(hops)} copies from {sorted(origins)}")
-        elif _is_broadcast(payload):
-            due = holding[_group_of(seen, payload)] - origins
-            if set(reached) != due:
-                wrong.append(f"a broadcast from {origins} to {reached}, due {sorted(due)}")
-    for payload, home in _entered(seen).items():
-        if payload in ways or not _is_broadcast(payload):
-            continue
-        if due := holding[_group_of(seen, payload)] - {home}:
-            wrong.append(f"a broadcast from {home} to nobody, due {sorted(due)}")
+    crossings = sum(map(len, ways.values()))
     counted = sum(seen.counter(name, "copies_to_servers") for name in seen.forwarders)
     if all(len(names) < 2 for names in holding.values()):
         said = f"not applicable: each group is held by one server; {crossings} copies"
         return Invariant(not ways and not counted, said)
+    wrong = [*_wrong_crossings(seen, ways, holding), *_missing_crossings(seen, ways, holding)]
     detail = f"{len(ways)} payloads crossed, {crossings} copies; relays counted {counted}"
     return Invariant(bool(ways) and not wrong and counted > 0, detail + examples(wrong))
+
+
+def _wrong_crossings(
+    seen: Seen, ways: Mapping[bytes, list[tuple[str, str]]], holding: Mapping[int, set[str]]
+) -> Iterator[str]:
+    """Tells of payloads that crossed from two servers, twice to one, or to others than are due."""
+    under_way = _under_way(seen)
+    for payload, hops in ways.items():
+        if payload in under_way:
+            continue
+        origins, reached = {one for one, _ in hops}, [other for _, other in hops]
+        if len(origins) > 1 or len(reached) != len(set(reached)):
+            yield f"{len(hops)} copies from {sorted(origins)}"
+        elif _is_broadcast(payload):
+            due = holding[_group_of(seen, payload)] - origins
+            if set(reached) != due:
+                yield f"a broadcast from {origins} to {reached}, due {sorted(due)}"
+
+
+def _missing_crossings(
+    seen: Seen, ways: Mapping[bytes, list[tuple[str, str]]], holding: Mapping[int, set[str]]
+) -> Iterator[str]:
+    """Tells of clients' broadcasts that crossed to nobody, though another server has clients."""
+    for payload, home in _entered(seen).items():
+        if payload in ways or not _is_broadcast(payload):
+            continue
+        if due := holding[_group_of(seen, payload)] - {home}:
+            yield f"a broadcast from {home} to nobody, due {sorted(due)}"
 
 
 def servers_send_to_clients_alone(seen: Seen) -> Invariant:

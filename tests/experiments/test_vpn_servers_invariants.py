@@ -139,8 +139,8 @@ def _from_server_to_server(seen: Seen, flow: list[Datagram]) -> list[Datagram]:
 
 def _altered(seen: Seen, flow: list[Datagram]) -> list[Datagram]:
     """Changes one octet of what the last server sends to a client; the other two change none."""
-    last = address_of(seen.plan, "c")
-    place = next(at for at, one in enumerate(flow) if one.source == last and _to_client(seen, one))
+    server = address_of(seen.plan, "c")
+    place = max(at for at, one in enumerate(flow) if one.source == server and _to_client(seen, one))
     payload = bytearray(flow[place].payload)
     payload[40] ^= 1
     return [*flow[:place], replace(flow[place], payload=bytes(payload)), *flow[place + 1 :]]

@@ -221,6 +221,7 @@ def seen_with(plan: Plan, servers: Mapping[str, str], copies: int = 0) -> Seen:
         forwarders=[relay.name for relay in plan.relays],
         column=column,
         counter=lambda *_: copies,
+        outside=None,
     )
     return cast(Seen, seen)
 
@@ -241,7 +242,7 @@ def test_where_one_server_holds_each_group_no_copy_may_go_to_another(
     monkeypatch: pytest.MonkeyPatch, copies: int, held: bool
 ) -> None:
     plan = cascade(clients=2, terminals=1, second_group=2, servers=2)
-    monkeypatch.setattr(invariants, "_hops", lambda _: Counter())
+    monkeypatch.setattr(invariants, "udp_payloads", lambda *_: [])
     seen = seen_with(plan, {"c1": "a", "c2": "a", "c3": "b", "c4": "b"}, copies)
     found = invariants.one_copy_to_each_server(seen)
     assert found.held is held
