@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
             summary, code = run_one(topo)
             if code == EXIT_MACHINE:
                 return EXIT_MACHINE
-            if options.accept and summary is not None:
+            if options.accept and summary is not None and summary.ok:
                 kept[topo] = counts_of(summary)
             suites.append(suite_of(topo, summary, code, kept.get(topo)))
         if options.accept:
