@@ -103,7 +103,7 @@ def test_the_servers_state_is_shown_beside_the_databases(site: Site) -> None:
         "1 of 2 on line",
     ):
         assert shown in text
-    assert "Expelled, and still on line: Z" in text
+    assert "Expelled, and being put off line: Z" in text
     assert "3ffe:dddd" not in text
     assert "Sub ID 9" not in text
 
