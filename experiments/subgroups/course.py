@@ -210,10 +210,10 @@ def _move_figures(moves: Moves) -> Iterator[tuple[str, Figure]]:
 
 
 def _way_figures(ways: Mapping[str, Delivered]) -> Iterator[tuple[str, Figure]]:
-    for way, delivered in ways.items():
-        share = delivered.unreadable / max(1, delivered.copies)
+    for way, sent in ways.items():
+        share = sent.unreadable / max(1, sent.copies)
         yield f"unreadable_copies.{way}", _exact(share, "share of copies")
-        each = delivered.octets_unreadable / max(1, delivered.copies)
+        each = sent.octets_unreadable / max(1, sent.copies)
         yield f"unreadable_octets.{way}", _exact(each, "octets a copy")
 
 
