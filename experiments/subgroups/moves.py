@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,13 +147,10 @@ def expel(deployment: Deployment, folder: Path, page: Page) -> Expulsion:
         later = _capture(deployment, stream, listener, folder / "after.pcapng")
         member_keys = _decoding_keys(deployment, sender.name)
     deployment.forget(victim.name)
-    return Expulsion(
-        process.returncode,
-        deployment.log(victim.name).splitlines()[-1],
-        len(decode_frames(earlier, keys)),
-        len(decode_frames(later, keys)),
-        len(decode_frames(later, member_keys)),
-    )
+    with ThreadPoolExecutor() as pool:  # each starts a tshark and waits for it
+        tried = [(earlier, keys), (later, keys), (later, member_keys)]
+        opened = list(pool.map(lambda one: len(decode_frames(*one)), tried))
+    return Expulsion(process.returncode, deployment.log(victim.name).splitlines()[-1], *opened)
 
 
 def _move(

@@ -131,7 +131,6 @@ def test_a_user_who_is_moved_begins_to_receive_and_moved_back_receives_none(
     assert state_of(page, "C") == "on line"
     assert begins_to_receive(stream)
     expect(page.locator('[data-user="A"]')).to_contain_text(re.compile(r"Sent\s*[1-9][\d,]* f"))
-    shoot(page, pictures, "portal-desktop")
 
     page.locator("body").press("Tab")
     tab_to(page, "Sub ID of C")
@@ -141,6 +140,7 @@ def test_a_user_who_is_moved_begins_to_receive_and_moved_back_receives_none(
     expect(page.locator("#notice")).to_have_text(re.compile("^C is now in Sub ID [23].$"))
     assert state_of(page, "C") == "on line"
     assert receives_none(stream)
+    shoot(page, pictures, "portal-desktop")
     page.set_viewport_size(PHONE)
     shoot(page, pictures, "portal-phone")
     stayed = Steady(stream.folder, [STAYS])
