@@ -62,8 +62,8 @@ report: ## writes the report of RUN anew (default: the latest of TOPO)
 	@scripts/setup --python
 	@scripts/run -m experiments report '$(RUN)'
 
-test: ## all tests, those in network namespaces too
-	@scripts/setup
+test: ## all tests, those in network namespaces and in a browser too
+	@scripts/setup --tests
 	@scripts/run --root -m pytest --require-emulated $(ARGS)
 
 test-fast: ## the tests that need no root

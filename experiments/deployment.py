@@ -48,6 +48,8 @@ class Settings:
     """Whether a VPN server's stations are told to the others."""
     member_delivery: str = "patent"
     """Whether packets go to all of a group, or (``spi``) only to those who hold their SA."""
+    rekey: str = "on-leave"
+    """Which changes bring those who stay a fresh SA (``docs/deviations.md``, 16)."""
     dataplane: str | None = None
     """How servers move datagrams; None: by the best way that the machine has."""
 
@@ -249,6 +251,7 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         "status_socket": f"{server.name}.status",
         "admin_socket": f"{server.name}.admin",
         "member_delivery": settings.member_delivery,
+        "rekey": settings.rekey,
         "strip": settings.strip,
         **({"dataplane": settings.dataplane} if settings.dataplane else {}),
     }

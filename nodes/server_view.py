@@ -78,12 +78,13 @@ def users_on_line(
 ) -> dict[str, Table]:
     """Returns who is registered, from where and since when, and what has passed from and to each.
 
-    The counts are of datagrams' payloads, a frame each; None where the server does not count by client.
+    The counts are of datagrams' payloads, a frame each; None where the server does not count by
+    client, or, in a group with multicast delivery, carries no frame.
     """
     rows = []
     for member, user, since in management.registered():
         counts: list[int | None] = [None] * 4
-        if passed is not None:
+        if passed is not None and management.groups[user.vpn_id].delivery == "relay":
             sent = passed[0].get(member.client_id, Passed())
             received = passed[1].get(member.address, Passed())
             counts = [sent.datagrams, sent.octets, received.datagrams, received.octets]

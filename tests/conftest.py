@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
+CHROMIUM = "/usr/bin/chromium"
+WHERE_CHROMIUM_IS = (
+    "Debian has the package chromium; Ubuntu has it as a snap alone, which will not do"
+)
 NEEDED = ("unshare", "mnexec", "brctl", "ip", "ethtool", "tshark", "smcrouted")
 
 
@@ -27,15 +33,39 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips an emulated test where it cannot run, or fails it under --require-emulated."""
-    if item.get_closest_marker("emulated") is None:
-        return
-    missing = missing_for_emulation()
-    if missing is None:
-        return
-    if item.config.getoption("--require-emulated"):
-        pytest.fail(f"this machine cannot emulate: {missing}", pytrace=False)
-    pytest.skip(f"this machine cannot emulate: {missing}")
+    """Skips an emulated test where it cannot run, or fails it under --require-emulated.
+
+    So it does with a test that needs a browser, but fails it only where the distribution has one.
+    """
+    required = item.config.getoption("--require-emulated")
+    if item.get_closest_marker("emulated") is not None:
+        missing = missing_for_emulation()
+        if missing is not None:
+            give_up(f"this machine cannot emulate: {missing}", required)
+    if item.get_closest_marker("browser") is not None and not Path(CHROMIUM).exists():
+        give_up(f"missing program: {CHROMIUM}; {WHERE_CHROMIUM_IS}", required and is_debian())
+
+
+def give_up(reason: str, required: bool) -> None:
+    """Fails or skips the test at hand."""
+    if required:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def is_debian() -> bool:
+    """Tells whether the browser is a package here: `scripts/setup --tests` installs it then."""
+    try:
+        return platform.freedesktop_os_release().get("ID") == "debian"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def pictures(pytestconfig: pytest.Config) -> Path | None:
+    """Says where pictures are to be kept, if anywhere."""
+    given = pytestconfig.getoption("--screenshots")
+    return None if given is None else Path(given)
 
 
 @functools.cache

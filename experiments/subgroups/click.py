@@ -57,8 +57,11 @@ class Administrator:
             with self._opener.open(request, timeout=ANSWER_SECONDS) as answer:
                 self._remember(answer.read().decode())
                 status: int = answer.status
+                sent_away = answer.url == f"{self._url}/login"
         except urllib.error.HTTPError as error:
             raise ClickError(f"{path}: answered {error.code}") from None
+        if sent_away:
+            raise ClickError(f"{path}: nobody is logged in")
         return status
 
     def _read(self, path: str) -> None:

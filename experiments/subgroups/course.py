@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from msgspec import structs
@@ -35,8 +35,10 @@ from experiments.subgroups.costs import rekey_costs
 from experiments.subgroups.invariants import SUBGROUP_INVARIANTS
 from experiments.subgroups.moves import (
     FLOWING_FRAMES,
+    Delivered,
     Expulsion,
     Moves,
+    delivered,
     expel,
     move_there_and_back,
 )
@@ -52,15 +54,6 @@ _SHOWS_C2 = (
     "those_who_stay_lose_no_frame",
     "expelled_users_keys_open_nothing",
 )
-
-
-@dataclass(frozen=True)
-class Delivered:
-    """What delivery costs while one member cannot read: copies out, and those in vain."""
-
-    copies: int
-    unreadable: int
-    octets_unreadable: int
 
 
 def steps(quick: bool) -> int:
@@ -100,7 +93,8 @@ def run(
         plan, parameters, folder, progress, _vantage, SUBGROUP_INVARIANTS, addition
     )
     progress.step(MOVING[2])
-    ways = {way: _delivered(plan, parameters, way) for way in ("patent", "spi")}
+    assert addition.moves is not None
+    ways = {"patent": addition.moves.delivered, "spi": _to_holders(plan, parameters)}
     invariants["delivery_to_holders_wastes_no_copy"] = _of_ways(ways)
     progress.step("what a rekey costs")
     figures = {
@@ -124,9 +118,9 @@ def _vantage(network: Network) -> Vantage:
     return {server.name: [interface.name for interface in interfaces]}
 
 
-def _delivered(plan: Plan, parameters: Parameters, way: str) -> Delivered:
-    """Has the first client send to all for a while, and reads what the relay made of it."""
-    settings = replace(parameters.settings, member_delivery=way)
+def _to_holders(plan: Plan, parameters: Parameters) -> Delivered:
+    """Has the first client send to all, where the relay sends only to those who can read it."""
+    settings = replace(parameters.settings, member_delivery="spi")
     first, second, *_ = plan.clients(plan.groups[0].vpn_id)
     sender, listener = (plan.terminals_of(one.name)[0].name for one in (first, second))
     other = plan.terminals_of(plan.clients(plan.groups[0].vpn_id)[-1].name)[0].name
@@ -135,12 +129,10 @@ def _delivered(plan: Plan, parameters: Parameters, way: str) -> Delivered:
         emulate(plan) as network,
         deploy(network, Path(private), settings) as deployment,
     ):
+        at_first = delivered(deployment)
         with streaming(network, Path(private) / "stream", sender, [listener, other]) as stream:
             stream.wait_for_frames(2 * FLOWING_FRAMES)
-        counters = deployment.status(plan.servers[0].name)["counters"]
-    return Delivered(
-        counters["copies_out"], counters["copies_unreadable"], counters["octets_unreadable"]
-    )
+        return delivered(deployment).since(at_first)
 
 
 # -- what must hold
@@ -203,9 +195,7 @@ def _figures(seen: Seen) -> dict[str, Figure]:
     )
 
 
-def _move_figures(moves: Moves | None) -> Iterator[tuple[str, Figure]]:
-    if moves is None:
-        return
+def _move_figures(moves: Moves) -> Iterator[tuple[str, Figure]]:
     opened = [move.opened_after / 1e6 for move in moves.moves if move.opened_after is not None]
     for name, values in (
         ("click_to_first_frame_opened", opened),
@@ -220,15 +210,15 @@ def _move_figures(moves: Moves | None) -> Iterator[tuple[str, Figure]]:
 
 
 def _way_figures(ways: Mapping[str, Delivered]) -> Iterator[tuple[str, Figure]]:
-    for way, delivered in ways.items():
-        share = delivered.unreadable / max(1, delivered.copies)
+    for way, sent in ways.items():
+        share = sent.unreadable / max(1, sent.copies)
         yield f"unreadable_copies.{way}", _exact(share, "share of copies")
-        each = delivered.octets_unreadable / max(1, delivered.copies)
+        each = sent.octets_unreadable / max(1, sent.copies)
         yield f"unreadable_octets.{way}", _exact(each, "octets a copy")
 
 
-def _samples(moves: Moves | None) -> Iterator[Sample]:
-    for number, move in enumerate(moves.moves if moves else (), 1):
+def _samples(moves: Moves) -> Iterator[Sample]:
+    for number, move in enumerate(moves.moves, 1):
         if move.opened_after is not None:
             yield Sample("move.opened_after", move.opened_after, "ns", {"move": str(number)})
         yield Sample("move.answer_took", move.answer_took, "ns", {"move": str(number)})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +43,28 @@ class Move:
 
 
 @dataclass(frozen=True)
+class Delivered:
+    """What a relay has sent while one member cannot read: copies out, and those in vain."""
+
+    copies: int
+    unreadable: int
+    octets_unreadable: int
+
+    def since(self, earlier: Delivered) -> Delivered:
+        """Returns what has been sent later than another reading."""
+        return Delivered(
+            self.copies - earlier.copies,
+            self.unreadable - earlier.unreadable,
+            self.octets_unreadable - earlier.octets_unreadable,
+        )
+
+
+@dataclass(frozen=True)
 class Moves:
     """All moves, and what those who stayed together saw meanwhile."""
 
+    delivered: Delivered
+    """What the relay sent before the first move."""
     before: int
     """Frames that the other Sub ID's terminal had got before the first move."""
     moves: Sequence[Move]
@@ -71,6 +91,7 @@ def move_there_and_back(deployment: Deployment, folder: Path, page: Page, times:
     a, b, c = plan.clients(plan.groups[0].vpn_id)[:3]
     terminals = [plan.terminals_of(client.name)[0].name for client in (a, b, c)]
     assert c.user is not None
+    at_first = delivered(deployment)
     with ExitStack() as streams:
         ways = [
             streams.enter_context(
@@ -80,6 +101,7 @@ def move_there_and_back(deployment: Deployment, folder: Path, page: Page, times:
         ]
         for way, listener in zip(ways, (terminals[1], terminals[0]), strict=True):
             _wait_for(way, listener, FLOWING_FRAMES)
+        apart = delivered(deployment).since(at_first)
         before = sum(len(way.frames(terminals[2])) for way in ways)
         moves = [_move(ways, terminals[2], page, c.user, a.sub_id, c.sub_id) for _ in range(times)]
         for way, listener in zip(ways, (terminals[1], terminals[0]), strict=True):
@@ -89,12 +111,20 @@ def move_there_and_back(deployment: Deployment, folder: Path, page: Page, times:
         for way, listener in zip(ways, (terminals[1], terminals[0]), strict=True)
     ]
     return Moves(
+        apart,
         before,
         moves,
         sum(_missing(frames) for frames in stayed),
         sum(len(frames) - len({one.sequence for one in frames}) for frames in stayed),
         sum(len(frames) for frames in stayed),
     )
+
+
+def delivered(deployment: Deployment) -> Delivered:
+    """Reads what the server's relay has sent up to now."""
+    counters = deployment.status(deployment.plan.servers[0].name)["counters"]
+    names = ("copies_out", "copies_unreadable", "octets_unreadable")
+    return Delivered(*(int(counters[name]) for name in names))
 
 
 def expel(deployment: Deployment, folder: Path, page: Page) -> Expulsion:
@@ -117,13 +147,10 @@ def expel(deployment: Deployment, folder: Path, page: Page) -> Expulsion:
         later = _capture(deployment, stream, listener, folder / "after.pcapng")
         member_keys = _decoding_keys(deployment, sender.name)
     deployment.forget(victim.name)
-    return Expulsion(
-        process.returncode,
-        deployment.log(victim.name).splitlines()[-1],
-        len(decode_frames(earlier, keys)),
-        len(decode_frames(later, keys)),
-        len(decode_frames(later, member_keys)),
-    )
+    with ThreadPoolExecutor() as pool:  # each starts a tshark and waits for it
+        tried = [(earlier, keys), (later, keys), (later, member_keys)]
+        opened = list(pool.map(lambda one: len(decode_frames(*one)), tried))
+    return Expulsion(process.returncode, deployment.log(victim.name).splitlines()[-1], *opened)
 
 
 def _move(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from experiments.credentials import write_password
@@ -58,23 +59,46 @@ class Page:
 @contextmanager
 def administering(deployment: Deployment, vpn_id: int) -> Iterator[Page]:
     """Starts the page beside the server, logs an administrator of the group in, and ends both."""
+    with serving_page(deployment, {ADMINISTRATOR: vpn_id}) as url:
+        (server,) = deployment.plan.servers
+        process = _log_in(deployment, server.name, url)
+        try:
+            yield Page(process, vpn_id)
+        finally:
+            _end(process)
+
+
+@contextmanager
+def serving_page(deployment: Deployment, administrators: Mapping[str, int]) -> Iterator[str]:
+    """Starts the page beside the server, and ends it; gives its URL.
+
+    ``administrators`` are each given the group whose VPN ID stands there, and a password in the file
+    that `password_file` names.
+    """
     plan, folder = deployment.plan, deployment.folder
     (server,) = plan.servers
     address = plan.data_address(server.name)
     host = f"[{address}]" if address.version == 6 else str(address)
-    password = write_password(folder / "admin.password")
-    UserDatabase(folder / "users.sqlite").administrators.add(ADMINISTRATOR, password, [vpn_id])
+    known = UserDatabase(folder / "users.sqlite").administrators
+    for name, vpn_id in administrators.items():
+        known.add(name, write_password(password_file(deployment, name)), [vpn_id])
     text = f'[portal]\nserver = "{server.name}.toml"\naddress = "{address}"\nport = {PORT}\n'
     (folder / "portal.toml").write_text(text, encoding="utf-8")
-    running = []
+    process = _start_page(deployment, server.name)
     try:
-        running.append(_start_page(deployment, server.name))
-        running.append(_log_in(deployment, server.name, f"https://{host}:{PORT}"))
-        yield Page(running[-1], vpn_id)
+        yield f"https://{host}:{PORT}"
     finally:
-        for process in reversed(running):
-            process.terminate()
-            process.communicate(timeout=ENDED_SECONDS)
+        _end(process)
+
+
+def password_file(deployment: Deployment, administrator: str) -> Path:
+    """Names the file with an administrator's password."""
+    return deployment.folder / f"{administrator}.password"
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    process.terminate()
+    process.communicate(timeout=ENDED_SECONDS)
 
 
 def _start_page(deployment: Deployment, node: str) -> subprocess.Popen[Any]:
@@ -97,7 +121,11 @@ def _start_page(deployment: Deployment, node: str) -> subprocess.Popen[Any]:
         listening = deployment.network.run(node, ["ss", "-Hltn", "sport", f"= :{PORT}"])
         return bool(listening.stdout.strip())
 
-    until(serving, "the page does not listen")
+    try:
+        until(serving, "the page does not listen")
+    except DeploymentError:
+        _end(process)
+        raise
     return process
 
 
@@ -105,13 +133,14 @@ def _log_in(deployment: Deployment, node: str, url: str) -> subprocess.Popen[Any
     folder = deployment.folder
     argv = [sys.executable, "-m", "experiments.subgroups.click", "--url", url]
     argv += ["--authority", str(folder / "authority.pem"), "--administrator", ADMINISTRATOR]
-    argv += ["--password-file", str(folder / "admin.password")]
+    argv += ["--password-file", str(password_file(deployment, ADMINISTRATOR))]
     with (folder / "click.log").open("wb") as log:
         process = deployment.network.popen(
             node, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
         )
     assert process.stdout is not None
     if process.stdout.readline() != b"ready\n":
+        _end(process)
         words = (folder / "click.log").read_text(errors="replace").strip()
         raise DeploymentError(f"the administrator could not log in: {words}")
     return process

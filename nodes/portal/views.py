@@ -16,6 +16,7 @@ from protocol.types import SubId, VpnId
 
 Row = Mapping[str, Any]
 NOTHING = "–"
+UNCOUNTED = "This server does not relay the group's frames, so that they are not counted by user."
 ON_LINE, OFF_LINE, UNKNOWN = "on", "off", "unknown"
 
 
@@ -52,7 +53,9 @@ class GroupView:
     on_line: str
     sub_ids: tuple[SubIdView, ...]
     lingering: str
-    """Who is still on line though no user of the group any more."""
+    """Who is on line though no user of the group any more: until the server has taken the change up."""
+    uncounted: str = ""
+    """Why nobody's frames are counted, where users are on line and none are."""
 
     @property
     def choices(self) -> tuple[int, ...]:
@@ -79,6 +82,7 @@ class GroupView:
             "server": server,
             "on-line": (self.on_line, ""),
             "lingering": (self.lingering, ""),
+            "uncounted": (self.uncounted, ""),
         }
         for view in self.sub_ids:
             texts[f"sub-{view.sub_id}-keys"] = (view.keys, "")
@@ -140,7 +144,8 @@ def group_view(
         state is not None,
         f"{on_line} of {len(records)} on line",
         tuple(views),
-        f"Expelled, and still on line: {', '.join(lingering)}" if lingering else "",
+        f"Expelled, and being put off line: {', '.join(lingering)}" if lingering else "",
+        "" if any(map(_is_counted, server.clients.values())) or not on_line else UNCOUNTED,
     )
 
 
@@ -153,7 +158,7 @@ def _user_view(record: UserRecord, state: ServerState | None, now: datetime.date
         return UserView(record.user, key, OFF_LINE, "off line", *[NOTHING] * 4)
     text = "on line"
     if row["Sub ID"] != record.sub_id:
-        text = f"on line, still in Sub ID {row['Sub ID']}"
+        text = f"on line, being moved from Sub ID {row['Sub ID']}"
     return UserView(
         record.user,
         key,
@@ -164,6 +169,10 @@ def _user_view(record: UserRecord, state: ServerState | None, now: datetime.date
         traffic(row["datagrams in"], row["octets in"]),
         traffic(row["datagrams out"], row["octets out"]),
     )
+
+
+def _is_counted(row: Row) -> bool:
+    return row["datagrams in"] is not None
 
 
 def _rows(table: Mapping[str, Any] | None) -> list[Row]:

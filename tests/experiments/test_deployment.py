@@ -35,14 +35,14 @@ def _with_server(program: str) -> Plan:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Writes a run's files."""
     folder = tmp_path_factory.mktemp("files")
-    write_files(PLAN, folder, Settings("patent", "aes-256-gcm", dataplane="socket"))
+    write_files(PLAN, folder, Settings("patent", "aes-256-gcm", rekey="never", dataplane="socket"))
     return folder
 
 
 def test_every_file_is_one_that_the_processes_take(files: Path) -> None:
     server = load_server(files / "server.toml")
     assert (server.server.strip, server.server.forwarding) == ("patent", "relay")
-    assert server.server.dataplane == "socket"
+    assert (server.server.dataplane, server.server.rekey) == ("socket", "never")
     assert {vpn_id: group.algorithm for vpn_id, group in server.groups.items()} == {
         1001: "aes-256-gcm",
         1002: "aes-256-gcm",

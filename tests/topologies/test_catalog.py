@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from topologies.catalog import CATALOG, single, user_of
+from topologies.catalog import CATALOG, single, subgroups, user_of
 from topologies.plan import Kind, Plan, PlanError, Role
 
 
@@ -118,6 +118,26 @@ def test_every_plan_has_deterministic_json() -> None:
         assert json.dumps(first.to_json()) == json.dumps(second.to_json())
         assert first == second
     assert single() != single(clients=4)
+
+
+def test_subgroups_is_single_with_the_third_client_in_sub_id_2() -> None:
+    plan = subgroups()
+    members = [(client.user, client.vpn_id, client.sub_id) for client in plan.clients()]
+    first = [("A", 1001, 1), ("B", 1001, 1), ("C", 1001, 2), ("D", 1001, 1)]
+    assert members == [*first, ("E", 1002, 1), ("F", 1002, 1)]
+    assert plan.embodiment == 2
+    assert plan.sub_id_of("t3a") == 2
+    assert plan.sub_id_of("t4b") == 1
+    like = single(clients=4)
+    assert plan.links == like.links
+    assert [node.name for node in plan.nodes] == [node.name for node in like.nodes]
+    assert plan.groups == like.groups
+
+
+@pytest.mark.parametrize("clients", [3, 65])
+def test_subgroups_wants_one_who_moves_one_who_is_expelled_and_two_who_stay(clients: int) -> None:
+    with pytest.raises(PlanError, match=f"subgroups: clients: expected 4 to 64, got {clients}"):
+        subgroups(clients=clients)
 
 
 def test_users_are_lettered_like_columns() -> None:

@@ -7,33 +7,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import (
-    Browser,
-    BrowserContext,
-    Locator,
-    Page,
-    ViewportSize,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from nodes import admin
 from nodes.administration import announce
 from nodes.users import UserDatabase
+from tests import browsing
+from tests.browsing import PHONE, browser_at, shoot, tab_to, users_in, window
 from tests.nodes.portal.site import PASSWORDS
-from tests.nodes.running import CHECKOUT, DEADLINE, Crew, crew_on, eventually, inside, toml
+from tests.nodes.running import CHECKOUT, DEADLINE, Crew, crew_on, eventually, toml
 from topologies.emulate import Network
 
-pytestmark = pytest.mark.emulated
+pytestmark = [pytest.mark.emulated, pytest.mark.browser]
 
 ADDRESS = "[3ffe::1000]:4793"
-CHROMIUM = "/usr/bin/chromium"
-DESKTOP: ViewportSize = {"width": 1200, "height": 860}
-WINDOW: dict[str, Any] = {"ignore_https_errors": True, "base_url": f"https://{ADDRESS}"}
-PHONE: ViewportSize = {"width": 390, "height": 844}
+URL = f"https://{ADDRESS}"
 
 
 @pytest.fixture(scope="module")
@@ -77,52 +67,24 @@ class PageProcess:
 @pytest.fixture(scope="module")
 def browser(network: Network, crew: Crew) -> Iterator[Browser]:
     """Gives a browser on the server's node; it and its driver end with the module."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"missing program: {CHROMIUM}")
-    with inside(network.pid("server")), sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        try:
-            yield started
-        finally:
-            started.close()
+    with browser_at(network.pid("server")) as started:
+        yield started
 
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """Gives a fresh browser window that takes the run's own certificate."""
-    opened = browser.new_context(**WINDOW, viewport=DESKTOP)
-    opened.set_default_timeout(DEADLINE * 1000)
-    try:
+    """Gives a fresh browser window."""
+    with window(browser, URL) as opened:
         yield opened
-    finally:
-        opened.close()
 
 
 def log_in(context: BrowserContext, name: str, password: str | None = None) -> Page:
-    page = context.new_page()
-    page.goto("/")
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(PASSWORDS[name] if password is None else password)
-    page.get_by_role("button", name="Log in").click()
-    return page
+    return browsing.log_in(context, name, PASSWORDS[name] if password is None else password)
 
 
 def sub_id_of(crew: Crew, user: str) -> int:
     rows = crew.rows("server", "506")
     return next(int(row[2]) for row in rows if row[0] == user)
-
-
-def shoot(page: Page, folder: Path | None, name: str) -> None:
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{name}.png", full_page=True)
-
-
-@pytest.fixture(scope="session")
-def pictures(pytestconfig: pytest.Config) -> Path | None:
-    """Says where pictures are to be kept, if anywhere."""
-    given = pytestconfig.getoption("--screenshots")
-    return None if given is None else Path(given)
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +104,7 @@ class TestTheOpenPage:
     """One administrator's page, with members that come, talk, are moved and expelled."""
 
     def test_members_come_on_line_without_a_reload(
-        self, crew: Crew, context: BrowserContext, pictures: Path | None
+        self, crew: Crew, context: BrowserContext
     ) -> None:
         page = log_in(context, "ada")
         expect(page.get_by_role("heading", name="Group 1001")).to_be_visible()
@@ -155,10 +117,8 @@ class TestTheOpenPage:
         expect(row).to_contain_text(crew.member("c1"))
         expect(row).to_contain_text(re.compile(r"Sent\s*[1-9][0-9]* frames"))
         assert page.evaluate("window.sameDocument") is True
-        shoot(page, pictures, "portal-desktop")
         page.set_viewport_size(PHONE)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        shoot(page, pictures, "portal-phone")
 
     def test_a_user_is_moved_by_select_and_button_and_the_server_follows(
         self, crew: Crew, context: BrowserContext
@@ -202,10 +162,7 @@ class TestTheOpenPage:
     def test_without_javascript_every_change_can_be_made(
         self, crew: Crew, browser: Browser, pictures: Path | None
     ) -> None:
-        context = browser.new_context(
-            **WINDOW, viewport=DESKTOP, java_script_enabled=False, color_scheme="dark"
-        )
-        try:
+        with window(browser, URL, java_script_enabled=False, color_scheme="dark") as context:
             page = log_in(context, "ada")
             expect(page.locator(".state")).to_have_text(["on line"] * 3)
             add = page.locator("#add")
@@ -226,8 +183,6 @@ class TestTheOpenPage:
             expect(page.locator("#notice")).to_have_text("E is expelled.")
             page.get_by_role("link", name="Reload").click()
             expect(page.locator("[data-user]")).to_have_count(3)
-        finally:
-            context.close()
 
     def test_a_change_made_elsewhere_appears_and_what_is_being_typed_stays(
         self, crew: Crew, context: BrowserContext
@@ -294,17 +249,3 @@ class TestRefusals:
         page.get_by_role("link", name="Changes").click()
         expect(page.get_by_role("heading", name="Changes in group 1002")).to_be_visible()
         assert said == []
-
-
-def users_in(page: Page, sub_id: int) -> Locator:
-    return page.locator(f'.card.lane[data-sub-id="{sub_id}"] .user')
-
-
-def tab_to(page: Page, label: str) -> None:
-    """Presses Tab until the field of this label has the focus."""
-    for _ in range(40):
-        focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
-        if focused == label:
-            return
-        page.keyboard.press("Tab")
-    raise AssertionError(f"no way by Tab to {label}")

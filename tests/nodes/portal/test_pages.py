@@ -103,9 +103,44 @@ def test_the_servers_state_is_shown_beside_the_databases(site: Site) -> None:
         "1 of 2 on line",
     ):
         assert shown in text
-    assert "Expelled, and still on line: Z" in text
+    assert "Expelled, and being put off line: Z" in text
     assert "3ffe:dddd" not in text
     assert "Sub ID 9" not in text
+
+
+def of_a(site: Site, *changed: object) -> str:
+    """Returns the page when A alone is on line, from its Sub ID on with these cells at the server."""
+    columns = SNAPSHOT["tables"]["users on line"]["columns"]
+    row = ["A", 1001, *changed]
+    snapshot = {"tables": {"users on line": {"columns": columns, "rows": [row]}}}
+
+    async def shown() -> str:
+        server = await serve_status(site.configuration.status_socket, lambda: snapshot)
+        try:
+            return (await browser.client.get("/groups/1001")).text
+        finally:
+            await close_status(server)
+
+    browser = site.logged_in("ada")
+    return site.run(shown())
+
+
+ELSEWHERE = (1, "[3ffe:aaaa::1]:4790", "2026-01-02T03:04:05Z")
+NOT_COUNTED = "This server does not relay the group&#39;s frames"
+
+
+def test_where_nobody_counts_by_user_the_page_says_so(site: Site) -> None:
+    assert NOT_COUNTED in of_a(site, 1, *ELSEWHERE, None, None, None, None)
+
+
+def test_where_users_are_counted_the_page_says_nothing_of_it(site: Site) -> None:
+    text = of_a(site, 1, *ELSEWHERE, 0, 0, 0, 0)
+    assert NOT_COUNTED not in text
+    assert "0 frames, 0 octets" in text
+
+
+def test_a_change_that_the_server_has_yet_to_take_up_is_shown_as_one_under_way(site: Site) -> None:
+    assert "on line, being moved from Sub ID 7" in of_a(site, 7, *ELSEWHERE, 0, 0, 0, 0)
 
 
 def test_a_server_that_does_not_answer_is_said_and_changes_can_still_be_made(site: Site) -> None:

@@ -1,0 +1,1 @@
+"""Tests of embodiment 2's experiment."""
