@@ -52,6 +52,8 @@ class Settings:
     """Which changes bring those who stay a fresh SA (``docs/deviations.md``, 16)."""
     dataplane: str | None = None
     """How servers move datagrams; None: by the best way that the machine has."""
+    forwarding: str = "relay"
+    """Or ``hub``: the server of `single` opens every frame and seals it again."""
 
 
 @dataclass
@@ -254,6 +256,7 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         "rekey": settings.rekey,
         "strip": settings.strip,
         **({"dataplane": settings.dataplane} if settings.dataplane else {}),
+        **({"forwarding": settings.forwarding} if settings.forwarding != "relay" else {}),
     }
     relays = {
         f"servers.{relay.name}": {
