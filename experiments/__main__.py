@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     plan = _plan(options)
-    if plan is None:
+    peers = _peers(options)
+    if plan is None or peers is None:
         return EXIT_USAGE
     if not is_isolated():
         return isolate(programs=_programs(plan))
@@ -69,13 +70,17 @@ def _run(options: argparse.Namespace) -> int:
         options.capture,
         options.wire,
         Settings(strip=options.strip, dataplane=options.dataplane),
+        peers,
     )
     courses = {1: single, 2: subgroups, 3: multicast, 4: vpn_servers, 5: vpn_servers}
     course = courses[plan.embodiment]
     folder = create_run_folder(RESULTS, plan.name, describe_checkout())
     failures = (EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError)
     try:
-        with orderly_termination(), Progress(course.steps(options.quick)) as progress:
+        with (
+            orderly_termination(),
+            Progress(_steps(course.steps(options.quick), peers)) as progress,
+        ):
             record, summary = course.run(plan, parameters, folder, progress)
             progress.step("writing the report")
             write_record(folder, record)
@@ -174,6 +179,31 @@ def _plan(options: argparse.Namespace) -> Plan | None:
         return None
 
 
+def _peers(options: argparse.Namespace) -> tuple[str, ...] | None:
+    """Returns the other VPNs to measure beside ours, or None after saying what is wrong with them."""
+    if not options.peers:
+        return ()
+    from experiments.peers.catalog import PeersError, parse
+
+    if options.topo != "single":
+        print(f"TOPO={options.topo}: --peers: expected none: they run in single", file=sys.stderr)
+        return None
+    try:
+        return parse(options.peers)
+    except PeersError as error:
+        print(error, file=sys.stderr)
+        return None
+
+
+def _steps(steps: int, peers: tuple[str, ...]) -> int:
+    """Returns how many steps a run has, with those that peers add."""
+    if not peers:
+        return steps
+    from experiments.peers import comparison
+
+    return steps + comparison.steps(peers)
+
+
 def _planned(options: argparse.Namespace, counts: dict[str, int]) -> Plan:
     from topologies.catalog import CATALOG
     from topologies.graphml import SUFFIX, read_plan
@@ -225,6 +255,9 @@ def _parser() -> argparse.ArgumentParser:
         default="segmented",
         choices=("segmented", "whole"),
         help="whether batches pass as single datagrams, as on a real wire",
+    )
+    run.add_argument(
+        "--peers", default="", metavar="NAMES", help="openvpn,tinc,fastd,n2n,softether or all"
     )
     run.set_defaults(command=_run)
     instrument = commands.add_parser(

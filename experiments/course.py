@@ -58,6 +58,8 @@ class Parameters:
     capture: bool
     wire: Wire
     settings: Settings
+    peers: tuple[str, ...] = ()
+    """Other VPNs to measure beside ours, by name."""
 
 
 Vantage = Mapping[str, list[str]]
@@ -261,6 +263,7 @@ def _flat(parameters: Parameters) -> dict[str, str | int | float | bool | None]:
         "quick": parameters.quick,
         "capture": parameters.capture,
         "wire": parameters.wire,
+        "peers": ",".join(parameters.peers),
         **vars(parameters.settings),
     }
 

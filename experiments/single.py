@@ -21,6 +21,7 @@ from experiments.course import (
 )
 from experiments.environment import utc_now
 from experiments.invariants import INVARIANTS, Seen
+from experiments.peers import comparison
 from experiments.progress import Progress
 from experiments.record import Figure, Record, Summary, summarise
 from experiments.scripted_counts import scripted_counts
@@ -53,6 +54,16 @@ def run(
         tables=(*load.tables(), *record.tables),
     )
     figures = {**load.figures(), **_figures(seen), **scripted_counts(seen)}
+    if parameters.peers:
+        peers = comparison.run(parameters, progress)
+        record = structs.replace(
+            record,
+            ended=utc_now(),
+            samples=(*record.samples, *peers.samples()),
+            tables=(*peers.tables(), *record.tables),
+        )
+        invariants |= peers.invariants
+        figures |= peers.figures()
     verdicts = {**claims.structure(invariants), "E1": load.verdict()}
     return record, summarise(plan.name, invariants, figures, verdicts)
 

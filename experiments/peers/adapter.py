@@ -15,14 +15,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 
 from experiments.credentials import write_private
 from experiments.deployment import DeploymentError
 from experiments.instrument.accounting import cpu_time
-from experiments.traffic import ping_all
+from experiments.traffic import pairs
 from topologies.emulate import Network
 from topologies.plan import Node, Plan
 
@@ -35,7 +35,6 @@ ENDED_SECONDS = 5.0
 LOG_LINES = 12
 _BRIDGE = "bridge"
 _POLL_SECONDS = 0.1
-_TRY_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class Peer(ABC):
 
     name: str
     title: str
-    programs: Mapping[str, str]
+    programs: ClassVar[Mapping[str, str]]
     """What it runs, and the Debian packages that have it."""
     cipher: str
     remark: str = ""
@@ -260,9 +259,15 @@ def wait_for_frames(
         for name, process in processes.items():
             if process.poll() is not None:
                 raise DeploymentError(f"{name}: ended with {process.returncode}\n{words()}")
-        return all(attempt.succeeded for attempt in ping_all(network))
+        return all(_is_reached(network, *pair) for pair in pairs(network.plan))
 
     _until(crosses, "frames do not cross between all terminals", words)
+
+
+def _is_reached(network: Network, source: str, destination: str) -> bool:
+    address = str(network.plan.lan_interface(destination).addresses[0].ip)
+    argv = ["ping", "-n", "-c", "1", "-W", "1", address]
+    return network.run(source, argv, COMMAND_SECONDS).returncode == 0
 
 
 def _until(condition: Callable[[], bool], what: str, words: Callable[[], str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
+from typing import ClassVar
 
 from experiments.deployment import DeploymentError
 from experiments.peers.adapter import COMMAND_SECONDS, PORT, TAP, Peer, Site
@@ -14,7 +16,7 @@ class Fastd(Peer):
 
     name = "fastd"
     title = "fastd (TAP, forward)"
-    programs = {"fastd": "fastd"}
+    programs: ClassVar[Mapping[str, str]] = {"fastd": "fastd"}
     cipher = "AES-128-GCM"
 
     def __init__(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from experiments.peers.adapter import PORT, TAP, Peer, Site
 from topologies.plan import Node
 
@@ -18,7 +21,7 @@ class N2n(Peer):
 
     name = "n2n"
     title = "n2n 1.3.1 (via the supernode)"
-    programs = {"supernode": "n2n", "edge": "n2n"}
+    programs: ClassVar[Mapping[str, str]] = {"supernode": "n2n", "edge": "n2n"}
     cipher = "Twofish-CBC, nothing authenticated"
     remark = (
         "does not decrypt in the middle either; IPv4 only; unicast to one station an edge, whose MAC "

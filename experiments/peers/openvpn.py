@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from experiments.credentials import CertificateAuthority
 from experiments.peers.adapter import PORT, TAP, Peer, Site
 from topologies.plan import Node
@@ -12,7 +15,7 @@ class OpenVpn(Peer):
 
     name = "openvpn"
     title = "OpenVPN (TAP, client-to-client)"
-    programs = {"openvpn": "openvpn"}
+    programs: ClassVar[Mapping[str, str]] = {"openvpn": "openvpn"}
     cipher = "AES-128-GCM"
 
     def keys(self, site: Site) -> None:

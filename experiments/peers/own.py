@@ -12,6 +12,7 @@ from pathlib import Path
 
 from experiments.deployment import DeploymentError, Settings, deploy
 from experiments.instrument.bpf_stats import BpfStats, bpf
+from experiments.isolation import MachineError
 from experiments.peers.adapter import READY_SECONDS, Running, run, wait_for_frames
 from topologies.emulate import Network
 from topologies.plan import Kind
@@ -48,14 +49,14 @@ OWN = (
 def own_up(own: Own, network: Network, folder: Path) -> Iterator[Running]:
     """Starts server and clients, waits until frames cross between all terminals, and ends them.
 
-    DeploymentError when they do not come up, or when the kernel does not forward as it is to.
+    DeploymentError when they do not come up, MachineError when there is no such data plane here.
     """
     with contextlib.ExitStack() as stack:
         deployment = stack.enter_context(deploy(network, folder, own.settings))
         (server,) = network.plan.servers
         used = deployment.status(server.name)["process"].get("dataplane")
         if used != own.settings.dataplane:
-            raise DeploymentError(f"{own.name}: forwards by {used}, not {own.settings.dataplane}")
+            raise MachineError(f"this machine forwards by {used}, not {own.settings.dataplane}")
         words = f"{own.name}: frames do not cross within {READY_SECONDS:.0f} s"
         wait_for_frames(network, deployment.processes, lambda: words)
         running = Running(own.name, network, deployment.processes[server.name])

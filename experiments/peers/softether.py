@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from experiments.deployment import DeploymentError
 from experiments.peers.adapter import COMMAND_SECONDS, PORT, Peer, Site, run
@@ -27,7 +29,7 @@ class SoftEther(Peer):
 
     name = "softether"
     title = "SoftEther (virtual hub)"
-    programs = {
+    programs: ClassVar[Mapping[str, str]] = {
         "vpnserver": "softether-vpnserver",
         "vpnclient": "softether-vpnclient",
         "vpncmd": "softether-vpncmd",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -18,7 +21,7 @@ class Tinc(Peer):
 
     name = "tinc"
     title = "tinc 1.0 (switch, via the hub)"
-    programs = {"tincd": "tinc"}
+    programs: ClassVar[Mapping[str, str]] = {"tincd": "tinc"}
     cipher = "AES-128-CBC with HMAC-SHA1 (1.0 has no AEAD)"
 
     def keys(self, site: Site) -> None:

@@ -61,9 +61,6 @@ def offer(running: Running, cast: Cast, rate: float, seconds: float) -> Passage:
     source, *others = (_station(plan, client.name) for client in plan.clients())
     targets = others if cast == "broadcast" else others[:1]
     destination = BROADCAST if cast == "broadcast" else mac_of(plan, plan.node(targets[0]))
-    # The stations speak first: what has forgotten them meanwhile learns them again.
-    for one in others:
-        ping(running, one, source)
     window = next(_NUMBERS)
     with ExitStack() as stack:
         receivers = [stack.enter_context(_receiver(running, name, window)) for name in targets]
@@ -85,14 +82,17 @@ def offer(running: Running, cast: Cast, rate: float, seconds: float) -> Passage:
     )
 
 
-def ping(running: Running, source: str, destination: str) -> bool:
-    """Tells whether one terminal reaches another."""
-    address = running.network.plan.lan_interface(destination).addresses[0].ip
-    argv = ["ping", "-n", "-c", "1", "-W", "2", str(address)]
-    return running.network.run(source, argv, _END_SECONDS).returncode == 0
+def speak(running: Running) -> None:
+    """Has all stations speak, so that whoever has forgotten them meanwhile learns them again."""
+    plan = running.network.plan
+    first, *others = (_station(plan, client.name) for client in plan.clients())
+    address = str(plan.lan_interface(first).addresses[0].ip)
+    for one in others:
+        argv = ["ping", "-n", "-c", "1", "-W", "2", address]
+        running.network.run(one, argv, _END_SECONDS)
 
 
-def tcp(running: Running, seconds: float) -> float:
+def tcp(running: Running, seconds: int) -> float:
     """Returns the octets a second that one TCP connection carries between two LANs (iperf3)."""
     network = running.network
     source, target = (_station(network.plan, one.name) for one in network.plan.clients()[:2])
@@ -111,6 +111,8 @@ def tcp(running: Running, seconds: float) -> float:
                 break
         argv = ["iperf3", "--client", address, "--port", str(TCP_PORT), "--json"]
         done = network.run(source, [*argv, "--time", str(seconds)], seconds + _END_SECONDS)
+    except subprocess.TimeoutExpired:
+        return 0.0
     finally:
         listener.terminate()
         listener.communicate(timeout=_END_SECONDS)
