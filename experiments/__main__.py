@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         with (
             orderly_termination(),
-            Progress(_steps(course.steps(options.quick), peers)) as progress,
+            Progress(_steps(course.steps(options.quick), peers, options.quick)) as progress,
         ):
             record, summary = course.run(plan, parameters, folder, progress)
             progress.step("writing the report")
@@ -195,13 +195,13 @@ def _peers(options: argparse.Namespace) -> tuple[str, ...] | None:
         return None
 
 
-def _steps(steps: int, peers: tuple[str, ...]) -> int:
+def _steps(steps: int, peers: tuple[str, ...], quick: bool) -> int:
     """Returns how many steps a run has, with those that peers add."""
     if not peers:
         return steps
     from experiments.peers import comparison
 
-    return steps + comparison.steps(peers)
+    return steps + comparison.steps(peers, quick)
 
 
 def _planned(options: argparse.Namespace, counts: dict[str, int]) -> Plan:

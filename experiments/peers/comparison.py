@@ -55,9 +55,9 @@ def network_plan() -> Plan:
     return single(clients=3, terminals=1, second_group=0, family=4)
 
 
-def steps(names: tuple[str, ...]) -> int:
-    """Returns how many steps of a run this is."""
-    return 2 * (len(names) + len(OWN)) + 1
+def steps(names: tuple[str, ...], quick: bool) -> int:
+    """Returns how many steps of a run this is: start, search, and two turns in each block."""
+    return (len(names) + len(OWN)) * (2 + 2 * (QUICK if quick else FULL).blocks)
 
 
 def run(parameters: Parameters, progress: Progress) -> Results:
@@ -114,10 +114,9 @@ def _measure(
             progress.note(f"  {name}: loses more than {LOSS:.1%} even at {LOWEST_RATE:.0f}/s")
     if not results.throughput:
         return
-    progress.step("peers: blocks")
     results.load = SHARE * min(results.throughput.values())
     measures = {
-        name: _measuring(systems[name], pace, results.load, SHARE * found)
+        name: _measuring(systems[name], pace, results.load, SHARE * found, progress)
         for name, found in results.throughput.items()
     }
     rule = Rule(pace.blocks, pace.blocks)
@@ -138,10 +137,13 @@ def throughput(running: Running, pace: Pace) -> float:
     return loss_free_rate(is_borne, LOWEST_RATE, HIGHEST_RATE, pace.precision)
 
 
-def _measuring(running: Running, pace: Pace, common: float, own: float) -> Callable[[], Measured]:
+def _measuring(
+    running: Running, pace: Pace, common: float, own: float, progress: Progress
+) -> Callable[[], Measured]:
     """Returns what measures one system: cost at the common load, latency at half of its own."""
 
     def measure() -> Measured:
+        progress.step(f"peers: {running.name}: cost, latency, TCP")
         speak(running)
         unicast = offer(running, "unicast", common, pace.window)
         # Twice as many copies: the slowest system would be at its limit.

@@ -86,12 +86,11 @@ def _send(options: argparse.Namespace) -> Departed:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packet_socket:
         packet_socket.bind((options.interface, 0))
 
-        def send(octets: bytes) -> None:
-            assert isinstance(octets, bytearray)
-            stamp(octets, window, time.monotonic_ns())
-            packet_socket.send(octets)
+        def send(_nothing: bytes) -> None:
+            stamp(frame, window, time.monotonic_ns())
+            packet_socket.send(frame)
 
-        sent = send_paced(send, [frame] * count, options.rate)  # type: ignore[list-item]
+        sent = send_paced(send, [b""] * count, options.rate)
     return Departed(sent.frames, sent.refused, sent.seconds, sent.saturated)
 
 
