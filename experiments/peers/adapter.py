@@ -176,7 +176,10 @@ def end(processes: Sequence[subprocess.Popen[Any]]) -> None:
 
 def run(network: Network, node: str, argv: Sequence[str], text: str | None = None) -> str:
     """Runs a command in a node and returns what it wrote; DeploymentError when it fails."""
-    done = network.run(node, list(argv), COMMAND_SECONDS, input=text)
+    try:
+        done = network.run(node, list(argv), COMMAND_SECONDS, input=text)
+    except subprocess.TimeoutExpired:
+        raise DeploymentError(f"{node}: {argv[0]}: no end in {COMMAND_SECONDS:.0f} s") from None
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())
         raise DeploymentError(f"{node}: {argv[0]}: {said}")

@@ -34,6 +34,8 @@ LOSS = 0.005
 """The share of frames that may be lost at the throughput that is told."""
 LOWEST_RATE, HIGHEST_RATE = 500.0, 40_000.0
 SHARE = 0.5
+BACKLOG = 0.1
+"""The share of a window by which its last frames may be late: buffers hide a short overload."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def run(parameters: Parameters, progress: Progress) -> Results:
     results = Results()
     with ExitStack() as stack:
         systems: dict[str, Running] = {}
-        for one in (*OWN, *(PEERS[name]() for name in parameters.peers)):
+        asked: list[Own | Peer] = [*OWN, *(PEERS[name]() for name in parameters.peers)]
+        for one in asked:
             progress.step(f"peers: {one.name}: starting")
             with ExitStack() as attempt:
                 try:
@@ -126,12 +129,14 @@ def _measure(
 def throughput(running: Running, pace: Pace) -> float:
     """Returns the highest rate in frames a second with at most LOSS lost; 0.0 when there is none.
 
-    The generator's own limit is one, too: a window that it could not send in time is lost.
+    What comes late has waited in buffers, which a longer window would fill. The generator's own
+    limit is one, too: a window that it could not send in time does not count.
     """
 
     def is_borne(rate: float) -> bool:
         passage = offer(running, "unicast", rate, pace.window)
-        return passage.loss <= LOSS and not passage.saturated
+        in_time = passage.late_ns <= BACKLOG * pace.window * 1e9
+        return passage.loss <= LOSS and in_time and not passage.saturated
 
     speak(running)
     return loss_free_rate(is_borne, LOWEST_RATE, HIGHEST_RATE, pace.precision)

@@ -163,7 +163,10 @@ def _receiver(running: Running, node: str, window: int) -> Iterator[subprocess.P
 
 def _arrived(process: subprocess.Popen[bytes]) -> Arrived:
     assert process.stdout is not None
-    return msgspec.json.decode(process.stdout.readline(), type=Arrived)
+    try:
+        return msgspec.json.decode(process.stdout.readline(), type=Arrived)
+    except msgspec.DecodeError:
+        raise DeploymentError("a receiver of frames ended without a word") from None
 
 
 def _send(
@@ -175,7 +178,10 @@ def _send(
         *("--size", str(FRAME_SIZE), "--rate", str(rate), "--seconds", str(seconds)),
     )
     argv = [*_argv(running, node, "send", window), *own]
-    done = running.network.run(node, argv, seconds + _END_SECONDS)
+    try:
+        done = running.network.run(node, argv, seconds + _END_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise DeploymentError(f"{running.name}: the sender at {node} does not end") from None
     if done.returncode:
         raise DeploymentError(f"{running.name}: the sender at {node}: {done.stderr.strip()}")
     return msgspec.json.decode(done.stdout, type=Departed)
