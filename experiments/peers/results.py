@@ -65,8 +65,8 @@ _NOTE = (
     "Frames of 1360 octets, IPv4 outside, one station on each of three LANs, no offloads at the "
     "stations; 95 % intervals. A hub's CPU time holds what its kernel does in its name, the next hop's "
     "receiving among it. Costs at one common load of {load:.0f} frames a second, half of that for two "
-    "copies; latencies at half of each one's own throughput, where the generator may be the limit. The hubs of "
-    "OpenVPN, tinc and fastd also write what is for all to a TAP device of their own."
+    "copies; latencies at half of each one's own throughput, where the generator may be the limit. "
+    "The hubs of OpenVPN, tinc and fastd also write what is for all to a TAP device of their own."
 )
 
 
