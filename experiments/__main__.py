@@ -46,7 +46,8 @@ def _run(options: argparse.Namespace) -> int:
     plan = _plan(options)
     if plan is None:
         return EXIT_USAGE
-    if not is_isolated():
+    simulated = options.world == "simulator"
+    if not simulated and not is_isolated():
         return isolate(programs=_programs(plan))
     # Loaded here: usage errors and the isolating process need none of it.
     from experiments import multicast, single
@@ -58,6 +59,7 @@ def _run(options: argparse.Namespace) -> int:
     from experiments.progress import Progress
     from experiments.record import write_record, write_summary
     from experiments.report import headline, write_report
+    from experiments.simulation import course as simulation
     from experiments.subgroups import course as subgroups
     from experiments.traffic import TrafficError
     from experiments.vpn_servers import course as vpn_servers
@@ -71,9 +73,10 @@ def _run(options: argparse.Namespace) -> int:
         Settings(strip=options.strip, dataplane=options.dataplane),
     )
     courses = {1: single, 2: subgroups, 3: multicast, 4: vpn_servers, 5: vpn_servers}
-    course = courses[plan.embodiment]
+    course = simulation if simulated else courses[plan.embodiment]
     folder = create_run_folder(RESULTS, plan.name, describe_checkout())
     failures = (EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError)
+    failures += (simulation.WorldError,)
     try:
         with orderly_termination(), Progress(course.steps(options.quick)) as progress:
             record, summary = course.run(plan, parameters, folder, progress)
@@ -225,6 +228,12 @@ def _parser() -> argparse.ArgumentParser:
         default="segmented",
         choices=("segmented", "whole"),
         help="whether batches pass as single datagrams, as on a real wire",
+    )
+    run.add_argument(
+        "--world",
+        default="emulator",
+        choices=("emulator", "simulator"),
+        help="real processes in namespaces (as root), or the same protocol in a world of events",
     )
     run.set_defaults(command=_run)
     instrument = commands.add_parser(
