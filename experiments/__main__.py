@@ -75,8 +75,10 @@ def _run(options: argparse.Namespace) -> int:
     courses = {1: single, 2: subgroups, 3: multicast, 4: vpn_servers, 5: vpn_servers}
     course = simulation if simulated else courses[plan.embodiment]
     folder = create_run_folder(RESULTS, plan.name, describe_checkout())
-    failures = (EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError)
-    failures += (simulation.WorldError,)
+    failures: tuple[type[Exception], ...] = (
+        *(EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError),
+        simulation.WorldError,
+    )
     try:
         with orderly_termination(), Progress(course.steps(options.quick)) as progress:
             record, summary = course.run(plan, parameters, folder, progress)

@@ -14,7 +14,10 @@ class Observer:
     """Takes no notice; what watches overrides what it wants to know."""
 
     def sealed(self, process: ClientProcess, frame: bytes, payload: bytes) -> None:
-        """A client sends this datagram's payload, or this ESP packet, with a frame of its LAN in it."""
+        """A client sends this datagram's payload, with a frame of its LAN in it."""
+
+    def sealed_packet(self, process: ClientProcess, frame: bytes, packet: bytes) -> None:
+        """A client sends this ESP packet to its group, with a frame of its LAN in it."""
 
     def opened(self, process: ClientProcess, frame: bytes) -> None:
         """A client puts this frame on its LAN."""

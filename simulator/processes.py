@@ -7,7 +7,7 @@ crashes takes its memory with it; a new one is made in its place.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +20,7 @@ from protocol.relay import Forward, Relay, TaggedRelay
 from protocol.types import SECOND, Address, IpAddress, Secret, VpnId
 from protocol.wire import esp, messages, table_messages
 from protocol.wire.codec import Message, MessageBuffer, pack
+from protocol.wire.probe import LENGTH as PROBE_LENGTH
 from protocol.wire.probe import PROBE
 from simulator.channels import Channel
 from simulator.packets import UDP, Packet
@@ -183,6 +184,8 @@ class ClientProcess(Connecting):
         self.wanted = True
         """Whether it is to be in its group."""
         self.refusals: list[messages.Refused] = []
+        self.taken = 0
+        """Frames of the LAN and packets of the group that the client was given."""
         self._frame = b""
 
     @property
@@ -227,6 +230,7 @@ class ClientProcess(Connecting):
         """Takes a frame of the LAN (step 801)."""
         self.note("frame", frame)
         self._frame = frame
+        self.taken += 1
         self.client.receive_frame(frame, self.now)
         self.act()
 
@@ -234,8 +238,10 @@ class ClientProcess(Connecting):
         """Takes a packet from outside (step 810)."""
         self.note("packet", packet.payload)
         if packet.protocol == UDP and packet.ports[1] == self.world.settings.data_port:
+            self.taken += not is_probe(packet.payload)
             self.client.receive_datagram(packet.payload, packet.sender(), self.now)
         elif packet.protocol == esp.NEXT_HEADER and packet.destination in self.groups:
+            self.taken += 1
             self.client.receive_packet(packet.payload, packet.destination, self.now)
         self.act()
 
@@ -250,7 +256,7 @@ class ClientProcess(Connecting):
                 self.world.observer.sealed(self, self._frame, action.payload)
             self.send_datagram(action.payload, action.destination)
         elif isinstance(action, client_actions.SendPacket):
-            self.world.observer.sealed(self, self._frame, action.packet)
+            self.world.observer.sealed_packet(self, self._frame, action.packet)
             packet = Packet(self.address, action.destination, esp.NEXT_HEADER, action.packet)
             self.world.network.send(self.name, packet)
         elif isinstance(action, client_actions.DeliverFrame):
@@ -275,7 +281,8 @@ class DataPort:
 
     process: Process
     relay: Relay
-    copies: int = field(default=0)
+    taken: int = 0
+    copies: int = 0
 
     def receive(self, packet: Packet) -> None:
         """Takes a datagram (step 709), and sends what the relay decides (step 719)."""
@@ -283,13 +290,20 @@ class DataPort:
         if packet.protocol != UDP or packet.ports[1] != world.settings.data_port:
             return
         process.note("datagram", packet.payload)
+        counted = packet.payload[:1] != bytes([PROBE])
+        self.taken += counted
         world.observer.at_relay(process.name, packet.payload)
         verdict = self.relay.receive_datagram(packet.payload, packet.sender(), process.now)
         if isinstance(verdict, Forward):
             for destination, strip in verdict.destinations:
-                self.copies += 1
+                self.copies += counted
                 process.send_datagram(packet.payload[strip:], destination)
         process.act()
+
+
+def is_probe(payload: bytes) -> bool:
+    """Tells whether a client takes a payload for the answer to a probe."""
+    return len(payload) == PROBE_LENGTH and payload[0] == PROBE
 
 
 def relay_of(world: World) -> Relay:

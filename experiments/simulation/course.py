@@ -231,9 +231,9 @@ def _tap(world: World) -> tuple[list[CapturedFrame], list[CapturedFrame]]:
         for interface in plan.interfaces(node, Kind.OUTSIDE):
             world.network.taps[interface.name] = see
     first = plan.clients()[0].name
-    interface = plan.lan_interface(first).name
+    port = plan.lan_interface(first).name
     world.lan_of[first].taps[first] = lambda frame: inside.append(
-        CapturedFrame(world.engine.now, interface, frame)
+        CapturedFrame(world.engine.now, port, frame)
     )
     return outside, inside
 

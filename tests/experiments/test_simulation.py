@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
+from experiments.probing import Outcome, Round
 from experiments.record import Sample, load_record, load_summary
 from experiments.report import DROPS
 from experiments.scripted_counts import COUNT
 from experiments.simulation import course
+from simulator.world import World
 from tests.experiments.runs import Ended
 from topologies.catalog import CATALOG
 
@@ -48,7 +50,7 @@ def test_a_frame_that_does_not_arrive_is_found(
     assert "broadcast_probes_reach_every_other_once" in broken
 
 
-def _without_one_receiver(world: course.World, sent: course.Round) -> course.Outcome:
+def _without_one_receiver(world: World, sent: Round) -> Outcome:
     world.lan_of["t2a"].disconnect("t2a")
     return _run_round(world, sent)
 
