@@ -21,7 +21,7 @@ from simulator.search import Play, Played
 from topologies.catalog import CATALOG
 
 SCRIPTS = 100
-FAULTS = 8
+FAULTS = 16
 SEEDS = 1 << 16
 EXIT_HELD, EXIT_BROKEN, EXIT_USAGE = range(3)
 _SIZES: dict[str, dict[str, int]] = {

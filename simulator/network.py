@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from enum import Enum
 from ipaddress import ip_network
 from typing import NamedTuple
 
@@ -28,6 +29,15 @@ class Way(NamedTuple):
     interface: str
     direction: Direction
     next_node: str
+    mtu: int
+
+
+class Fate(Enum):
+    """What becomes of a packet at a node, where it is not sent on a way."""
+
+    OWN = "own"
+    MULTICAST = "multicast"
+    NO_ROUTE = "no_route"
 
 
 class NetworkNode:
@@ -40,7 +50,6 @@ class NetworkNode:
         self.addresses = {address.ip for one in interfaces for address in one.addresses}
         self.ways: dict[str, Way] = {}
         """By interface."""
-        self.mtu = {one.name: one.mtu for one in interfaces}
         self.trees = {(route.group, route.source): route for route in plan.multicast_routes(name)}
         self.receive: Receive | None = None
         self.counts: Counter[str] = Counter()
@@ -51,15 +60,23 @@ class NetworkNode:
             (ip_network(route.destination), route.interface) for route in plan.routes(name)
         ]
         self._networks.sort(key=lambda row: -row[0].prefixlen)
-        self._known: dict[IpAddress, Way | None] = {}
+        self._fates: dict[IpAddress, Way | Fate] = {}
 
-    def way_to(self, destination: IpAddress) -> Way | None:
-        """Returns the next hop by the longest prefix, or None."""
-        if destination not in self._known:
-            names = (name for network, name in self._networks if destination in network)
-            name = next(names, None)
-            self._known[destination] = None if name is None else self.ways.get(name)
-        return self._known[destination]
+    def fate(self, destination: IpAddress) -> Way | Fate:
+        """Returns the next hop to a destination by the longest prefix, or what else becomes of it."""
+        found = self._fates.get(destination)
+        if found is None:
+            found = self._fates[destination] = self._find(destination)
+        return found
+
+    def _find(self, destination: IpAddress) -> Way | Fate:
+        if destination.is_multicast:
+            return Fate.MULTICAST
+        if destination in self.addresses:
+            return Fate.OWN
+        names = (name for network, name in self._networks if destination in network)
+        name = next(names, None)
+        return Fate.NO_ROUTE if name is None else self.ways[name]
 
 
 class Network:
@@ -93,10 +110,11 @@ class Network:
         """Sends a host's own packet; one to a multicast address leaves by the first interface."""
         node = self.nodes[name]
         node.counts["sent"] += 1
-        if packet.destination.is_multicast:
+        fate = node.fate(packet.destination)
+        if fate is Fate.MULTICAST:
             self._leave(node, next(iter(node.ways.values())), packet)
-            return
-        self._forward(node, packet)
+        else:
+            self._forward(node, fate, packet)
 
     def path(self, source: str, destination: str) -> list[Direction]:
         """Returns the links on the way between two hosts; PlanError when there is no way."""
@@ -104,8 +122,8 @@ class Network:
         found: list[Direction] = []
         node = self.nodes[source]
         while node.name != destination:
-            way = node.way_to(target)
-            if way is None or len(found) > len(self.nodes):
+            way = node.fate(target)
+            if not isinstance(way, Way) or len(found) > len(self.nodes):
                 raise PlanError(f"{self.plan.name}: no way from {source} to {destination}")
             found.append(way.direction)
             node = self.nodes[way.next_node]
@@ -122,20 +140,24 @@ class Network:
             link.rate_bits,
         )
         interface = link.interface_of(source).name
-        node.ways[interface] = Way(interface, direction, destination)
+        mtu = link.interface_of(source).mtu
+        node.ways[interface] = Way(interface, direction, destination, mtu)
         self.directions[source, destination] = direction
 
     def _arrive(self, node: NetworkNode, interface: str, packet: Packet) -> None:
         if interface in self.taps:
             self.taps[interface](self._engine.now, interface, packet)
-        if packet.destination.is_multicast:
+        fate = node.fate(packet.destination)
+        if fate is Fate.MULTICAST:
             self._replicate(node, interface, packet)
-        elif packet.destination in node.addresses:
+        elif fate is Fate.OWN:
             self._keep(node, packet)
-        elif node.forwards:
-            self._route(node, packet)
-        else:
+        elif not node.forwards:
             node.counts["not_mine"] += 1
+        elif packet.hop_limit <= 1:
+            node.counts["hop_limit"] += 1
+        else:
+            self._forward(node, fate, packet.one_hop_on())
 
     def _replicate(self, node: NetworkNode, interface: str, packet: Packet) -> None:
         """Sends a copy along each branch of the source's tree; a host takes it for itself."""
@@ -149,21 +171,14 @@ class Network:
         for outgoing in route.outgoing:
             self._leave(node, node.ways[outgoing], packet.one_hop_on())
 
-    def _route(self, node: NetworkNode, packet: Packet) -> None:
-        if packet.hop_limit <= 1:
-            node.counts["hop_limit"] += 1
-            return
-        self._forward(node, packet.one_hop_on())
-
-    def _forward(self, node: NetworkNode, packet: Packet) -> None:
-        way = node.way_to(packet.destination)
-        if way is None:
+    def _forward(self, node: NetworkNode, fate: Way | Fate, packet: Packet) -> None:
+        if isinstance(fate, Way):
+            self._leave(node, fate, packet)
+        else:
             node.counts["no_route"] += 1
-            return
-        self._leave(node, way, packet)
 
     def _leave(self, node: NetworkNode, way: Way, packet: Packet) -> None:
-        if packet.length > node.mtu[way.interface]:
+        if packet.length > way.mtu:
             node.counts["too_large"] += 1
             return
         if way.interface in self.taps:

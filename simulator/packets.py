@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import NamedTuple
 
 from protocol.types import Address, IpAddress
 from protocol.wire.ip import HEADER_LENGTHS, HOP_LIMIT, IpHeader, checksum
@@ -15,8 +17,19 @@ _PSEUDO_IPV4 = struct.Struct("!4s4sBBH")
 _PORTS = struct.Struct("!HHHH")
 
 
-@dataclass(frozen=True)
-class Packet:
+@lru_cache(maxsize=1 << 16)
+def address_of(text: str) -> IpAddress:
+    """Reads an IP address; the same object for the same text."""
+    return ip_address(text)
+
+
+@lru_cache(maxsize=1 << 16)
+def text_of(address: IpAddress) -> str:
+    """Writes an IP address."""
+    return str(address)
+
+
+class Packet(NamedTuple):
     """An IP packet. ``payload`` is a datagram's, or for any other protocol what follows the IP header."""
 
     source: IpAddress
@@ -35,18 +48,18 @@ class Packet:
 
     def sender(self) -> Address:
         """Returns where a datagram comes from."""
-        return Address(str(self.source), self.ports[0])
+        return Address(text_of(self.source), self.ports[0])
 
     def one_hop_on(self) -> Packet:
         """Returns the packet as a router sends it on."""
-        return replace(self, hop_limit=self.hop_limit - 1)
+        return Packet(*self[:5], self.hop_limit - 1)
 
     def corrupted(self, place: int) -> Packet:
         """Returns the packet with bit ``place`` of its payload turned over."""
         octets = bytearray(self.payload)
         if octets:
             octets[place // 8 % len(octets)] ^= 1 << place % 8
-        return replace(self, payload=bytes(octets))
+        return self._replace(payload=bytes(octets))
 
     def pack(self) -> bytes:
         """Returns the packet as octets, with the checksums that belong there."""

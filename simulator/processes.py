@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
 
 from protocol.client import Client
@@ -23,7 +22,7 @@ from protocol.wire.codec import Message, MessageBuffer, pack
 from protocol.wire.probe import LENGTH as PROBE_LENGTH
 from protocol.wire.probe import PROBE
 from simulator.channels import Channel
-from simulator.packets import UDP, Packet
+from simulator.packets import UDP, Packet, address_of
 from topologies.plan import Node
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class Process:
     def send_datagram(self, payload: bytes, destination: Address) -> None:
         """Sends a datagram from the data port."""
         ports = (self.world.settings.data_port, destination.port)
-        packet = Packet(self.address, ip_address(destination.host), UDP, payload, ports)
+        packet = Packet(self.address, address_of(destination.host), UDP, payload, ports)
         self.world.network.send(self.name, packet)
 
     def note(self, event: str, octets: bytes = b"") -> None:

@@ -50,6 +50,14 @@ def test_a_frame_that_does_not_arrive_is_found(
     assert "broadcast_probes_reach_every_other_once" in broken
 
 
+def test_a_network_whose_routers_find_their_own_ways_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _ = simulate(tmp_path, monkeypatch, "--topo", "multicast", "--family", "4")
+    assert code == 2
+    assert "FAMILY=4 with multicast routers: expected 6" in capsys.readouterr().err
+
+
 def _without_one_receiver(world: World, sent: Round) -> Outcome:
     world.lan_of["t2a"].disconnect("t2a")
     return _run_round(world, sent)
