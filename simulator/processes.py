@@ -282,6 +282,7 @@ class DataPort:
     relay: Relay
     taken: int = 0
     copies: int = 0
+    """Datagrams in and out, probes and their echoes among them."""
 
     def receive(self, packet: Packet) -> None:
         """Takes a datagram (step 709), and sends what the relay decides (step 719)."""
@@ -289,13 +290,12 @@ class DataPort:
         if packet.protocol != UDP or packet.ports[1] != world.settings.data_port:
             return
         process.note("datagram", packet.payload)
-        counted = packet.payload[:1] != bytes([PROBE])
-        self.taken += counted
+        self.taken += 1
         world.observer.at_relay(process.name, packet.payload)
         verdict = self.relay.receive_datagram(packet.payload, packet.sender(), process.now)
         if isinstance(verdict, Forward):
             for destination, strip in verdict.destinations:
-                self.copies += counted
+                self.copies += 1
                 process.send_datagram(packet.payload[strip:], destination)
         process.act()
 

@@ -278,7 +278,9 @@ class Play:
             ports[server.name] = server.data_port
         for name, port in ports.items():
             totals = port.relay.flows.totals()
-            if (totals.datagrams_in, totals.copies_out) != (port.taken, port.copies):
+            echoed = port.relay.probes_echoed
+            counted = (totals.datagrams_in + echoed, totals.copies_out + echoed)
+            if counted != (port.taken, port.copies):
                 self._out_of_balance(name, port.taken, totals)
 
     def _out_of_balance(self, name: str, taken: int, counted: object) -> None:

@@ -8,9 +8,8 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.probing import Outcome, Round
-from experiments.record import Sample, load_record, load_summary
+from experiments.record import COUNT, Sample, load_record, load_summary
 from experiments.report import DROPS
-from experiments.scripted_counts import COUNT
 from experiments.simulation import course
 from simulator.world import World
 from tests.experiments.runs import Ended

@@ -38,6 +38,12 @@ def test_everybody_comes_back_when_the_representative_does() -> None:
     assert play("cascade", Fault(0, "crash", 0, 10_000)).violations == ()
 
 
+def test_a_probe_that_was_altered_on_its_way_is_counted() -> None:
+    """A script that the search has found: the relay drops such a probe as a datagram."""
+    again = tuple(Fault(0, "expel", 0, 0, 0) for _ in range(9))
+    assert play("multiserver", *again, Fault(0, "corrupt", 1, 41, 59), seed=0).violations == ()
+
+
 def test_the_same_script_has_the_same_fingerprint() -> None:
     faults = (Fault(0, "lose", 2, 5_000, 40), Fault(100, "crash", 1, 2_000))
     assert play("cascade", *faults).fingerprint == play("cascade", *faults).fingerprint
