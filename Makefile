@@ -1,6 +1,6 @@
 # `make help` lists the targets. Every target first installs what is missing (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment regression instrument cli report test test-fast check format lock clean distclean
+.PHONY: help setup experiment simtest regression instrument cli report test test-fast check format lock clean distclean
 
 PYTHON := .venv/bin/python
 TOPO ?= single
@@ -8,7 +8,7 @@ TOPO ?= single
 RUN ?= results/$(basename $(notdir $(TOPO)))/latest
 
 # A misspelt variable would silently change what is measured.
-KNOWN := TOPO QUICK N M SERVERS SEED CAPTURE FAMILY STRIP DATAPLANE WIRE PEERS SERIES RUN ARGS
+KNOWN := TOPO WORLD SEEDS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP DATAPLANE WIRE PEERS SERIES RUN ARGS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
@@ -24,6 +24,9 @@ NETWORK_OPTIONS = --topo '$(TOPO)' $(call option,N,--clients) $(call option,M,--
 RUN_OPTIONS = $(call flag,QUICK,--quick) $(call option,WIRE,--wire) $(call option,SEED,--seed) $(call flag,CAPTURE,--capture) \
 	$(call option,PEERS,--peers)
 
+RUN_OPTIONS += $(call option,WORLD,--world)
+SIMULATED := $(filter simulator,$(WORLD))
+
 help: ## this list
 	@echo 'blindrelay: a layer-2 VPN whose relay never decrypts'
 	@echo
@@ -33,8 +36,10 @@ help: ## this list
 	@echo 'Variables: TOPO=single, or file.graphml  QUICK=1 (within 90 s)  N=clients  M=terminals on each LAN  SEED=number'
 	@echo '           SERVERS=VPN servers (multiserver, cascade)'
 	@echo '           CAPTURE=1  FAMILY=6|4  STRIP=keep|patent  WIRE=segmented|whole  RUN=folder'
+	@echo '           WORLD=simulator (experiment: the same in a world of events, without root)'
 	@echo '           DATAPLANE=socket|batch|kernel (default: the best sockets that the machine has)'
 	@echo '           PEERS=openvpn,tinc,fastd,n2n,softether or all (single: other VPNs measured beside ours)'
+	@echo '           SEEDS=500 (simtest: so many scripts of faults)'
 	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'
 	@echo '           ARGS="more arguments" (experiment, cli, test, test-fast)'
 	@echo 'Failures:  make always ends with 2; the line "exit N: reason" tells the code: 1 an invariant or a'
@@ -45,8 +50,12 @@ setup: ## installs what is missing: Debian packages and .venv
 	@scripts/setup
 
 experiment: ## builds the topology, checks and measures, writes results/TOPO/...
-	@scripts/setup $(call option,PEERS,--peers)
-	@scripts/run --root -m experiments run $(NETWORK_OPTIONS) $(RUN_OPTIONS) $(ARGS)
+	@scripts/setup $(if $(SIMULATED),--python,$(call option,PEERS,--peers))
+	@scripts/run $(if $(SIMULATED),,--root) -m experiments run $(NETWORK_OPTIONS) $(RUN_OPTIONS) $(ARGS)
+
+simtest: ## searches scripts of faults in the simulator: SEEDS=500 of them
+	@scripts/setup --python
+	@scripts/run -m experiments.simtest $(call option,SEEDS,--scripts) $(ARGS)
 
 regression: ## runs every topology QUICK, compares exact counts, writes results/regression.xml (JUnit)
 	@scripts/setup

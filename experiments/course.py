@@ -281,6 +281,8 @@ def _samples(seen: Seen, links: dict[tuple[str, str], int]) -> Iterator[Sample]:
             else:
                 yield Sample(f"counter.{name}", value, "count", {"node": node})
         for name in ("resident_octets", "peak_resident_octets"):
+            if name not in status["process"]:
+                continue  # a simulated process has no memory of its own
             yield Sample(f"memory.{name}", status["process"][name], "octets", {"node": node})
 
 

@@ -1,0 +1,301 @@
+"""Plays a script of faults in a world, then a quiet phase, and says what was violated.
+
+While faults last, terminals send frames all the time. Then all that was broken is mended; after a quiet
+phase everybody who should be in a group is, and every frame reaches everybody once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from protocol.errors import DropReason
+from protocol.wire.ethernet import BROADCAST, EthernetHeader, parse_mac
+from simulator.faults import LINK_KINDS, Fault, Script
+from simulator.links import SOUND, Impairment
+from simulator.monitor import MARKER, Monitor
+from simulator.world import World, WorldSettings
+from topologies.plan import Kind, Plan
+
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+SENDING_PAUSE = 50 * MILLISECOND
+QUIET = 45 * SECOND
+"""After so long nothing of a fault is left: time-outs, pauses, roll-over and grace are over."""
+ROUNDS = 2
+SETTLING = 2 * SECOND
+EVENTS = 100_000
+"""More than any script takes: a world with more is in a storm."""
+ETHER_TYPE = 0x88B5
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a script has shown."""
+
+    violations: tuple[str, ...]
+    fingerprint: str
+    events: int
+    reached: Counter[str]
+
+
+class StormError(RuntimeError):
+    """Says that a world does not come to rest."""
+
+
+class Play:
+    """One script in one world."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        script: Script,
+        settings: WorldSettings | None = None,
+        most_events: int = EVENTS,
+    ) -> None:
+        """Takes the Plan that the script's topology stands for, and from how many events on it storms."""
+        self._most_events = most_events
+        self.monitor = Monitor()
+        self.world = World(plan, script.seed, settings, self.monitor)
+        self.monitor.watch(self.world)
+        self._plan = plan
+        self._script = script
+        self._chance = self.world.chance.stream("traffic")
+        self._links = [link.ends for link in plan.links if link.kind is Kind.OUTSIDE]
+        self._clients = [client.name for client in plan.clients()]
+        self._relays = [relay.name for relay in plan.relays]
+        self._terminals = [terminal.name for terminal in plan.terminals()]
+        self._number = 0
+        self._impaired: dict[tuple[str, str], list[Fault]] = {}
+
+    def run(self) -> Played:
+        """Plays the script to its end."""
+        world, found = self.world, self.monitor
+        world.start()
+        try:
+            if world.engine.run_while(lambda: not world.all_registered(), 30 * SECOND):
+                self._play()
+            else:
+                found.violations.append("not everybody was registered at the beginning")
+        except StormError as error:
+            found.violations.append(str(error))
+        return Played(
+            tuple(found.violations), world.trace.fingerprint(), world.engine.events, found.reached
+        )
+
+    def _play(self) -> None:
+        """Lets faults happen while frames flow, mends all, and expects that all is well."""
+        world = self.world
+        begin = last = world.engine.now
+        for fault in self._script.faults:
+            world.engine.at(begin + fault.at_ms * MILLISECOND, self._begin, fault)
+            last = max(last, begin + (fault.at_ms + fault.duration_ms) * MILLISECOND)
+        self._send_until(last + SECOND)
+        self._advance(last + 2 * SECOND)
+        self._mend()
+        self._advance(world.engine.now + QUIET)
+        self._expect_liveness()
+        self._expect_balance()
+
+    # -- time and traffic
+
+    def _advance(self, end: int) -> None:
+        engine = self.world.engine
+        engine.run_while(lambda: engine.events < self._most_events, end)
+        if engine.events >= self._most_events:
+            raise StormError(f"more than {self._most_events} events: a storm")
+
+    def _send_until(self, end: int) -> None:
+        engine = self.world.engine
+        if engine.now < end:
+            sender, target = self._chance.integers(len(self._terminals), size=2)
+            everybody = self._chance.random() < 0.5 or sender == target
+            self._send(self._terminals[sender], None if everybody else self._terminals[target])
+            engine.after(SENDING_PAUSE, self._send_until, end)
+
+    def _send(self, source: str, destination: str | None) -> bytes:
+        self._number += 1
+        to = BROADCAST if destination is None else self._mac(destination)
+        head = EthernetHeader(to, self._mac(source), ETHER_TYPE).pack()
+        frame = head + MARKER + self._number.to_bytes(4, "big") + bytes(26)
+        self.monitor.sends(source, frame)
+        self.world.send(source, frame)
+        return frame
+
+    def _mac(self, terminal: str) -> bytes:
+        mac = self._plan.lan_interface(terminal).mac
+        assert mac is not None
+        return parse_mac(mac)
+
+    # -- faults
+
+    def _begin(self, fault: Fault) -> None:
+        self.monitor.reached[fault.kind] += 1
+        if fault.kind in LINK_KINDS:
+            self._impair(fault)
+            return
+        begin: dict[str, Callable[[Fault], None]] = {
+            "cut": self._cut,
+            "crash": self._crash,
+            "replay": self._replay,
+            "move": self._move,
+            "expel": self._expel,
+            "leave": self._leave,
+        }
+        begin[fault.kind](fault)
+
+    def _after(self, fault: Fault, act: Callable[..., None], *arguments: object) -> None:
+        self.world.engine.after(fault.duration_ms * MILLISECOND, act, *arguments)
+
+    def _impair(self, fault: Fault) -> None:
+        link = self._links[fault.target % len(self._links)]
+        self._impaired.setdefault(link, []).append(fault)
+        self._apply(link)
+        self._after(fault, self._unimpair, link, fault)
+
+    def _unimpair(self, link: tuple[str, str], fault: Fault) -> None:
+        if fault in self._impaired.get(link, []):
+            self._impaired[link].remove(fault)
+        self._apply(link)
+
+    def _apply(self, link: tuple[str, str]) -> None:
+        impairment = SOUND
+        for fault in self._impaired.get(link, []):
+            impairment = impaired(impairment, fault)
+        self.world.impair(*link, impairment)
+
+    def _cut(self, fault: Fault) -> None:
+        names = self._clients + self._relays
+        self.world.cut_channel(names[fault.target % len(names)])
+
+    def _crash(self, fault: Fault) -> None:
+        names = [self.world.server_name, *self._relays, *self._clients]
+        name = names[fault.target % len(names)]
+        self.world.crash(name)
+        self._after(fault, self.world.start_process, name)
+
+    def _replay(self, fault: Fault) -> None:
+        client = self._clients[fault.target % len(self._clients)]
+        process = self.world.clients.get(client)
+        if process is None or process.client.information is None:
+            return
+        if process.client.information.delivery == "relay":
+            for payload in self.monitor.recent.get(client, []):
+                process.send_datagram(payload, process.client.information.relay)
+
+    def _move(self, fault: Fault) -> None:
+        client = self._clients[fault.target % len(self._clients)]
+        place = self.monitor.place(client)
+        if place is not None:
+            sub_id = 1 + fault.share % 2
+            self.monitor.belongs(client, (place[0], sub_id), self.world.engine.now)
+            self.world.move(client, sub_id)
+
+    def _expel(self, fault: Fault) -> None:
+        client = self._clients[fault.target % len(self._clients)]
+        place = self.monitor.place(client)
+        if place is not None:
+            self.monitor.belongs(client, None, self.world.engine.now)
+            self.world.expel(client)
+            self._after(fault, self._admit, client)
+
+    def _admit(self, client: str) -> None:
+        """Takes a user in again, and starts his client anew."""
+        if self.monitor.place(client) is None:
+            node = self._plan.node(client)
+            assert node.vpn_id is not None
+            self.monitor.belongs(client, (node.vpn_id, node.sub_id), self.world.engine.now)
+            self.world.admit(client)
+        self._restart(client)
+
+    def _leave(self, fault: Fault) -> None:
+        client = self._clients[fault.target % len(self._clients)]
+        process = self.world.clients.get(client)
+        if process is not None:
+            process.leave()
+            self._after(fault, self._restart, client)
+
+    def _restart(self, client: str) -> None:
+        self.world.crash(client)
+        self.world.start_process(client)
+
+    def _mend(self) -> None:
+        """Ends all faults; clients that were sent away while they were members come back."""
+        self._impaired.clear()
+        for link in self._links:
+            self._apply(link)
+        for name in (self.world.server_name, *self._relays, *self._clients):
+            self.world.start_process(name)
+        for client in self._clients:
+            if not self.world.clients[client].wanted:
+                self._restart(client)
+
+    # -- what must hold in the end
+
+    def _expect_liveness(self) -> None:
+        world, violations = self.world, self.monitor.violations
+        for name, process in world.clients.items():
+            if not process.registered:
+                state = process.client.establishment.state.value
+                violations.append(f"after the quiet phase {name} is {state}")
+        self.monitor.hops.clear()
+        for _ in range(ROUNDS):
+            for source in self._terminals:
+                frame = self._send(source, None)
+                self._advance(world.engine.now + SETTLING)
+                self._expect_arrivals(source, frame)
+        for (relay, _), count in self.monitor.hops.items():
+            if count > 1:
+                violations.append(f"after the quiet phase a packet came to {relay} {count} times")
+
+    def _expect_arrivals(self, source: str, frame: bytes) -> None:
+        home = self._plan.client_of(source).name
+        here = self.monitor.place(home)
+        for terminal, record in self.world.received.items():
+            client = self._plan.client_of(terminal).name
+            alike = client == home or self.monitor.place(client) == here
+            due = int(terminal != source and alike)
+            came = sum(octets == frame for _, octets in record)
+            if came != due:
+                text = f"{terminal} saw a broadcast of {source} {came} times, due {due}"
+                self.monitor.violations.append(f"after the quiet phase {text}")
+
+    def _expect_balance(self) -> None:
+        for (one, other), direction in self.world.network.directions.items():
+            counts = direction.counts
+            gone = counts["lost"] + counts["queue_full"]
+            if counts["sent"] + counts["duplicated"] != counts["arrived"] + gone:
+                self.monitor.violations.append(f"link {one} to {other}: {dict(counts)}")
+        for name, process in self.world.clients.items():
+            client = process.client
+            told = sum(client.drops.values()) - client.drops[DropReason.UNEXPECTED_PROBE]
+            if process.taken != client.frames_sealed + client.frames_delivered + told:
+                self._out_of_balance(name, process.taken, client.drops)
+        ports = {name: relay.data_port for name, relay in self.world.relays.items()}
+        server = self.world.server
+        if server is not None and server.data_port is not None:
+            ports[server.name] = server.data_port
+        for name, port in ports.items():
+            totals = port.relay.flows.totals()
+            echoed = port.relay.probes_echoed
+            counted = (totals.datagrams_in + echoed, totals.copies_out + echoed)
+            if counted != (port.taken, port.copies):
+                self._out_of_balance(name, port.taken, totals)
+
+    def _out_of_balance(self, name: str, taken: int, counted: object) -> None:
+        self.monitor.violations.append(f"{name} took {taken} and counted {counted}")
+
+
+def impaired(before: Impairment, fault: Fault) -> Impairment:
+    """Returns what befalls a link's packets when one more thing goes wrong."""
+    share = fault.share / 100
+    changes: dict[str, Impairment] = {
+        "lose": replace(before, loss=share),
+        "double": replace(before, duplication=share),
+        "reorder": replace(before, reordering=share),
+        "corrupt": replace(before, corruption=share),
+        "delay": replace(before, extra_delay_ns=fault.share * 10 * MILLISECOND),
+        "down": replace(before, down=True),
+    }
+    return changes[fault.kind]
