@@ -9,6 +9,7 @@ on standard input: how many datagrams to send, how fast; the answers go out like
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import mmap
 import multiprocessing
@@ -136,7 +137,8 @@ class Soak:
         self._to = (sender.server.address, sender.server.data_port)
         self._udp = sender.socket
         self._stream = Stream(sender.seal(sender.frame(BROADCAST, FRAME_OCTETS)))
-        reader.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_OCTETS)
+        with contextlib.suppress(PermissionError):
+            reader.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_OCTETS)
         if not missing_options():
             reader.socket.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
         self._next = 1
