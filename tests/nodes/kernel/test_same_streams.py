@@ -57,7 +57,9 @@ MAC_LIFETIME, HOLD_DOWN = 30 * SECOND, SECOND
 STRANGER = 14
 NOBODY = 40
 """A station that is nowhere, and the first of those that move."""
-STEPS = 70
+STEPS = 50
+REPEATED = 5
+"""How often many datagrams come again: the first time a flow has to be decided."""
 PAUSES = (0.2, 0.6, 1.1, 5.0, 12.0, 31.0, 70.0)
 
 
@@ -81,7 +83,7 @@ def course(family: int, tagged: bool, chance: random.Random) -> Iterator[Step]:
     for _ in range(STEPS):
         kind = chance.random()
         if kind < 0.8:
-            yield _sending(family, tagged, chance)
+            yield from [_sending(family, tagged, chance)] * chance.choice((1, REPEATED))
         elif kind < 0.9:
             yield chance.choice(PAUSES)
         else:
@@ -272,6 +274,6 @@ def test_a_generated_stream_gives_what_a_relay_without_a_plane_says(
         assert totals.drops
         assert totals.copies_out > totals.datagrams_in
         if compared.kernel is not None:
-            assert compared.kernel.counters().passed_up < totals.datagrams_in / 2
+            assert compared.kernel.counters().passed_up < 2 / 3 * totals.datagrams_in
     finally:
         compared.close()
