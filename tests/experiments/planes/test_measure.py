@@ -95,3 +95,43 @@ def test_copies_that_are_missing_break_the_planes_invariant_alone() -> None:
     found = Results([CellResult(CELL, Blocks((Block(("socket", "batch"), windows),)))]).invariants()
     assert found["copies_of_socket"].held
     assert not found["copies_of_batch"].held
+
+
+def test_every_figure_and_bar_comes_out_of_all_cells() -> None:
+    windows = {
+        "process": (measured(cpu=1_000_000), measured(cpu=1_100_000)),
+        "kernel": (
+            measured(sender=400_000, floor=3_000.0),
+            measured(sender=420_000, floor=3_000.0),
+        ),
+    }
+    results = Results(
+        [
+            CellResult(
+                cell,
+                Blocks(
+                    tuple(
+                        Block(
+                            cell.variants,
+                            {
+                                name: windows[
+                                    "kernel" if "kernel" in name or "forw" in name else "process"
+                                ]
+                                for name in cell.variants
+                            },
+                        )
+                        for _ in range(3)
+                    )
+                ),
+            )
+            for cell in CELLS
+        ]
+    )
+    figures = results.figures()
+    assert {f"bar.{bar.name}" for bar in BARS} <= set(figures)
+    assert figures["bar.kernel_over_forwarding.bulk"].unit.endswith("met")
+    assert "header_check.kernel-tags" in figures
+    assert "bulk.two_copies.hop_tag.kernel" in figures
+    assert "bulk.two_copies.header_check.batch" in figures
+    assert len(results.table().rows) == sum(len(cell.variants) for cell in CELLS)
+    assert list(results.samples())
