@@ -68,8 +68,8 @@ class Bar:
     limit: float
 
     def judge(self, low: float, high: float) -> str:
-        """Says by the interval whether it is met: an interval on both sides leaves it open."""
-        if high <= self.limit:
+        """Says by the interval whether it is met: one on both sides, or down to 0, leaves it open."""
+        if low > 0 and high <= self.limit:
             return "met"
         return "missed" if low > self.limit else "open"
 

@@ -72,7 +72,8 @@ def test_a_ratio_is_one_of_means_so_that_a_window_below_its_floor_counts_too() -
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "word"), [(0.1, 0.16, "met"), (0.1, 0.2, "open"), (0.18, 0.2, "missed")]
+    ("low", "high", "word"),
+    [(0.1, 0.16, "met"), (0.1, 0.2, "open"), (0.18, 0.2, "missed"), (-0.1, 0.1, "open")],
 )
 def test_a_bar_is_judged_by_the_whole_interval(low: float, high: float, word: str) -> None:
     assert Bar("any", CELL, "kernel", "socket", 1 / 6).judge(low, high) == word
