@@ -1,6 +1,6 @@
 # `make help` lists the targets. Every target first installs what is missing (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment simtest regression instrument cli report test test-fast check format lock clean distclean
+.PHONY: help setup experiment simtest regression instrument planes cli report test test-fast check format lock clean distclean
 
 PYTHON := .venv/bin/python
 TOPO ?= single
@@ -8,7 +8,7 @@ TOPO ?= single
 RUN ?= results/$(basename $(notdir $(TOPO)))/latest
 
 # A misspelt variable would silently change what is measured.
-KNOWN := TOPO WORLD SEEDS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP DATAPLANE WIRE PEERS SERIES RUN ARGS
+KNOWN := TOPO WORLD SEEDS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP DATAPLANE WIRE PEERS SERIES SOAK RUN ARGS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
@@ -64,6 +64,10 @@ regression: ## runs every topology QUICK, compares exact counts, writes results/
 instrument: ## checks what load is measured with: fit or not fit, and why
 	@scripts/setup
 	@scripts/run --root -m experiments instrument $(call flag,QUICK,--quick) $(call option,SERIES,--series) $(ARGS)
+
+planes: ## measures the data planes against each other; SOAK=1: a long stream through each instead
+	@scripts/setup
+	@scripts/run --root -m experiments planes $(call flag,QUICK,--quick) $(call flag,SOAK,--soak) $(call option,SEED,--seed) $(ARGS)
 
 cli: ## opens the topology with Mininet's command line
 	@scripts/setup

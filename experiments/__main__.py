@@ -1,4 +1,4 @@
-"""The experiments' command line: ``python -m experiments run|regression|instrument|cli|report``.
+"""The experiments' command line: ``python -m experiments run|regression|instrument|planes|cli|report``.
 
 Exit codes: 0 all invariants held and no verdict contradicts what is expected, 1 otherwise, 2 usage,
 3 this machine cannot (with the reason).
@@ -152,6 +152,12 @@ def _instrument(options: argparse.Namespace) -> int:
     return command.run(options)
 
 
+def _planes(options: argparse.Namespace) -> int:
+    from experiments.planes import command
+
+    return command.run(options)
+
+
 def _regression(options: argparse.Namespace) -> int:
     from experiments import regression
 
@@ -262,7 +268,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m experiments", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run|regression|instrument|cli|report")
+    commands = parser.add_subparsers(
+        required=True, metavar="run|regression|instrument|planes|cli|report"
+    )
     run = commands.add_parser("run", help="runs an experiment and writes its results")
     _add_network(run)
     run.add_argument("--quick", action="store_true", help="fewer frames: within 90 s")
@@ -292,6 +300,15 @@ def _parser() -> argparse.ArgumentParser:
         "--series", type=int, default=1, metavar="N", help="A/A comparisons to make and count"
     )
     instrument.set_defaults(command=_instrument)
+    planes = commands.add_parser(
+        "planes", help="measures the data planes against each other, and the kernel's forwarding"
+    )
+    planes.add_argument("--quick", action="store_true", help="few blocks: within 2 minutes")
+    planes.add_argument(
+        "--soak", action="store_true", help="a long stream through each: none lost, none changed"
+    )
+    planes.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    planes.set_defaults(command=_planes)
     cli = commands.add_parser("cli", help="opens Mininet's command line in the running network")
     _add_network(cli)
     cli.set_defaults(command=_cli)

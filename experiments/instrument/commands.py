@@ -16,6 +16,7 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare", forbid_unknown_fields=
     """Seal ``frames`` fresh frames of the group's first member for its server.
 
     With ``port`` they go to that port instead, which no server reads: one frame serves for all.
+    With ``address`` they go to that host, which lies behind the server's node.
     """
 
     server: str
@@ -24,14 +25,19 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare", forbid_unknown_fields=
     cast: Cast
     frames: int
     port: int | None = None
+    address: str | None = None
 
 
 class Send(msgspec.Struct, frozen=True, tag="send", forbid_unknown_fields=True):
-    """Send what is prepared, ``rate`` a second, ``burst`` with each call; ``dry``: all but the call."""
+    """Send what is prepared, ``rate`` a second, ``burst`` with each call; ``dry``: all but the call.
+
+    ``metered``: the CPU time within the calls is taken, too.
+    """
 
     rate: float
     burst: int = 1
     dry: bool = False
+    metered: bool = False
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish", forbid_unknown_fields=True):
@@ -52,7 +58,8 @@ class Sent(msgspec.Struct, frozen=True, tag="sent"):
     """What was sent from ``begin_ns`` (monotonic) for ``seconds``.
 
     ``latest_ns`` is the most that a call came late. ``saturated``: the generator could not keep the
-    schedule to its end.
+    schedule to its end. ``cpu_ns`` is the CPU time within the calls, by their median, with what the
+    kernel did for them before they returned; 0 unless that was asked for.
     """
 
     frames: int
@@ -61,6 +68,7 @@ class Sent(msgspec.Struct, frozen=True, tag="sent"):
     seconds: float
     latest_ns: int
     saturated: bool
+    cpu_ns: int = 0
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

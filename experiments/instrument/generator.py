@@ -2,7 +2,7 @@
 
 It registers all members with the real servers over TLS and keeps their channels open. Then it
 seals and sends as it is told on standard input, one JSON value a line, and answers likewise. It
-sends to the servers of its file alone, and never more than its bounds allow.
+sends to the servers of its file alone, or through their nodes, and never more than its bounds allow.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from experiments.instrument.commands import (
     Send,
 )
 from experiments.instrument.members import BROADCAST, GeneratorFile, Member, MemberError
-from experiments.instrument.pacing import PacingError, batches, send_paced, sender
+from experiments.instrument.pacing import Meter, PacingError, batches, send_paced, sender
 from nodes.channel import client_context
 
 _DECODER = msgspec.json.Decoder(Command)
@@ -90,7 +90,7 @@ class Generator:
             self._prepared = [first.seal(frame)] * command.frames
         self._member = first
         port = first.server.data_port if command.port is None else command.port
-        self._destination = (first.server.address, port)
+        self._destination = (command.address or first.server.address, port)
         return Ready(len(self._prepared), len(self._prepared[0]))
 
     def _send(self, command: Send) -> Answer:
@@ -104,11 +104,15 @@ class Generator:
         send = sender(self._member.socket, self._destination, segment)
         if command.dry:
             send = bytes.__len__
-        sent = send_paced(send, work, command.rate / command.burst)
+        meter = Meter(send)
+        sent = send_paced(meter if command.metered else send, work, command.rate / command.burst)
         if command.dry:
             return msgspec.structs.replace(sent, frames=0)
         return msgspec.structs.replace(
-            sent, frames=sent.frames * command.burst, refused=sent.refused * command.burst
+            sent,
+            frames=sent.frames * command.burst,
+            refused=sent.refused * command.burst,
+            cpu_ns=meter.cpu_ns,
         )
 
     async def leave(self) -> None:

@@ -19,7 +19,6 @@ HEADER_OCTETS = 14 + 40 + 8
 """Ethernet, IPv6 and UDP: what is counted at egress of a datagram beside its payload."""
 ARRIVED_OCTETS = 40 + 8
 """The same at ingress, where the kernel has taken off the Ethernet header."""
-_TABLE = "netdev instrument"
 
 
 def check_program() -> None:
@@ -47,11 +46,12 @@ class InterfaceDrop:
     """The two hooks of one node's interface."""
 
     def __init__(self, network: Network, node: str, interface: str) -> None:
-        """Makes the table; MachineError when this kernel has no egress hook."""
+        """Makes a table for this interface; MachineError when this kernel has no egress hook."""
         self._network, self._node = network, node
+        self._table = f"netdev instrument-{interface}"
         self.at_egress = self.at_ingress = False
         text = (
-            f"table {_TABLE} {{\n"
+            f"table {self._table} {{\n"
             "counter copies { }\n"
             "counter arrivals { }\n"
             f'chain egress {{ type filter hook egress device "{interface}" priority 0; }}\n'
@@ -87,14 +87,14 @@ class InterfaceDrop:
         return self._counter("arrivals")
 
     def _counter(self, name: str) -> Copies:
-        argv = [PROGRAM, "-j", "list", "counter", *_TABLE.split(), name]
+        argv = [PROGRAM, "-j", "list", "counter", *self._table.split(), name]
         for item in json.loads(run(self._network, self._node, argv))["nftables"]:
             if "counter" in item:
                 return Copies(item["counter"]["packets"], item["counter"]["bytes"])
         raise EmulationError(f"node {self._node}: {PROGRAM}: expected the counter {name}")
 
     def _replace(self, chain: str, rule: str) -> None:
-        self._run(f"flush chain {_TABLE} {chain}\nadd rule {_TABLE} {chain} {rule}\n")
+        self._run(f"flush chain {self._table} {chain}\nadd rule {self._table} {chain} {rule}\n")
 
     def _run(self, text: str) -> None:
         run(self._network, self._node, [PROGRAM, "-f", "-"], text)

@@ -12,9 +12,10 @@ from pathlib import Path
 from experiments.deployment import Deployment
 from experiments.instrument import accounting
 from experiments.instrument.commands import Prepare, Send, Sent
+from experiments.instrument.filter_drop import FilterDrop
 from experiments.instrument.interface_drop import ARRIVED_OCTETS, InterfaceDrop, check_program
 from experiments.instrument.programs import GeneratorHandle, program
-from experiments.instrument.servers import GENERATOR_FILE, serving
+from experiments.instrument.servers import GENERATOR_FILE, forwarding_of, plane_of, serving
 from experiments.instrument.settings import (
     Cores,
     Wire,
@@ -54,6 +55,8 @@ class Rig:
     wire: Wire
     drops: dict[str, InterfaceDrop]
     generator: GeneratorHandle
+    in_kernel: frozenset[str] = frozenset()
+    """Servers that do forward in the kernel."""
 
     @property
     def plan(self) -> Plan:
@@ -86,22 +89,28 @@ class Rig:
         """
         return self.measure(server, Load(members, frame_size, cast, rate, seconds, burst))
 
-    def measure(self, server: str, load: Load) -> Window:
-        """Measures one server's process under one load."""
+    def measure(self, server: str, load: Load, metered: bool = False) -> Window:
+        """Measures one server's process under one load; ``metered``: the generator's calls, too."""
         payload = self.prepare(server, load)
         process, drop = self.process(server), self.drops[server]
+        known = self._decided(server)
         copies, arrivals = drop.copies(), drop.arrivals()
         before = accounting.read(process, self.cores.measured)
-        sent = self.send(load)
+        sent = self.send(load, metered=metered)
 
         def arrived() -> int:
             return drop.arrivals().since(arrivals).datagrams(payload, ARRIVED_OCTETS)
 
-        handled = None if drop.at_ingress else before.datagrams.handled + sent.frames
+        unseen = drop.at_ingress or known is not None
+        handled = None if unseen else before.datagrams.handled + sent.frames
         self.settle(process, handled, lambda: arrived() >= sent.frames)
         after = accounting.read(process, self.cores.measured)
+        out = drop.copies().since(copies).datagrams(payload)
         came = after.datagrams.read - before.datagrams.read
-        if after.datagrams.lost == before.datagrams.lost:
+        if known is not None:
+            came = (self._decided(server) or 0) - known
+            out -= came  # that counter has both directions
+        elif after.datagrams.lost == before.datagrams.lost:
             came = arrived()  # the kernel's own counter has a batch as one
         return Window(
             server=server,
@@ -109,7 +118,7 @@ class Rig:
             seconds=sent.seconds,
             sent=sent.frames,
             frames_in=came,
-            copies_out=drop.copies().since(copies).datagrams(payload),
+            copies_out=out,
             lost=sent.frames + sent.refused - came,
             cpu_ns=after.cpu - before.cpu,
             schedstat_ns=after.scheduled - before.scheduled,
@@ -118,16 +127,39 @@ class Rig:
             latest_ns=sent.latest_ns,
             elapsed_ns=after.moment - before.moment,
             core_busy_ns=after.core.busy - before.core.busy,
+            sender_ns=sent.cpu_ns,
         )
 
-    def prepare(self, server: str, load: Load, port: int | None = None) -> int:
+    def _decided(self, server: str) -> int | None:
+        """Returns how many datagrams a relay has decided about, its process or the kernel for it.
+
+        None where the process does it all: then the interface counts them. What the kernel plane has
+        taken never comes to that counter. Asking costs the process time, so it is let come to rest.
+        """
+        if not isinstance(self.drops[server], FilterDrop):
+            return None
+        counters = self.deployment.status(server)["counters"]
+        self.settle(self.process(server), None)
+        return int(counters["datagrams_in"])
+
+    def prepare(
+        self, server: str, load: Load, port: int | None = None, address: str | None = None
+    ) -> int:
         """Has a load's frames sealed; returns the octets of a datagram's payload."""
-        command = Prepare(server, load.members, load.frame_size, load.cast, load.frames, port)
+        command = Prepare(
+            server, load.members, load.frame_size, load.cast, load.frames, port, address
+        )
         return self.generator.prepare(command).payload
 
-    def send(self, load: Load, dry: bool = False) -> Sent:
+    def send(self, load: Load, dry: bool = False, metered: bool = False) -> Sent:
         """Has what is prepared sent; ``dry``: the generator works as hard, and sends nothing."""
-        return self.generator.send(Send(load.rate, load.burst, dry))
+        return self.generator.send(Send(load.rate, load.burst, dry, metered))
+
+    def set_wire(self, wire: Wire) -> None:
+        """Says how batches pass from now on, in all networks of the rig."""
+        for server in self.servers:
+            _set_wire(self.network, server, wire)
+        self.wire = wire
 
     def set_egress_drop(self, drop: bool) -> None:
         """Has all servers' copies dropped at their own interface, or lets them go."""
@@ -175,8 +207,9 @@ def rig_up(
 ) -> Iterator[Rig]:
     """Builds the rig in the right set-up, hands it out, and takes it down whatever happened.
 
-    A server forwards as its name says, up to the first hyphen, by the data plane behind that, or
-    else by ``dataplane`` (None: the best). ``groups`` are the sizes of the
+    A server's name says how it forwards (null, relay, hub), by which data plane (socket, batch,
+    kernel; else by ``dataplane``, None: the best), and whether hop tags are required (tags):
+    ``null``, ``hub-batch``, ``kernel-tags``. ``groups`` are the sizes of the
     groups that each server has. Needs an isolated run. Raises MachineError, EmulationError,
     DeploymentError, InstrumentError.
     """
@@ -188,7 +221,7 @@ def rig_up(
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="instrument-", dir="/run"))
         folder = Path(name)
         network = stack.enter_context(emulate(plan))
-        drops = {server: _set_up(network, server, wire) for server in servers}
+        drops = {server: _set_up(network, server, wire, dataplane) for server in servers}
         deployment = stack.enter_context(serving(network, folder, groups, algorithm, dataplane))
         for process in deployment.processes.values():
             pin(process.pid, cores.measured)
@@ -196,30 +229,47 @@ def rig_up(
         generator = GeneratorHandle(
             stack.enter_context(program(network, MEMBERS, argv, folder, "generator"))
         )
-        yield Rig(network, deployment, folder, cores, wire, drops, generator)
+        in_kernel = frozenset(
+            server
+            for server in servers
+            if deployment.status(server)["process"]["dataplane"] == "kernel"
+        )
+        yield Rig(network, deployment, folder, cores, wire, drops, generator, in_kernel)
 
 
-def _set_up(network: Network, server: str, wire: Wire) -> InterfaceDrop:
+def _set_up(network: Network, server: str, wire: Wire, dataplane: str | None) -> InterfaceDrop:
     """Makes one server's interfaces as they must be: steering off, neighbours known for good."""
     plan = network.plan
     there = members_interface(server)
-    bridge = bridge_of(server)
-    for node, interface in (
-        (server, SERVER_INTERFACE),
-        (MEMBERS, there),
-        (bridge, "port-server"),
-        (bridge, "port-members"),
-    ):
+    for node, interface in _ends(server):
         steer(network, node, interface, None)
-        set_wire(network, node, interface, wire)
-    join_batches(network, server, SERVER_INTERFACE)
+    _set_wire(network, server, wire)
+    join_batches(network, server, SERVER_INTERFACE, (bridge_of(server), "port-server"))
     own = next(item for item in plan.interfaces(server) if item.name == SERVER_INTERFACE)
     theirs = next(item for item in plan.interfaces(MEMBERS) if item.name == there)
     nobody, unknown = unknown_neighbour(plan, server)
     known = [(str(address.ip), theirs.mac) for address in theirs.addresses] + [(nobody, unknown)]
     _know(network, server, SERVER_INTERFACE, known)
     _know(network, MEMBERS, there, [(str(own.addresses[0].ip), own.mac)])
+    if forwarding_of(server) == "relay" and (plane_of(server) or dataplane) == "kernel":
+        return FilterDrop(network, server, SERVER_INTERFACE)
     return InterfaceDrop(network, server, SERVER_INTERFACE)
+
+
+def _ends(server: str) -> tuple[tuple[str, str], ...]:
+    """Lists all interfaces between a server and its members, with their nodes."""
+    bridge = bridge_of(server)
+    return (
+        (server, SERVER_INTERFACE),
+        (MEMBERS, members_interface(server)),
+        (bridge, "port-server"),
+        (bridge, "port-members"),
+    )
+
+
+def _set_wire(network: Network, server: str, wire: Wire) -> None:
+    for node, interface in _ends(server):
+        set_wire(network, node, interface, wire)
 
 
 def _know(

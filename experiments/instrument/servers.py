@@ -19,7 +19,11 @@ from topologies.plan import Plan
 from topologies.rig import MEMBERS, members_interface, vpn_id_of
 
 GENERATOR_FILE = "generator.json"
+TAGS = "tags"
+"""The word in a server's name that has it require hop tags."""
 _NO_KEEPALIVE_S = 28_800
+_FORWARDING = ("null", "relay", "hub")
+_PLANES = ("socket", "batch", "kernel")
 
 
 @contextlib.contextmanager
@@ -78,11 +82,12 @@ def _configuration(plan: Plan, server: str, algorithm: str, dataplane: str | Non
         'database = "users.sqlite"',
         f'status_socket = "{server}.status"',
         f'forwarding = "{forwarding_of(server)}"',
+        f'hop_tags = "{"required" if TAGS in server.split("-") else "off"}"',
         "[timers]",
         f"keepalive_s = {_NO_KEEPALIVE_S}",
         f"timeout_s = {3 * _NO_KEEPALIVE_S}",
     ]
-    chosen = server.partition("-")[2] or dataplane
+    chosen = plane_of(server) or dataplane
     if chosen:
         lines.insert(1, f'dataplane = "{chosen}"')
     for group in plan.groups:
@@ -95,8 +100,13 @@ def _configuration(plan: Plan, server: str, algorithm: str, dataplane: str | Non
 
 
 def forwarding_of(server: str) -> str:
-    """Returns how a server forwards: its name up to the first hyphen."""
-    return server.partition("-")[0]
+    """Returns how a server forwards: what a word of its name says, or as a relay."""
+    return next((word for word in server.split("-") if word in _FORWARDING), "relay")
+
+
+def plane_of(server: str) -> str | None:
+    """Returns a server's data plane: what a word of its name says, if one does."""
+    return next((word for word in server.split("-") if word in _PLANES), None)
 
 
 def _generator_file(

@@ -92,6 +92,11 @@ def set_wire(network: Network, node: str, interface: str, wire: Wire) -> None:
     run(network, node, ["ethtool", "-K", interface, "tx-udp-segmentation", switch])
 
 
-def join_batches(network: Network, node: str, interface: str) -> None:
-    """Has the kernel join datagrams of one sender again where they arrive (GRO), as a NIC's does."""
+def join_batches(network: Network, node: str, interface: str, peer: tuple[str, str]) -> None:
+    """Has the kernel join datagrams of one sender again where they arrive (GRO), as a NIC's does.
+
+    ``peer`` is the other end, node and interface: veth offers nothing to GRO while that may send TCP
+    uncut, since there would be nothing to join.
+    """
     run(network, node, ["ethtool", "-K", interface, "gro", "on"])
+    run(network, peer[0], ["ethtool", "-K", peer[1], "tso", "off"])

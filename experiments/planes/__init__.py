@@ -1,0 +1,1 @@
+"""The data planes against each other: what a datagram costs in each, and that each loses none."""

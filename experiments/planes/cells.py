@@ -1,0 +1,96 @@
+"""What is measured: how datagrams come, through which planes, and against which bars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from experiments.instrument.settings import Wire
+from experiments.instrument.window import Cast, Load
+from experiments.planes.ways import FORWARDING
+from protocol.wire.vpn_header import HOP_TAG_LENGTH
+
+FRAME_SIZE = 1360
+"""Octets of a frame: the largest on a path of 1500. With tags it is 8 less, and the packet the same."""
+BURST = 44
+"""Datagrams that one call of the generator carries on a bulk flow: as many as go into one skb."""
+MEMBERS = 3
+PLANES = ("socket", "batch", "kernel")
+TAGGED = tuple(f"{plane}-tags" for plane in PLANES)
+NULL_SOCKET, NULL_BATCH = "null-socket", "null-batch"
+SERVERS = (NULL_SOCKET, NULL_BATCH, *PLANES, *TAGGED)
+ROUTER = NULL_BATCH
+"""The node whose kernel also is the router."""
+
+Flow = Literal["single", "bulk", "whole"]
+FLOWS: tuple[Flow, ...] = ("single", "bulk", "whole")
+"""One datagram at a time; long runs of one flow, cut on the wire; the same uncut, as no wire has it."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way for datagrams to come, to all others (2 copies) or to one."""
+
+    flow: Flow
+    cast: Cast
+
+    @property
+    def wire(self) -> Wire:
+        """Whether batches pass uncut."""
+        return "whole" if self.flow == "whole" else "segmented"
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """What is measured side by side: all planes, or those that plain forwarding is set against."""
+        return SERVERS if self.cast == "broadcast" else ("kernel", "kernel-tags", FORWARDING)
+
+    @property
+    def name(self) -> str:
+        """Names it in figures."""
+        return f"{self.flow}.{'two_copies' if self.cast == 'broadcast' else 'one_copy'}"
+
+    def load(self, variant: str, rate: float, seconds: float) -> Load:
+        """Returns what a variant is offered: at least one burst."""
+        size = FRAME_SIZE - HOP_TAG_LENGTH if variant.endswith("tags") else FRAME_SIZE
+        burst = 1 if self.flow == "single" else BURST
+        load = Load(MEMBERS, size, self.cast, rate, seconds, burst)
+        return replace(load, seconds=max(seconds, burst / rate))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What was asked for: a ratio, and how high it may be."""
+
+    name: str
+    cell: Cell
+    over: str
+    under: str
+    limit: float
+
+    def judge(self, low: float, high: float) -> str:
+        """Says by the interval whether it is met: one on both sides, or down to 0, leaves it open."""
+        if low > 0 and high <= self.limit:
+            return "met"
+        return "missed" if low > self.limit else "open"
+
+
+def _planes(flow: Flow) -> Cell:
+    return Cell(flow, "broadcast")
+
+
+def _forwarded(flow: Flow) -> Cell:
+    return Cell(flow, "unicast")
+
+
+CELLS = tuple(cell(flow) for flow in FLOWS for cell in (_planes, _forwarded))
+BARS = (
+    Bar("kernel_over_socket.single", _planes("single"), "kernel-tags", "socket-tags", 1 / 6),
+    Bar("kernel_over_socket.bulk", _planes("bulk"), "kernel-tags", "socket-tags", 1 / 6),
+    Bar("batch_over_socket.bulk", _planes("bulk"), "batch-tags", "socket-tags", 1 / 6),
+    Bar("batch_over_socket.whole", _planes("whole"), "batch-tags", "socket-tags", 1 / 10),
+    *(
+        Bar(f"kernel_over_forwarding.{flow}", _forwarded(flow), "kernel-tags", FORWARDING, 2.0)
+        for flow in FLOWS
+    ),
+)
+"""The kernel plane's to OpenVPN's hub are not here: they need its adapter."""

@@ -1,0 +1,290 @@
+"""Measures all cells in interleaved blocks, and says what they show: figures, bars, counts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from experiments.instrument import statistics
+from experiments.instrument.bpf_stats import BpfStats
+from experiments.instrument.checks import Check
+from experiments.instrument.rig import Rig
+from experiments.instrument.statistics import Blocks, Rule, measure_blocks
+from experiments.instrument.window import Load
+from experiments.planes.cells import BARS, BURST, PLANES, ROUTER, Bar, Cell
+from experiments.planes.ways import FORWARDING, ForwardingWay, KernelWay, Measured
+from experiments.record import Figure, Invariant, Sample, Table
+
+WayOf = Callable[[Load], Measured]
+CHECK_BLOCKS = 4
+_SEED = 20040929
+RUN_TIME_SHARE = 0.8
+"""The generator pays at least this much of what the program's own run time says."""
+
+
+def ways_of(rig: Rig, stats: BpfStats) -> dict[str, WayOf]:
+    """Returns how each variant is measured: servers by process or kernel, and a router."""
+
+    def by_process(server: str) -> WayOf:
+        return lambda load: Measured(rig.measure(server, load))
+
+    ways: dict[str, WayOf] = {}
+    for server in rig.servers:
+        if "kernel" in server:
+            ways[server] = KernelWay(rig, server, stats).measure
+        else:
+            ways[server] = by_process(server)
+    ways[FORWARDING] = ForwardingWay(rig, ROUTER).measure
+    return ways
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What one cell has shown; every sample in ``blocks`` is a `Measured`."""
+
+    cell: Cell
+    blocks: Blocks
+
+    def measured(self) -> Iterator[tuple[int, str, Measured]]:
+        """Yields (block, variant, what was measured)."""
+        for number, block in enumerate(self.blocks.blocks):
+            for variant, pair in block.windows.items():
+                for one in pair:
+                    assert isinstance(one, Measured)
+                    yield number, variant, one
+
+
+def measure(
+    cell: Cell,
+    ways: Mapping[str, WayOf],
+    rate: float,
+    seconds: float,
+    rule: Rule,
+    chance: random.Random,
+) -> CellResult:
+    """Measures a cell's variants at ``rate``, after each has had its flow decided."""
+
+    def offer(variant: str) -> Callable[[], Measured]:
+        load = cell.load(variant, rate, seconds)
+        ways[variant](load)
+        return lambda: ways[variant](load)
+
+    variants = {variant: offer(variant) for variant in cell.variants}
+    return CellResult(cell, measure_blocks(variants, rule, chance))
+
+
+def kernel_check(ways: Mapping[str, WayOf], load: Load, chance: random.Random) -> Check:
+    """Tells whether the generator's calls show the kernel's work: at least the program's run time."""
+    ways["kernel"](load)
+    rule = Rule(CHECK_BLOCKS, CHECK_BLOCKS)
+    blocks = measure_blocks({"kernel": lambda: ways["kernel"](load)}, rule, chance)
+    paid = statistics.level(blocks, "kernel", lambda one: _measured(one).kernel_ns)
+    ran = statistics.level(blocks, "kernel", lambda one: _measured(one).run_ns_per_frame)
+    fit = paid.high >= RUN_TIME_SHARE * ran.estimate > 0
+    detail = (
+        f"the generator pays {paid.estimate:.0f} ns a frame, the program runs {ran.estimate:.0f} ns"
+    )
+    return Check("kernel work", fit, detail, {"paid_ns": paid.estimate, "run_ns": ran.estimate})
+
+
+@dataclass
+class Results:
+    """All cells of a run."""
+
+    cells: list[CellResult] = field(default_factory=list)
+
+    def figures(self) -> dict[str, Figure]:
+        """Returns every figure by its name."""
+        found: dict[str, Figure] = {}
+        for result in self.cells:
+            found |= dict(_levels(result))
+            found |= dict(_prices(result))
+        found |= dict(self._kernel_header_check())
+        found |= {f"bar.{bar.name}": figure for bar, figure, _ in self.bars()}
+        return found
+
+    def bars(self) -> Iterator[tuple[Bar, Figure, str]]:
+        """Yields each bar that can be judged, its ratio, and met, missed or open."""
+        by_cell = {result.cell: result for result in self.cells}
+        for bar in BARS:
+            if bar.cell in by_cell:
+                found = ratio_of_means(by_cell[bar.cell].blocks, bar.over, bar.under)
+                word = bar.judge(found.low, found.high)
+                yield bar, as_figure(found, f"ratio, at most {bar.limit:.3g}: {word}"), word
+
+    def bar_table(self, trusted: bool) -> Table:
+        """Returns the bars as they are met or missed, or what they would be."""
+        rows = tuple(
+            (
+                bar.name,
+                f"{bar.over} over {bar.under}",
+                f"{bar.limit:.3g}",
+                f"{figure.value:.3f}",
+                f"{figure.low:.3f} to {figure.high:.3f}",
+                figure.n,
+                word if trusted else f"not judged ({word})",
+            )
+            for bar, figure, word in self.bars()
+        )
+        columns = ("bar", "ratio", "at most", "found", "95 %", "blocks", "")
+        note = "" if trusted else "The instrument is not fit: these are not to be quoted."
+        return Table("What was asked for", columns, rows, note)
+
+    def table(self) -> Table:
+        """Returns the cost of a datagram in, cells beside each other."""
+        rows = []
+        for result in self.cells:
+            for variant in result.cell.variants:
+                level = statistics.level(result.blocks, variant)
+                rows.append(
+                    (
+                        result.cell.flow,
+                        result.cell.load(variant, 1.0, 1.0).copies,
+                        variant,
+                        round(level.estimate),
+                        f"{level.low:.0f} to {level.high:.0f}",
+                        level.blocks,
+                        level.flagged,
+                    )
+                )
+        columns = ("flow", "copies", "plane", "ns a datagram in", "95 %", "blocks", "flagged")
+        note = (
+            "Processes by their CPU time; the kernel plane and forwarding by what the generator's "
+            "calls cost, less the same calls dropped at ingress. The kernel's receiving for the "
+            "processes is not counted, which is in their favour."
+        )
+        return Table("What a datagram costs", columns, tuple(rows), note)
+
+    def invariants(self) -> dict[str, Invariant]:
+        """Tells for each plane whether as many copies went out as came in datagrams for them."""
+        wrong: dict[str, list[str]] = {}
+        for result in self.cells:
+            for number, variant, one in result.measured():
+                found = wrong.setdefault(variant, [])
+                if one.window.missing_copies:
+                    found.append(f"{result.cell.name} block {number}: {one.window.missing_copies}")
+        return {
+            f"copies_of_{variant.replace('-', '_')}": Invariant(
+                not found, f"copies missing: {'; '.join(found) or 'none'}"
+            )
+            for variant, found in wrong.items()
+        }
+
+    def samples(self) -> Iterator[Sample]:
+        """Yields every window as raw values."""
+        for result in self.cells:
+            for number, variant, one in result.measured():
+                labels = {
+                    "cell": f"{result.cell.name}.{variant}",
+                    "block": str(number),
+                    "flags": " ".join(one.flags),
+                }
+                window = one.window
+                yield Sample("window.cpu", window.cpu_ns, "ns", labels)
+                yield Sample("window.frames_in", window.frames_in, "frames", labels)
+                yield Sample("window.copies_out", window.copies_out, "datagrams", labels)
+                yield Sample("window.lost", window.lost, "datagrams", labels)
+                if one.floor_ns is not None:
+                    yield Sample("window.generator", window.sender_ns, "ns", labels)
+                    yield Sample("window.floor", one.floor_ns, "ns per frame", labels)
+                    yield Sample("window.program", window.run_ns, "ns", labels)
+
+    def _kernel_header_check(self) -> Iterator[tuple[str, Figure]]:
+        """Yields what the kernel's check of a further datagram's header costs, with and without tag.
+
+        A batch that passes whole differs from one datagram in nothing else that the program does.
+        """
+        cells = {result.cell: result for result in self.cells}
+        single, whole = (cells.get(Cell(flow, "broadcast")) for flow in ("single", "whole"))
+        if single is None or whole is None:
+            return
+        for variant in ("kernel", "kernel-tags"):
+            one, many = (
+                statistics.level(each.blocks, variant, lambda one: _measured(one).run_ns_per_frame)
+                for each in (single, whole)
+            )
+            values = [
+                (BURST * many_ns - one_ns) / (BURST - 1)
+                for many_ns, one_ns in (
+                    (many.estimate, one.estimate),
+                    (many.low, one.high),
+                    (many.high, one.low),
+                )
+            ]
+            unit = "ns per datagram, run time"
+            low, high = min(values), max(values)
+            yield f"header_check.{variant}", Figure(values[0], low, high, many.blocks, unit)
+
+
+def ratio_of_means(
+    blocks: Blocks, over: str, under: str, value: statistics.Value = statistics.ns_per_frame
+) -> statistics.Figure:
+    """Returns the ratio of two variants' means, with a paired bootstrap interval over the blocks.
+
+    What is left of a window when its floor is subtracted can be negative by chance, so that windows
+    have no ratio of their own.
+    """
+    import numpy
+    from scipy.stats import bootstrap
+
+    def means(variant: str, of: statistics.Value) -> list[float]:
+        return [sum(map(of, block.windows[variant])) / 2 for block in blocks.blocks]
+
+    values = numpy.asarray([means(over, value), means(under, statistics.ns_per_frame)])
+    values = values[:, numpy.isfinite(values).all(axis=0)]
+    if values.shape[1] < 2:
+        raise ValueError(f"{over} over {under}: expected two blocks in which both did something")
+    found = bootstrap(
+        tuple(values),
+        lambda top, bottom, axis: top.mean(axis=axis) / bottom.mean(axis=axis),
+        paired=True,
+        confidence_level=statistics.CONFIDENCE,
+        n_resamples=statistics.RESAMPLES,
+        method="percentile",
+        rng=numpy.random.default_rng(_SEED),
+    ).confidence_interval
+    flagged = sum(1 for block in blocks.blocks if block.flags_of((over, under)))
+    estimate = float(values[0].mean() / values[1].mean())
+    low, high = float(found.low), float(found.high)
+    return statistics.Figure(estimate, low, high, values.shape[1], flagged)
+
+
+def as_figure(figure: statistics.Figure, unit: str) -> Figure:
+    """Turns an estimate into a record's figure; a BCa interval may leave the mean out by a hair."""
+    low, high = min(figure.low, figure.estimate), max(figure.high, figure.estimate)
+    return Figure(figure.estimate, low, high, figure.blocks, unit)
+
+
+def _levels(result: CellResult) -> Iterator[tuple[str, Figure]]:
+    name, blocks = result.cell.name, result.blocks
+    for variant in result.cell.variants:
+        for value, what in (
+            (statistics.ns_per_frame, "ns_per_datagram_in"),
+            (lambda one: _measured(one).ns_per_copy, "ns_per_copy_out"),
+            (lambda one: _measured(one).run_ns_per_frame, "run_ns_per_datagram_in"),
+        ):
+            if not what.startswith("run") or "kernel" in variant:
+                level = statistics.level(blocks, variant, value)
+                yield f"{name}.{variant}.{what}", as_figure(level, "ns")
+    for ending in ("", "-tags"):
+        over, under = f"kernel{ending}", f"socket{ending}"
+        if under in result.cell.variants:
+            found = ratio_of_means(blocks, over, under, lambda one: _measured(one).run_ns_per_frame)
+            yield f"{name}.{over}_run_time_over_{under}", as_figure(found, "ratio")
+
+
+def _prices(result: CellResult) -> Iterator[tuple[str, Figure]]:
+    """Yields what tags cost, and what looking at the header does: the relay less the null forwarder."""
+    name, blocks, variants = result.cell.name, result.blocks, result.cell.variants
+    pairs = [(f"hop_tag.{plane}", f"{plane}-tags", plane) for plane in PLANES]
+    pairs += [(f"header_check.{plane}", plane, f"null-{plane}") for plane in PLANES]
+    for what, over, under in pairs:
+        if over in variants and under in variants:
+            found = statistics.difference(blocks, over, under)
+            yield f"{name}.{what}", as_figure(found, "ns per datagram in")
+
+
+def _measured(sample: statistics.Sample) -> Measured:
+    assert isinstance(sample, Measured)
+    return sample
