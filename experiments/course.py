@@ -62,6 +62,9 @@ class Parameters:
     """Other VPNs to measure beside ours, by name."""
 
 
+CLOCKS = ("remaining s", "age s")
+"""Columns of tables that change by themselves."""
+
 Vantage = Mapping[str, list[str]]
 """Where packets are captured outside: interfaces by node."""
 
@@ -192,7 +195,7 @@ def _without_memory(status: dict[str, Any]) -> dict[str, Any]:
                 [
                     cell
                     for name, cell in zip(table["columns"], row, strict=True)
-                    if name != "remaining s"
+                    if name not in CLOCKS
                 ]
                 for row in table["rows"]
             ],
@@ -200,7 +203,7 @@ def _without_memory(status: dict[str, Any]) -> dict[str, Any]:
         for title, table in status["tables"].items()
     }
     for table in tables.values():
-        table["columns"] = [name for name in table["columns"] if name != "remaining s"]
+        table["columns"] = [name for name in table["columns"] if name not in CLOCKS]
     return {**status, "tables": tables, "process": {}}
 
 

@@ -50,6 +50,8 @@ class Settings:
     """Whether packets go to all of a group, or (``spi``) only to those who hold their SA."""
     rekey: str = "on-leave"
     """Which changes bring those who stay a fresh SA (``docs/deviations.md``, 16)."""
+    control: str = "tls"
+    """What protects registration and keys on their way: ``tls``, or an SA set up by ``ike``."""
     dataplane: str | None = None
     """How servers move datagrams; None: by the best way that the machine has."""
     forwarding: str = "relay"
@@ -188,6 +190,8 @@ def write_files(plan: Plan, folder: Path, settings: Settings) -> None:
     authority = CertificateAuthority()
     authority.write(folder / "authority.pem")
     users = UserDatabase(folder / "users.sqlite")
+    if settings.control == "ike":
+        users.keep_nt_hashes()
     for group in plan.groups:
         users.add_group(group.vpn_id)
     for client in plan.clients():
@@ -195,7 +199,7 @@ def write_files(plan: Plan, folder: Path, settings: Settings) -> None:
         assert client.vpn_id is not None
         password = write_password(folder / f"{client.name}.password")
         users.add(client.user, password, client.vpn_id, client.sub_id)
-        _write_toml(folder / f"{client.name}.toml", _client_tables(plan, client))
+        _write_toml(folder / f"{client.name}.toml", _client_tables(plan, client, settings))
     for server in plan.servers:
         authority.issue(
             plan.data_address(server.name),
@@ -254,6 +258,7 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         "admin_socket": f"{server.name}.admin",
         "member_delivery": settings.member_delivery,
         "rekey": settings.rekey,
+        "control": settings.control,
         "strip": settings.strip,
         **({"dataplane": settings.dataplane} if settings.dataplane else {}),
         **({"forwarding": settings.forwarding} if settings.forwarding != "relay" else {}),
@@ -285,7 +290,7 @@ def _recovery_seconds(plan: Plan) -> int:
     return min(most, max(least, len(plan.clients()) // CLIENTS_A_SECOND))
 
 
-def _client_tables(plan: Plan, client: Node) -> dict[str, dict[str, Any]]:
+def _client_tables(plan: Plan, client: Node, settings: Settings) -> dict[str, dict[str, Any]]:
     (server,) = plan.servers
     return {
         "client": {
@@ -298,6 +303,7 @@ def _client_tables(plan: Plan, client: Node) -> dict[str, dict[str, Any]]:
             "data_port": DEFAULT_DATA_PORT,
             "status_socket": f"{client.name}.status",
             "key_socket": f"{client.name}.keys",
+            "control": settings.control,
         },
         "lan": {"kind": "interface", "name": plan.lan_interface(client.name).name},
     }
