@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments import ike_datagrams
 from experiments.credentials import CertificateAuthority, write_password
 from nodes.sections import DEFAULT_DATA_PORT
 from nodes.status import StatusError, fetch_status
@@ -140,6 +141,9 @@ def deploy(network: Network, folder: Path, settings: Settings) -> Iterator[Deplo
     """
     deployment = Deployment(network, folder, settings)
     write_files(network.plan, folder, settings)
+    if settings.control == "ike":
+        for server in network.plan.servers:
+            ike_datagrams.start(network, server.name)
     try:
         for server in network.plan.servers:
             deployment.start(server)
