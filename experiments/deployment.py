@@ -29,6 +29,8 @@ ENDED_SECONDS = 5.0
 LOG_LINES = 8
 RECOVERY_SECONDS = (4, 15)
 """How long clients go on with their SAs when a key server has come back, at least and at most."""
+RECOVERY_SECONDS_OF_IKE = 12
+"""At least so with IKE, which asks a silent server for some seconds before it sets up another SA."""
 CLIENTS_A_SECOND = 2
 """How many clients a key server that has come back registers in a second, at least."""
 
@@ -283,14 +285,16 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         }
     return {
         "server": section,
-        "timers": {"recovery_s": _recovery_seconds(plan)},
+        "timers": {"recovery_s": _recovery_seconds(plan, settings)},
         **groups,
         **relays,
     }
 
 
-def _recovery_seconds(plan: Plan) -> int:
+def _recovery_seconds(plan: Plan, settings: Settings) -> int:
     least, most = RECOVERY_SECONDS
+    if settings.control == "ike":
+        least = RECOVERY_SECONDS_OF_IKE
     return min(most, max(least, len(plan.clients()) // CLIENTS_A_SECOND))
 
 

@@ -16,8 +16,14 @@ _RULES = f"""
 table inet {_TABLE} {{
     counter InDatagrams {{}}
     counter OutDatagrams {{}}
-    chain incoming {{ type filter hook input priority 0; udp dport {{500, 4500}} counter name InDatagrams; }}
-    chain outgoing {{ type filter hook output priority 0; udp sport {{500, 4500}} counter name OutDatagrams; }}
+    chain incoming {{
+        type filter hook input priority 0
+        udp dport {{500, 4500}} counter name InDatagrams
+    }}
+    chain outgoing {{
+        type filter hook output priority 0
+        udp sport {{500, 4500}} counter name OutDatagrams
+    }}
 }}
 """
 

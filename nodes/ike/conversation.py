@@ -25,7 +25,7 @@ ANSWER_SECONDS = 5.0
 INITIATE_SECONDS = 8.0
 IKE_PROPOSAL = "aes128gcm16-prfsha256-ecp256"
 ESP_PROPOSAL = "aes128gcm16-ecp256"
-DPD_DELAY = "2s"
+DPD_DELAY = "1s"
 """How soon a peer that says nothing is asked whether it is there."""
 
 

@@ -60,7 +60,7 @@ def settings(esp: EspPlace, socket: Path) -> Mapping[str, Setting]:
             "delete_rekeyed_delay": "1",
             "retransmit_timeout": "0.5",
             "retransmit_base": "1.5",
-            "retransmit_tries": "4",
+            "retransmit_tries": "3",
             "half_open_timeout": "10",
             "filelog": {"stderr": {"default": "0", "ike": "1", "cfg": "0", "flush_line": "yes"}},
             "plugins": {"vici": {"socket": f"unix://{socket}"}},

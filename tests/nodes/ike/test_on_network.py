@@ -121,6 +121,7 @@ def test_outside_there_is_ike_and_no_octet_of_a_message(ike_crew: Crew, tmp_path
     command = ["tcpdump", "-U", "-Z", "root", "-i", interface, "-w", str(capture)]
     tcpdump = ike_crew.network.popen("server", command, stderr=subprocess.PIPE)
     try:
+        assert tcpdump.stderr is not None
         assert b"listening" in tcpdump.stderr.readline()
         ike_crew.start("c1")
         ike_crew.wait("c1", "registered")
