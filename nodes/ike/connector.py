@@ -43,7 +43,9 @@ class IkeConnector:
             section.user,
             password,
         )
-        self._supervisor = Supervisor(program, self._configure, self._fell, self._seen_anew)
+        self._supervisor = Supervisor(
+            program, section.status_socket.parent, self._configure, self._fell, self._seen_anew
+        )
         self._channel: Channel | None = None
         self._own = ""
         """The address inside the SA that the channel is bound to."""

@@ -82,12 +82,12 @@ def written(settings: Mapping[str, Setting], indent: str = "") -> str:
 class Charon:
     """A charon that is started, and started again when it has died; one per process of ours."""
 
-    def __init__(self) -> None:
-        """Raises IkeMissingError when packages are missing."""
+    def __init__(self, parent: Path) -> None:
+        """Makes its folder in ``parent``. Raises IkeMissingError when packages are missing."""
         check_packages()
         self.esp = esp_place()
         self.starts = 0
-        self._folder = Path(tempfile.mkdtemp(prefix="blindrelay-ike-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="ike-", dir=parent))
         self._process: subprocess.Popen[bytes] | None = None
         text = written(settings(self.esp, _RUN / "charon.vici"))
         atexit.register(self.close)

@@ -52,7 +52,9 @@ class Gateway:
         self._waiting: dict[Channel, list[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.refused = 0
-        self._supervisor = Supervisor(program, self._configure, _nothing, _nothing)
+        self._supervisor = Supervisor(
+            program, section.status_socket.parent, self._configure, _nothing, _nothing
+        )
 
     @property
     def inner(self) -> IPv6Address:

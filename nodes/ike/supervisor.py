@@ -29,17 +29,18 @@ class Supervisor:
     def __init__(
         self,
         program: str,
+        parent: Path,
         configure: Callable[[Conversation], None],
         fell: Callable[[], None],
         seen_anew: Callable[[], None],
     ) -> None:
-        """Takes the name to complain by, what a fresh charon is told, and who hears of death and SAs.
+        """Takes the name to complain by, where charon's folder goes, and what a fresh charon is told.
 
-        ``configure`` runs in another thread; ``seen_anew`` is called each time that ``seen``, the SAs,
-        has been read. Raises IkeMissingError.
+        ``configure`` runs in another thread; ``fell`` hears of a death; ``seen_anew`` is called
+        each time that ``seen``, the SAs, has been read. Raises IkeMissingError.
         """
         self.seen: list[UnicastAssociation] = []
-        self.charon = Charon()
+        self.charon = Charon(parent)
         self.conversation = Conversation(self.charon.socket)
         self._program = program
         self._configure = configure
