@@ -8,7 +8,7 @@ TOPO ?= single
 RUN ?= results/$(basename $(notdir $(TOPO)))/latest
 
 # A misspelt variable would silently change what is measured.
-KNOWN := TOPO WORLD SEEDS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP DATAPLANE WIRE PEERS SERIES SOAK RUN ARGS
+KNOWN := TOPO WORLD SEEDS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP CONTROL DATAPLANE WIRE PEERS SERIES SOAK RUN ARGS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
@@ -20,7 +20,8 @@ option = $(if $($(1)),$(2) '$($(1))')
 
 NETWORK_OPTIONS = --topo '$(TOPO)' $(call option,N,--clients) $(call option,M,--terminals) \
 	$(call option,SERVERS,--servers) \
-	$(call option,FAMILY,--family) $(call option,STRIP,--strip) $(call option,DATAPLANE,--dataplane)
+	$(call option,FAMILY,--family) $(call option,STRIP,--strip) \
+	$(call option,CONTROL,--control) $(call option,DATAPLANE,--dataplane)
 RUN_OPTIONS = $(call flag,QUICK,--quick) $(call option,WIRE,--wire) $(call option,SEED,--seed) $(call flag,CAPTURE,--capture) \
 	$(call option,PEERS,--peers)
 
@@ -40,6 +41,7 @@ help: ## this list
 	@echo '           DATAPLANE=socket|batch|kernel (default: the best sockets that the machine has)'
 	@echo '           PEERS=openvpn,tinc,fastd,n2n,softether or all (single: other VPNs measured beside ours)'
 	@echo '           SEEDS=500 (simtest: so many scripts of faults)'
+	@echo '           CONTROL=tls|ike (what protects registration; ike: by strongSwan)'
 	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'
 	@echo '           ARGS="more arguments" (experiment, cli, test, test-fast)'
 	@echo 'Failures:  make always ends with 2; the line "exit N: reason" tells the code: 1 an invariant or a'

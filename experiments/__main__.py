@@ -52,6 +52,7 @@ def _run(options: argparse.Namespace) -> int:
     if simulated and not _can_simulate(plan):
         return EXIT_USAGE
     if not simulated and not is_isolated():
+        _check_control(options.control)
         return isolate(programs=_programs(plan))
     # Loaded here: usage errors and the isolating process need none of it.
     from experiments import multicast, single
@@ -74,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
         options.seed,
         options.capture,
         options.wire,
-        Settings(strip=options.strip, dataplane=options.dataplane),
+        Settings(strip=options.strip, dataplane=options.dataplane, control=options.control),
         peers,
     )
     courses = {1: single, 2: subgroups, 3: multicast, 4: vpn_servers, 5: vpn_servers}
@@ -125,16 +126,18 @@ def _cli(options: argparse.Namespace) -> int:
     if plan is None:
         return EXIT_USAGE
     if not is_isolated():
+        _check_control(options.control)
         return isolate(programs=_programs(plan))
     from experiments.deployment import DeploymentError, Settings, deploy
     from topologies.emulate import EmulationError, emulate
 
+    settings = Settings(options.strip, dataplane=options.dataplane, control=options.control)
     try:
         with (
             orderly_termination(),
             tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private,
             emulate(plan) as network,
-            deploy(network, Path(private), Settings(options.strip, dataplane=options.dataplane)),
+            deploy(network, Path(private), settings),
         ):
             print(f"{plan.name} is up. Try: t1a ping -c 1 {_somebody_far(plan)}")
             server = plan.servers[0].name
@@ -237,6 +240,15 @@ def _planned(options: argparse.Namespace, counts: dict[str, int]) -> Plan:
     return CATALOG[options.topo](terminals=options.terminals, family=options.family, **counts)
 
 
+def _check_control(control: str) -> None:
+    """Raises MachineError when the control channel needs packages that are missing."""
+    from nodes.ike.machine import missing_packages
+
+    missing = missing_packages() if control == "ike" else ()
+    if missing:
+        raise MachineError(f"CONTROL=ike: missing Debian packages: {' '.join(missing)}")
+
+
 def _programs(plan: Plan) -> dict[str, str]:
     """Returns the programs that this topology needs beside those of every topology."""
     from experiments.link_cuts import PROGRAMS
@@ -333,6 +345,12 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--terminals", type=int, default=2, help="terminals on each LAN")
     parser.add_argument("--family", type=int, default=6, choices=(4, 6), help="IP outside")
     parser.add_argument("--strip", default="keep", choices=("keep", "patent"))
+    parser.add_argument(
+        "--control",
+        default="tls",
+        choices=("tls", "ike"),
+        help="what protects registration: TLS, or an SA that strongSwan's charon sets up by IKE",
+    )
     parser.add_argument(
         "--dataplane",
         choices=("socket", "batch", "kernel"),

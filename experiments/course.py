@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from experiments import ike_datagrams
 from experiments.addition import Addition
 from experiments.capture import Capture, DecodingKey, merge
-from experiments.deployment import Deployment, Settings, deploy, stop
+from experiments.deployment import Deployment, DeploymentError, Settings, deploy, stop
 from experiments.environment import describe_checkout, describe_environment, utc_now
 from experiments.instrument.settings import Wire
 from experiments.invariants import Seen, check_all
@@ -61,6 +62,9 @@ class Parameters:
     peers: tuple[str, ...] = ()
     """Other VPNs to measure beside ours, by name."""
 
+
+CLOCKS = ("remaining s", "age s")
+"""Columns of tables that change by themselves."""
 
 Vantage = Mapping[str, list[str]]
 """Where packets are captured outside: interfaces by node."""
@@ -152,7 +156,7 @@ def observe(
         outside=merge([one.path for one in outside], private / "outside.pcapng", begun, ended),
         inside=inside.path,
         keys={group.vpn_id: _keys_of(deployment, group.vpn_id) for group in plan.groups},
-        server_kernel=_udp_counters(network, server.name),
+        server_kernel=_udp_besides_ike(network, server.name, parameters.settings),
         routes=read_routes(plan, network.pid) if plan.family == 4 else {},
     )
 
@@ -161,6 +165,21 @@ def _keys_of(deployment: Deployment, vpn_id: int) -> list[dict[str, Any]]:
     """Asks one client of each Sub ID of a group for its SAs."""
     of_sub_id = {client.sub_id: client.name for client in reversed(deployment.plan.clients(vpn_id))}
     return [key for name in of_sub_id.values() for key in deployment.keys(name)]
+
+
+def _udp_besides_ike(network: Network, node: str, settings: Settings) -> dict[str, int]:
+    """Reads the kernel's UDP counters without those of IKE, which goes on meanwhile."""
+    found = _udp_counters(network, node)
+    if settings.control != "ike":
+        return found
+    deadline = time.monotonic() + ike_datagrams.READ_SECONDS
+    while time.monotonic() < deadline:
+        rest = ike_datagrams.without(network, node, found)
+        again = _udp_counters(network, node)
+        if again == found:
+            return rest
+        found = again
+    raise DeploymentError(f"{node}: IKE does not pause for long enough to count beside it")
 
 
 def _udp_counters(network: Network, node: str) -> dict[str, int]:
@@ -192,7 +211,7 @@ def _without_memory(status: dict[str, Any]) -> dict[str, Any]:
                 [
                     cell
                     for name, cell in zip(table["columns"], row, strict=True)
-                    if name != "remaining s"
+                    if name not in CLOCKS
                 ]
                 for row in table["rows"]
             ],
@@ -200,7 +219,7 @@ def _without_memory(status: dict[str, Any]) -> dict[str, Any]:
         for title, table in status["tables"].items()
     }
     for table in tables.values():
-        table["columns"] = [name for name in table["columns"] if name != "remaining s"]
+        table["columns"] = [name for name in table["columns"] if name not in CLOCKS]
     return {**status, "tables": tables, "process": {}}
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments import ike_datagrams
 from experiments.credentials import CertificateAuthority, write_password
 from nodes.sections import DEFAULT_DATA_PORT
 from nodes.status import StatusError, fetch_status
@@ -28,6 +29,8 @@ ENDED_SECONDS = 5.0
 LOG_LINES = 8
 RECOVERY_SECONDS = (4, 15)
 """How long clients go on with their SAs when a key server has come back, at least and at most."""
+RECOVERY_SECONDS_OF_IKE = 12
+"""At least so with IKE, which asks a silent server for some seconds before it sets up another SA."""
 CLIENTS_A_SECOND = 2
 """How many clients a key server that has come back registers in a second, at least."""
 
@@ -50,6 +53,8 @@ class Settings:
     """Whether packets go to all of a group, or (``spi``) only to those who hold their SA."""
     rekey: str = "on-leave"
     """Which changes bring those who stay a fresh SA (``docs/deviations.md``, 16)."""
+    control: str = "tls"
+    """What protects registration and keys on their way: ``tls``, or an SA set up by ``ike``."""
     dataplane: str | None = None
     """How servers move datagrams; None: by the best way that the machine has."""
     forwarding: str = "relay"
@@ -138,6 +143,9 @@ def deploy(network: Network, folder: Path, settings: Settings) -> Iterator[Deplo
     """
     deployment = Deployment(network, folder, settings)
     write_files(network.plan, folder, settings)
+    if settings.control == "ike":
+        for server in network.plan.servers:
+            ike_datagrams.start(network, server.name)
     try:
         for server in network.plan.servers:
             deployment.start(server)
@@ -188,6 +196,8 @@ def write_files(plan: Plan, folder: Path, settings: Settings) -> None:
     authority = CertificateAuthority()
     authority.write(folder / "authority.pem")
     users = UserDatabase(folder / "users.sqlite")
+    if settings.control == "ike":
+        users.keep_nt_hashes()
     for group in plan.groups:
         users.add_group(group.vpn_id)
     for client in plan.clients():
@@ -195,7 +205,7 @@ def write_files(plan: Plan, folder: Path, settings: Settings) -> None:
         assert client.vpn_id is not None
         password = write_password(folder / f"{client.name}.password")
         users.add(client.user, password, client.vpn_id, client.sub_id)
-        _write_toml(folder / f"{client.name}.toml", _client_tables(plan, client))
+        _write_toml(folder / f"{client.name}.toml", _client_tables(plan, client, settings))
     for server in plan.servers:
         authority.issue(
             plan.data_address(server.name),
@@ -254,6 +264,7 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         "admin_socket": f"{server.name}.admin",
         "member_delivery": settings.member_delivery,
         "rekey": settings.rekey,
+        "control": settings.control,
         "strip": settings.strip,
         **({"dataplane": settings.dataplane} if settings.dataplane else {}),
         **({"forwarding": settings.forwarding} if settings.forwarding != "relay" else {}),
@@ -274,18 +285,20 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         }
     return {
         "server": section,
-        "timers": {"recovery_s": _recovery_seconds(plan)},
+        "timers": {"recovery_s": _recovery_seconds(plan, settings)},
         **groups,
         **relays,
     }
 
 
-def _recovery_seconds(plan: Plan) -> int:
+def _recovery_seconds(plan: Plan, settings: Settings) -> int:
     least, most = RECOVERY_SECONDS
+    if settings.control == "ike":
+        least = RECOVERY_SECONDS_OF_IKE
     return min(most, max(least, len(plan.clients()) // CLIENTS_A_SECOND))
 
 
-def _client_tables(plan: Plan, client: Node) -> dict[str, dict[str, Any]]:
+def _client_tables(plan: Plan, client: Node, settings: Settings) -> dict[str, dict[str, Any]]:
     (server,) = plan.servers
     return {
         "client": {
@@ -298,6 +311,7 @@ def _client_tables(plan: Plan, client: Node) -> dict[str, dict[str, Any]]:
             "data_port": DEFAULT_DATA_PORT,
             "status_socket": f"{client.name}.status",
             "key_socket": f"{client.name}.keys",
+            "control": settings.control,
         },
         "lan": {"kind": "interface", "name": plan.lan_interface(client.name).name},
     }

@@ -27,6 +27,10 @@ class ChannelError(Exception):
     """A control channel that cannot be set up: names the file or peer, and what was expected."""
 
 
+class CredentialsError(ChannelError):
+    """The server has refused user ID and password while the channel was set up."""
+
+
 class Events(Protocol):
     """Who is told what happens on a channel."""
 
@@ -101,6 +105,11 @@ class Channel(asyncio.Protocol):
         if self._transport.get_write_buffer_size() > self._unsent_limit:
             self._transport.abort()
         return len(octets)
+
+    def abort(self) -> None:
+        """Ends the channel without a word to the peer, who cannot hear it."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def close(self) -> None:
         """Ends the channel after what was sent before."""

@@ -11,11 +11,13 @@ import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nodes import client_view
 from nodes.channel import ChannelError
 from nodes.configuration import (
     ClientConfiguration,
+    ClientSection,
     ConfigurationError,
     LanSection,
     load_client,
@@ -26,7 +28,7 @@ from nodes.counter_file import CounterFile, CounterFileError
 from nodes.datagram_queue import DatagramQueue
 from nodes.driver import PROGRAM, Driver
 from nodes.interface import LanError
-from nodes.keeper import Keeper
+from nodes.keeper import Connector, Keeper, TlsConnector
 from nodes.lan import Lan, PacketSocketLan, TapLan
 from nodes.process import (
     EXIT_GOOD,
@@ -60,6 +62,11 @@ class Process:
         if section.keys == "tls":
             assert section.password_file is not None
             password = read_password(section.password_file)
+        self._connector: Connector | None = None
+        if section.keys == "tls":
+            self._connector = _connector(section, password)
+        if section.control == "ike":
+            password = Secret(b"")  # it serves to set up the SA, and is not sent again
         self._authentication = AuthenticationInformation(
             section.user, password, VpnId(section.vpn_id)
         )
@@ -89,20 +96,42 @@ class Process:
         if section.keys == "manual":
             assert section.manual_file is not None
             _set_by_hand(driver, section.manual_file, self._configuration)
-        services = [await serve_status(section.status_socket, driver.snapshot)]
+        snapshot = partial(_snapshot, driver, self._connector)
+        services = [await serve_status(section.status_socket, snapshot)]
         if section.key_socket is not None:
             keys = partial(client_view.keys, driver.client)
             services.append(await serve_status(section.key_socket, keys))
         try:
             on_end(self._loop, driver.ended.set)
             driver.start()
-            if section.keys == "tls":
-                await Keeper(driver, section).keep()
+            if self._connector is not None:
+                await self._connector.open()
+                await Keeper(driver, section, self._connector).keep()
             else:
                 await driver.ended.wait()
         finally:
+            if self._connector is not None:
+                await self._connector.close()
             for service in services:
                 await close_status(service)
+
+
+def _connector(section: ClientSection, password: Secret) -> Connector:
+    """Returns what protects the control channel; the modules for IKE are loaded for IKE alone."""
+    if section.control == "tls":
+        return TlsConnector(section)
+    from nodes.ike.connector import IkeConnector
+
+    return IkeConnector(PROGRAM, section, password)
+
+
+def _snapshot(driver: Driver, connector: Connector | None) -> dict[str, Any]:
+    """Returns the driver's view, with what the control channel is protected by."""
+    view = driver.snapshot()
+    if connector is not None:
+        view["tables"] = dict(sorted({**view["tables"], **connector.tables()}.items()))
+        view["process"] |= connector.process_view()
+    return view
 
 
 def _open_lan(configuration: ClientConfiguration) -> Lan:

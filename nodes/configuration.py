@@ -75,6 +75,7 @@ def load_server(path: Path | str, forwarding: ForwardingName | None = None) -> S
         raise document.error(
             ("server", "keys"), '"tls", because a hub needs its clients\' SAs', '"manual"'
         )
+    _check_control(document, "server", server)
     alone = server.keys == "tls" and server.forwarding == "relay" and not configuration.servers
     if server.hop_tags == "required" and not alone:
         expected = '"off" unless keys is "tls", forwarding "relay" and there are no VPN servers'
@@ -113,6 +114,7 @@ def load_client(path: Path | str) -> ClientConfiguration:
     configuration = document.build(ClientConfiguration)
     client = configuration.client
     _require_key_source(document, "client", client, ("certificate_authority", "password_file"))
+    _check_control(document, "client", client)
     _check_host(document, ("client", "server"), client.server)
     _check_host(document, ("client", "address"), client.address)
     _check_family(document, ("client", "address"), client.address, client.server)
@@ -180,6 +182,19 @@ def _require_key_source(
         if getattr(section, name) is None:
             expected = f'a path, because keys is "{section.keys}"'
             raise document.error((table, name), expected, "nothing")
+
+
+def _check_control(document: Document, table: str, section: ServerSection | ClientSection) -> None:
+    """Raises when IKE is asked for and there is no registration, or no IPv6 inside its SAs."""
+    if section.control == "ike" and section.keys != "tls":
+        raise document.error(
+            (table, "control"), f'"tls", because keys is "{section.keys}"', '"ike"'
+        )
+    if section.ike_inner_address.version != 6:
+        place = (table, "ike_inner_address")
+        raise document.error(
+            place, "an IPv6 address", document.describe(str(section.ike_inner_address))
+        )
 
 
 def _check_host(document: Document, key: KeyPath, address: IpAddress) -> None:

@@ -7,30 +7,97 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any
+from typing import Any, Protocol
 
-from nodes.channel import CLOSING_TIME, HANDSHAKE_TIME, Channel, ChannelError, client_context
+from nodes.channel import (
+    CLOSING_TIME,
+    HANDSHAKE_TIME,
+    Channel,
+    ChannelError,
+    CredentialsError,
+    Events,
+    client_context,
+)
 from nodes.clock import now
 from nodes.driver import PROGRAM, Driver
 from nodes.process import complain
 from nodes.sections import ClientSection
 from protocol.types import Address
+from protocol.wire.messages import RefusalReason, Refused
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 10.0
 """Seconds before the control channel is tried again: doubled each time."""
 
 
+class Connector(Protocol):
+    """Sets up what protects the control channel, and the channel in it."""
+
+    async def open(self) -> None:
+        """Starts what it needs; raises OSError."""
+
+    async def connect(self, events: Events) -> None:
+        """Opens a channel; raises ChannelError when trying again is of no use."""
+
+    async def close(self) -> None:
+        """Ends what it has started."""
+
+    def tables(self) -> dict[str, Any]:
+        """Returns what the status shows of it."""
+
+    def process_view(self) -> dict[str, Any]:
+        """Returns what the status says of it."""
+
+
+class TlsConnector:
+    """Channels over TLS 1.3."""
+
+    def __init__(self, section: ClientSection) -> None:
+        """Raises ChannelError when the certificate authority's file does not serve."""
+        assert section.certificate_authority is not None
+        self._section = section
+        self._context = client_context(section.certificate_authority)
+
+    async def open(self) -> None:
+        """Has nothing to start."""
+
+    async def connect(self, events: Events) -> None:
+        """Opens a channel; raises ChannelError when the server is not the one wanted."""
+        section = self._section
+        opening = asyncio.get_running_loop().create_connection(
+            lambda: Channel(events),
+            str(section.server),
+            section.control_port,
+            ssl=self._context,
+            server_hostname=section.server_name or str(section.server),
+            local_addr=(str(section.address), 0),
+            ssl_handshake_timeout=HANDSHAKE_TIME,
+        )
+        try:
+            await asyncio.wait_for(opening, HANDSHAKE_TIME)
+        except ssl.SSLCertVerificationError as error:
+            reason = error.verify_message
+            raise ChannelError(f"the server's certificate does not hold: {reason}") from None
+
+    async def close(self) -> None:
+        """Has nothing to end."""
+
+    def tables(self) -> dict[str, Any]:
+        """Has nothing to show."""
+        return {}
+
+    def process_view(self) -> dict[str, Any]:
+        """Says what protects the channel."""
+        return {"control": "tls"}
+
+
 class Keeper:
     """Opens the control channel that a :class:`Driver` registers on, and opens it again when it is lost."""
 
-    def __init__(self, driver: Driver, section: ClientSection) -> None:
-        """Raises ChannelError when the certificate authority's file does not serve."""
-        assert section.certificate_authority is not None
+    def __init__(self, driver: Driver, section: ClientSection, connector: Connector) -> None:
         self._driver = driver
-        self._section = section
         self._server = Address(str(section.server), section.control_port)
-        self._context = client_context(section.certificate_authority)
+        self._connector = connector
         self._loop = asyncio.get_running_loop()
 
     async def keep(self) -> None:
@@ -56,10 +123,12 @@ class Keeper:
         while True:
             driver.channel_down.clear()
             try:
-                await self._connect()
-            except ssl.SSLCertVerificationError as error:
-                reason = error.verify_message
-                raise ChannelError(f"the server's certificate does not hold: {reason}") from None
+                await self._connector.connect(driver)
+            except CredentialsError as error:
+                refusal = Refused(RefusalReason.CREDENTIALS, str(error))
+                driver.client.receive_message(refusal, now())
+                driver.act()
+                return
             except (OSError, ssl.SSLError, asyncio.TimeoutError) as error:
                 complain(PROGRAM, f"no channel to {self._server}: {error or 'timed out'}")
             else:
@@ -70,21 +139,6 @@ class Keeper:
                 complain(PROGRAM, f"the channel to {self._server} was lost")
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-
-    async def _connect(self) -> None:
-        section = self._section
-        await asyncio.wait_for(
-            self._loop.create_connection(
-                lambda: Channel(self._driver),
-                str(section.server),
-                section.control_port,
-                ssl=self._context,
-                server_hostname=section.server_name or str(section.server),
-                local_addr=(str(section.address), 0),
-                ssl_handshake_timeout=HANDSHAKE_TIME,
-            ),
-            HANDSHAKE_TIME,
-        )
 
 
 async def _within(awaitable: Any, seconds: float) -> None:

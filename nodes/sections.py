@@ -5,6 +5,7 @@ Patent: tables 309, 508; background (SAs set by hand).
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,6 +29,10 @@ Seconds = Annotated[float, Meta(gt=0, le=10_000_000)]
 Mtu = Annotated[int, Meta(ge=576, le=65535)]
 InterfaceName = Annotated[str, Meta(min_length=1, max_length=15, pattern=r"^[^\s/:%]+$")]
 KeySource = Literal["tls", "manual"]
+Control = Literal["tls", "ike"]
+"""What protects the control channel: TLS, or an IPsec SA that IKE has set up."""
+IKE_INNER_ADDRESS = IPv6Address("fd62:6c64:7200::1")
+"""Where the server takes registrations inside SAs, unless its file says otherwise."""
 ForwardingName = Literal["relay", "hub", "null"]
 SaLifetime = Annotated[float, Meta(ge=15, le=10_000_000)]
 """Seconds; not less than what one roll-over takes."""
@@ -80,6 +85,9 @@ class ServerSection(Section, frozen=True, kw_only=True):
     distribution: Literal["full", "delta"] = "delta"
     mac_reports: bool = True
     rekey: Literal["on-leave", "on-change", "never"] = "on-leave"
+    control: Control = "tls"
+    ike_inner_address: IpAddress = IKE_INNER_ADDRESS
+    """With ``control = "ike"``; clients' addresses inside SAs are of the same /48."""
     sa_lifetime_s: SaLifetime = 8 * 3600.0
     member_delivery: MemberDelivery = "patent"
 
@@ -149,6 +157,8 @@ class ClientSection(Section, frozen=True, kw_only=True):
     server_name: str | None = None
     password_file: Path | None = None
     keys: KeySource = "tls"
+    control: Control = "tls"
+    ike_inner_address: IpAddress = IKE_INNER_ADDRESS
     manual_file: Path | None = None
     outside_interface: InterfaceName | None = None
     """Where multicast packets go out and come in; unless given, the interface with ``address``."""

@@ -14,7 +14,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nodes import relay_view, representative_view, server_view
 from nodes.administration import Administration
@@ -31,7 +31,7 @@ from nodes.forwarding import Forwarding, forwarding_of
 from nodes.kernel.beside import Beside
 from nodes.planes import choose_planes
 from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
-from nodes.sections import ForwardingName
+from nodes.sections import ForwardingName, ServerSection
 from nodes.status import StatusError, close_status, print_status, serve_status
 from nodes.users import CHECKS_AT_ONCE, UserDatabase, UserDatabaseError
 from nodes.vpn_servers import VpnServerChannels
@@ -51,8 +51,11 @@ from protocol.management.actions import (
 )
 from protocol.management.servers import VpnServer, VpnServers
 from protocol.relay import Member, RelayedGroup
-from protocol.types import SECOND, Address, ClientId, VpnId
+from protocol.types import SECOND, Address, ClientId, Secret, VpnId
 from protocol.wire.messages import parse_from_client
+
+if TYPE_CHECKING:
+    from nodes.ike.gateway import Gateway
 
 PROGRAM = "blindrelay server"
 GATHERING_TIME = 3 * SECOND
@@ -110,10 +113,23 @@ class KeyServer:
 
     def channel_opened(self, channel: Channel) -> None:
         """Numbers the channel."""
+        self._open(channel, channel.peer)
+
+    def admit(self, channel: Channel, outside: str, user: str) -> None:
+        """Numbers a channel inside an SA, whose user is known and may have been changed by now."""
+        try:
+            self.users_changed()
+        except UserDatabaseError as error:
+            complain(PROGRAM, error)
+            channel.close()
+            return
+        self._open(channel, outside, user)
+
+    def _open(self, channel: Channel, peer: str, authenticated: str | None = None) -> None:
         number = self._next_number
         self._next_number += 1
         self._channels[number], self._numbers[channel] = channel, number
-        self.management.connection_made(number, channel.peer, now())
+        self.management.connection_made(number, peer, now(), authenticated)
         self._act()
 
     def body_received(self, channel: Channel, body: bytes) -> None:
@@ -213,6 +229,7 @@ class Server:
         self._key_server: KeyServer | None = None
         self._epoch = 0
         self._administration: Administration | None = None
+        self._gateway: Gateway | None = None
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT; raises what keeps it from starting."""
@@ -290,8 +307,16 @@ class Server:
             self._key_server.represent(representative).listen(self._configuration)
         context = server_context(section.certificate, section.private_key)
         key_server = self._key_server
-        self._administration = Administration(users, key_server.users_changed)
+        if section.control == "ike":
+            self._gateway = _gateway(section, users, key_server)
+        self._administration = Administration(users, self._users_changed)
         await self._administration.start(section.admin_socket)
+        if self._gateway is not None:
+            gateway = self._gateway
+            await gateway.start()
+            return await self._loop.create_server(
+                lambda: Channel(gateway), str(gateway.inner), section.control_port
+            )
         return await self._loop.create_server(
             lambda: Channel(key_server),
             str(section.address),
@@ -300,9 +325,19 @@ class Server:
             ssl_handshake_timeout=HANDSHAKE_TIME,
         )
 
+    def _users_changed(self) -> int:
+        """Takes table 506 anew, and has charon do so."""
+        assert self._key_server is not None
+        count = self._key_server.users_changed()
+        if self._gateway is not None:
+            self._gateway.users_changed()
+        return count
+
     async def _end_administration(self) -> None:
         if self._administration is not None:
             await self._administration.close()
+        if self._gateway is not None:
+            await self._gateway.close()
 
     def _management(self, users: UserDatabase) -> Management:
         section, timers = self._configuration.server, self._configuration.timers
@@ -356,6 +391,12 @@ class Server:
             "counters": self.forwarding.counters(),
             "process": server_view.process_view(self._state) | {"dataplane": self._planes.name},
         }
+        if self._gateway is not None:
+            view["tables"] |= self._gateway.tables()
+        if self._key_server is not None:
+            view["process"] |= (
+                {"control": "tls"} if self._gateway is None else self._gateway.process_view()
+            )
         if self._kernel is not None:
             view["counters"] |= self._kernel.counters()
             view["process"]["dataplane"] = self._kernel.name(self._planes.name)
@@ -372,6 +413,8 @@ class Server:
         )
         assert self._key_server is not None
         tables = self._key_server.tables() | relay_view.unicast_groups(management)
+        if self._gateway is not None:
+            tables |= self._gateway.tables()
         tables |= representative_view.representative_tables(
             management, publisher, servers.octets_sent
         )
@@ -397,6 +440,18 @@ class ForwardingTimer:
     def _time_out(self) -> None:
         self._forwarding.handle_timeout(now())
         self.arm()
+
+
+def _gateway(section: ServerSection, users: UserDatabase, key_server: KeyServer) -> Gateway:
+    """Makes what takes registrations inside SAs; the modules for IKE are loaded for IKE alone."""
+    from nodes.ike.gateway import Gateway
+
+    assert section.certificate is not None
+    assert section.private_key is not None
+    users.keep_nt_hashes()
+    certificate = section.certificate.read_text(encoding="ascii")
+    private_key = Secret(section.private_key.read_bytes())
+    return Gateway(PROGRAM, section, certificate, private_key, users.nt_hashes, key_server)
 
 
 def _set_by_hand(relay: Forwarding, path: Path) -> None:

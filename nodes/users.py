@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from nodes.database import nt_hashes
 from nodes.database.actor import Actor, operator
 from nodes.database.administrators import Administrators
 from nodes.database.audit import AuditEntry, AuditLog, record
@@ -25,7 +26,7 @@ from nodes.database.errors import (
 from nodes.database.passwords import CHECKS_AT_ONCE, Passwords
 from nodes.database.store import ChangeWatch, Store
 from protocol.management import UserRecord
-from protocol.types import SubId, VpnId
+from protocol.types import Secret, SubId, VpnId
 
 __all__ = [
     "CHECKS_AT_ONCE",
@@ -75,6 +76,16 @@ class UserDatabase:
         if self._passwords.is_outdated(stored):
             self._renew(user, stored, password)
         return True
+
+    def keep_nt_hashes(self) -> None:
+        """Has passwords that are set from now on leave their NT hash beside the argon2id one, for IKE."""
+        with self._store.change() as connection:
+            nt_hashes.prepare(connection)
+
+    def nt_hashes(self) -> dict[str, Secret]:
+        """Returns the NT hash of each user whose password was set while they were kept."""
+        with self._store.connection() as connection:
+            return nt_hashes.of_all(connection)
 
     def _renew(self, user: str, stored: str, password: bytes) -> None:
         fresh = self._passwords.hash(password)
@@ -128,6 +139,7 @@ class UserDatabase:
             connection.execute(
                 "INSERT INTO users VALUES (?, ?, ?, ?)", (user, password_hash, vpn_id, sub_id)
             )
+            nt_hashes.replace(connection, user, password)
             return record(connection, by, "add user", user, vpn_id, new=f"Sub ID {sub_id}")
 
     def remove(self, user: str, vpn_id: int | None = None, by: Actor | None = None) -> AuditEntry:
@@ -135,6 +147,7 @@ class UserDatabase:
         by = by or operator()
         with self._store.change() as connection:
             found = _user(connection, by, user, vpn_id)
+            nt_hashes.forget(connection, user)
             connection.execute("DELETE FROM users WHERE user = ?", (user,))
             old = f"Sub ID {found.sub_id}"
             return record(connection, by, "expel user", user, found.vpn_id, old=old)
@@ -149,6 +162,7 @@ class UserDatabase:
             found = _user(connection, by, user, vpn_id)
             statement = "UPDATE users SET password_hash = ? WHERE user = ?"
             connection.execute(statement, (password_hash, user))
+            nt_hashes.replace(connection, user, password)
             return record(connection, by, "set password", user, found.vpn_id)
 
     def set_sub_id(

@@ -25,6 +25,7 @@ LIBRARIES = {
     "protocol.hop_tag": {"siphashc"},
     "protocol.relay": set(),
     "nodes": {"argon2", "msgspec", "rich", "tomli"},
+    "nodes.ike": {"vici"},
     "nodes.portal": {"jinja2", "msgspec", "starlette", "uvicorn"},
     "simulator": {"networkx", "numpy", "scipy"},
     "topologies": {"networkx"},

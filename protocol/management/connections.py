@@ -35,6 +35,8 @@ class Connection:
     peer: str
     deadline: int
     """When it ends unless something is heard."""
+    authenticated: str | None = None
+    """The user that the channel below has authenticated; None: by the password in his message."""
     state: State = State.OPEN
     request: Register | None = None
     data_port: int = 0

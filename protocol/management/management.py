@@ -157,9 +157,15 @@ class Management:
 
     # -- connections and their messages
 
-    def connection_made(self, connection: int, peer: str, now: int) -> None:
-        """Notes a new connection from address ``peer``."""
-        known = Connection(connection, peer, now + REGISTRATION_TIME)
+    def connection_made(
+        self, connection: int, peer: str, now: int, authenticated: str | None = None
+    ) -> None:
+        """Notes a new connection from address ``peer``.
+
+        ``authenticated`` is the user whom the SA that the connection runs in belongs to: he registers
+        without a password, and nobody else does by this connection.
+        """
+        known = Connection(connection, peer, now + REGISTRATION_TIME, authenticated)
         self.connections.add(known)
         if len(self.connections) > CONNECTIONS:
             self._refuse(known, RefusalReason.FULL, "too many connections")
@@ -174,7 +180,7 @@ class Management:
         if known is None:
             return
         if isinstance(message, Register) and known.state is State.OPEN:
-            self._register(known, message)
+            self._register(known, message, now)
         elif isinstance(message, Measured) and known.state is State.PROBING:
             self.placement.measured(known, message, now)
         elif isinstance(message, Leave) and known.member is not None:
@@ -309,13 +315,16 @@ class Management:
 
     # -- registration
 
-    def _register(self, known: Connection, request: Register) -> None:
-        """Has the credentials checked (step 701)."""
+    def _register(self, known: Connection, request: Register, now: int) -> None:
+        """Has the credentials checked, unless that was done when the SA was set up (step 701)."""
         if request.version != VERSION:
             detail = f"version {request.version}, expected {VERSION}"
             self._refuse(known, RefusalReason.VERSION, detail)
             return
         known.state, known.request = State.CHECKING, request
+        if known.authenticated is not None:
+            self.credentials_checked(known.number, request.user == known.authenticated, now)
+            return
         self._actions.append(CheckCredentials(known.number, request.user, request.password))
 
     def _admit(self, known: Connection, now: int) -> bool:

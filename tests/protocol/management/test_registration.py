@@ -339,3 +339,35 @@ def test_a_long_word_of_a_broken_message_is_cut_to_what_the_refusal_may_carry() 
     assert isinstance(refusal, act.SendMessage)
     assert isinstance(refusal.message, Refused)
     assert len(refusal.message.detail) == 256
+
+
+class TestChannelsWhoseUserIsKnown:
+    def test_he_registers_without_a_password_check(self) -> None:
+        bench = Bench("A")
+        bench.management.connection_made(1, "3ffe::1", bench.now, "A")
+        bench.say(1, Register(VERSION, "A", Secret(b""), VPN, 5000))
+        taken = bench.actions()
+        assert not any(isinstance(action, act.CheckCredentials) for action in taken)
+        assert any(
+            isinstance(action, act.SendMessage) and isinstance(action.message, Registered)
+            for action in taken
+        )
+
+    @pytest.mark.parametrize("authenticated", ["B", "a", ""])
+    def test_nobody_else_registers_by_it(self, authenticated: str) -> None:
+        bench = Bench("A", "B")
+        bench.management.connection_made(1, "3ffe::1", bench.now, authenticated)
+        bench.say(1, request("A"))
+        (refused, closed) = bench.actions()
+        assert isinstance(refused, act.SendMessage)
+        assert isinstance(refused.message, Refused)
+        assert refused.message.reason == "credentials"
+        assert closed == act.CloseConnection(1)
+
+    def test_a_user_who_was_expelled_meanwhile_does_not_register(self) -> None:
+        bench = Bench("B")
+        bench.management.connection_made(1, "3ffe::1", bench.now, "A")
+        bench.say(1, request("A"))
+        (refused, _) = bench.actions()
+        assert isinstance(refused, act.SendMessage)
+        assert isinstance(refused.message, Refused)
