@@ -172,7 +172,7 @@ def held_elsewhere(results: list[PointResult], invariants: dict[str, Invariant])
         crossing = result.total("copies_to_servers") / frames
         held.append(rows < all_rows)
         said.append(
-            f"{result.point.describe()}: at most {rows} clients in a server's table 507, direct "
+            f"{result.point.describe()}: at most {rows} rows in a server's table 507, direct "
             f"{all_rows}; {crossing:.2f} copies between servers for each frame"
         )
     if not said:

@@ -109,7 +109,7 @@ def held(rows: int) -> list[PointResult]:
 def test_fewer_rows_and_one_copy_confirm_that_clients_are_held_elsewhere() -> None:
     claim = held_elsewhere(held(5), ONE_COPY)
     assert claim.verdict == "confirmed"
-    assert "at most 5 clients in a server's table 507, direct 6" in claim.evidence
+    assert "at most 5 rows in a server's table 507, direct 6" in claim.evidence
 
 
 def test_as_many_rows_refute_it() -> None:
