@@ -27,6 +27,8 @@ RUN_OPTIONS = $(call flag,QUICK,--quick) $(call option,WIRE,--wire) $(call optio
 
 RUN_OPTIONS += $(call option,WORLD,--world)
 SIMULATED := $(filter simulator,$(WORLD))
+# A file's tests stay together: they share networks and runs.
+WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 help: ## this list
 	@echo 'blindrelay: a layer-2 VPN whose relay never decrypts'
@@ -81,11 +83,11 @@ report: ## writes the report of RUN anew (default: the latest of TOPO)
 
 test: ## all tests, those in network namespaces and in a browser too
 	@scripts/setup --tests
-	@scripts/run --root -m pytest --require-emulated $(ARGS)
+	@scripts/run --root -m pytest --require-emulated $(WORKERS) $(ARGS)
 
 test-fast: ## the tests that need no root
 	@scripts/setup --python
-	@scripts/run -m pytest -m 'not emulated' $(ARGS)
+	@scripts/run -m pytest -m 'not emulated' $(WORKERS) $(ARGS)
 
 check: ## style, types and who imports whom
 	@scripts/setup --python
