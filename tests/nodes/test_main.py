@@ -24,7 +24,7 @@ def folder(files: Path, tmp_path: Path) -> Path:
     [
         ("c1", 'user = "A"', 'user = ""', ":4: client.user: expected"),
         ("c1", "vpn_id = 1001", 'vpn_id = "x"', ":6: client.vpn_id: expected"),
-        ("c1", "[lan]", "[lann]", ":12: lann: expected"),
+        ("c1", "[lan]", "[lann]", ":13: lann: expected"),
         ("c1", 'server = "3ffe::1000"', 'server = "vpn.test"', ":2: client.server: expected"),
         ("server", "data_port = 4790", "data_port = 0", ":3: server.data_port: expected"),
         ("server", "[server]", "[server", ":1: "),
