@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from experiments import figures as figures_of
 from experiments import ike_datagrams
 from experiments.addition import Addition
 from experiments.capture import Capture, DecodingKey, merge
@@ -326,7 +327,7 @@ def _tables(seen: Seen) -> Iterator[Table]:
 
 def counts(values: Mapping[str, tuple[int, str]]) -> dict[str, Figure]:
     """Makes figures of exact counts, each with its unit."""
-    return {name: Figure(value, value, value, 1, unit) for name, (value, unit) in values.items()}
+    return {name: figures_of.exact(value, unit) for name, (value, unit) in values.items()}
 
 
 def memory_figures(seen: Seen) -> dict[str, tuple[int, str]]:

@@ -6,10 +6,10 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from experiments import figures as figures_of
 from experiments.addition import Addition
 from experiments.course import Parameters
 from experiments.deployment import Deployment
-from experiments.instrument.statistics import interval
 from experiments.link_cuts import LinkCut, cut_links
 from experiments.progress import Progress
 from experiments.record import Figure, Invariant, Sample
@@ -80,8 +80,4 @@ class PimAddition(Addition):
 
 
 def _mean(name: str, values: Sequence[float]) -> dict[str, Figure]:
-    if not values:
-        return {}
-    mean = sum(values) / len(values)
-    low, high = interval(values) if len(values) > 1 else (mean, mean)
-    return {name: Figure(mean, min(low, mean), max(high, mean), len(values), "s")}
+    return {name: figures_of.mean(values, "s")} if values else {}

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from experiments import figures as figures_of
 from experiments.cells import Cell
 from experiments.instrument import statistics
 from experiments.instrument.loads import LOWEST_RATE, half_load, within_reach
@@ -80,7 +81,7 @@ class Price:
         """Returns the null forwarder's cost, the relay's, and the difference."""
         difference = statistics.difference(self.blocks, "relay", "null")
         return {
-            "at_half_load.frames_a_second": _exact(self.rate, "frames/s"),
+            "at_half_load.frames_a_second": figures_of.exact(self.rate, "frames/s"),
             "at_half_load.null_ns_per_frame_in": _figure(
                 statistics.level(self.blocks, "null"), "ns"
             ),
@@ -190,7 +191,7 @@ def _offer(window_of: WindowOf, server: str, load: Load) -> Callable[[], Window]
 
 def _figures(result: CellResult) -> Iterator[tuple[str, Figure]]:
     cell, blocks = result.cell, result.blocks
-    yield cell.name("frames_a_second"), _exact(result.rate, "frames/s")
+    yield cell.name("frames_a_second"), figures_of.exact(result.rate, "frames/s")
     for name in VARIANTS:
         per_frame = statistics.level(blocks, name)
         yield cell.name(f"{name}_ns_per_frame_in"), _figure(per_frame, "ns")
@@ -213,10 +214,6 @@ def _figure(figure: statistics.Figure, unit: str) -> Figure:
     """Turns an estimate into a record's figure; a BCa interval may leave the mean out by a hair."""
     low, high = min(figure.low, figure.estimate), max(figure.high, figure.estimate)
     return Figure(figure.estimate, low, high, figure.blocks, unit)
-
-
-def _exact(value: float, unit: str) -> Figure:
-    return Figure(value, value, value, 1, unit)
 
 
 def _samples(result: CellResult) -> Iterator[Sample]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from experiments import figures as figures_of
 from experiments.invariants import Seen
 from experiments.record import COUNT, Figure
 
@@ -20,6 +21,4 @@ def scripted_counts(seen: Seen) -> dict[str, Figure]:
     for node, status in seen.statuses.items():
         for title, table in status["tables"].items():
             found[f"rows.{node}.{title.split()[0]}"] += len(table["rows"])
-    return {
-        f"{COUNT}{name}": Figure(value, value, value, 1, "count") for name, value in found.items()
-    }
+    return {f"{COUNT}{name}": figures_of.exact(value, "count") for name, value in found.items()}

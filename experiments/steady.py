@@ -62,11 +62,7 @@ class Steady:
 
     def missing(self) -> int:
         """Counts the frames that lie between the first and the last one received, and never came."""
-        missing = 0
-        for frames in self._frames():
-            numbers = {frame.sequence for frame in frames}
-            missing += max(numbers) - min(numbers) + 1 - len(numbers) if numbers else 0
-        return missing
+        return sum(map(count_missing, self._frames()))
 
     def repeated(self) -> int:
         """Counts the frames that came more than once to a receiver."""
@@ -115,6 +111,12 @@ def streaming(
         for process in reversed(running):
             process.terminate()
             process.communicate()
+
+
+def count_missing(frames: Sequence[ReceivedFrame]) -> int:
+    """Counts the numbers between the first and the last frame received that never came."""
+    numbers = {frame.sequence for frame in frames}
+    return max(numbers) - min(numbers) + 1 - len(numbers) if numbers else 0
 
 
 def longest_gap(arrivals: Sequence[int], begin: int, end: int) -> float:

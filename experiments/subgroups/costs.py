@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from experiments.instrument.statistics import interval
+from experiments import figures as figures_of
 from experiments.record import Figure
 from protocol.management import GroupConfiguration, Management, UserRecord
 from protocol.management.actions import CheckCredentials, SendMessage
@@ -36,15 +36,11 @@ class RekeyCost:
 
     def figures(self) -> dict[str, Figure]:
         """Returns its figures, named after the number of members."""
-        low, high = interval(self.cpu_ns)
-        mean = sum(self.cpu_ns) / len(self.cpu_ns)
         name = f"rekey_{{}}.{self.members}_members"
         return {
-            name.format("messages"): _exact(self.messages, "messages"),
-            name.format("octets"): _exact(self.octets, "octets"),
-            name.format("cpu"): Figure(
-                mean / 1e3, min(low, mean) / 1e3, max(high, mean) / 1e3, len(self.cpu_ns), "us"
-            ),
+            name.format("messages"): figures_of.exact(self.messages, "messages"),
+            name.format("octets"): figures_of.exact(self.octets, "octets"),
+            name.format("cpu"): figures_of.mean([each / 1e3 for each in self.cpu_ns], "us"),
         }
 
 
@@ -100,7 +96,3 @@ def _sizes(management: Management) -> list[int]:
         if isinstance(action, SendMessage):
             sizes.append(len(pack(action.message)))
     return sizes
-
-
-def _exact(value: int, unit: str) -> Figure:
-    return Figure(value, value, value, 1, unit)

@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec import structs
 
 from experiments import claims
+from experiments import figures as figures_of
 from experiments.addition import Addition
 from experiments.course import (
     STEPS,
@@ -25,7 +26,6 @@ from experiments.course import (
 )
 from experiments.deployment import Deployment, deploy
 from experiments.environment import utc_now
-from experiments.instrument.statistics import interval
 from experiments.invariants import Seen
 from experiments.progress import Progress
 from experiments.record import Claim, Figure, Invariant, Record, Sample, Summary, summarise
@@ -202,19 +202,17 @@ def _move_figures(moves: Moves) -> Iterator[tuple[str, Figure]]:
         ("click_answered", [move.answer_took / 1e6 for move in moves.moves]),
     ):
         if values:
-            mean = sum(values) / len(values)
-            low, high = interval(values) if len(values) > 1 else (mean, mean)
-            yield name, Figure(mean, min(low, mean), max(high, mean), len(values), "ms")
-    yield "frames_lost_over_changes", _exact(moves.missing, "frames")
-    yield "changes_under_load", _exact(2 * len(moves.moves), "changes")
+            yield name, figures_of.mean(values, "ms")
+    yield "frames_lost_over_changes", figures_of.exact(moves.missing, "frames")
+    yield "changes_under_load", figures_of.exact(2 * len(moves.moves), "changes")
 
 
 def _way_figures(ways: Mapping[str, Delivered]) -> Iterator[tuple[str, Figure]]:
     for way, sent in ways.items():
         share = sent.unreadable / max(1, sent.copies)
-        yield f"unreadable_copies.{way}", _exact(share, "share of copies")
+        yield f"unreadable_copies.{way}", figures_of.exact(share, "share of copies")
         each = sent.octets_unreadable / max(1, sent.copies)
-        yield f"unreadable_octets.{way}", _exact(each, "octets a copy")
+        yield f"unreadable_octets.{way}", figures_of.exact(each, "octets a copy")
 
 
 def _samples(moves: Moves) -> Iterator[Sample]:
@@ -242,7 +240,3 @@ def _verdicts(
             f"{lost:.0f} frames lost by those who stayed, over {changes:.0f} changes",
         ),
     }
-
-
-def _exact(value: float, unit: str) -> Figure:
-    return Figure(value, value, value, 1, unit)

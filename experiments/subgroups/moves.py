@@ -107,16 +107,16 @@ def move_there_and_back(deployment: Deployment, folder: Path, page: Page, times:
         for way, listener in zip(ways, (terminals[1], terminals[0]), strict=True):
             _wait_for(way, listener, FLOWING_FRAMES)
     stayed = [
-        way.frames(listener)
+        Steady(way.folder, [listener])
         for way, listener in zip(ways, (terminals[1], terminals[0]), strict=True)
     ]
     return Moves(
         apart,
         before,
         moves,
-        sum(_missing(frames) for frames in stayed),
-        sum(len(frames) - len({one.sequence for one in frames}) for frames in stayed),
-        sum(len(frames) for frames in stayed),
+        sum(way.missing() for way in stayed),
+        sum(way.repeated() for way in stayed),
+        sum(len(way.frames(listener)) for way in stayed for listener in way.receivers),
     )
 
 
@@ -176,11 +176,6 @@ def _since(way: Steady, terminal: str, at: int) -> list[ReceivedFrame]:
 
 def _wait_for(way: Steady, terminal: str, count: int) -> None:
     Steady(way.folder, [terminal]).wait_for_frames(count)
-
-
-def _missing(frames: Sequence[ReceivedFrame]) -> int:
-    numbers = {frame.sequence for frame in frames}
-    return max(numbers) - min(numbers) + 1 - len(numbers) if numbers else 0
 
 
 def _decoding_keys(deployment: Deployment, client: str) -> list[DecodingKey]:

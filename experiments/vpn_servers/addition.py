@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from experiments import figures as figures_of
 from experiments.addition import Addition
 from experiments.course import Parameters
 from experiments.deployment import Deployment
@@ -56,10 +57,12 @@ class ServersAddition(Addition):
         figures = {}
         if self._representative is not None:
             lost = self._representative
-            figures["frames_missing_while_representative_away"] = _exact(lost.missing, "frames")
-            figures["representative_away"] = _exact(lost.away, "s")
+            figures["frames_missing_while_representative_away"] = figures_of.exact(
+                lost.missing, "frames"
+            )
+            figures["representative_away"] = figures_of.exact(lost.away, "s")
         if self._server is not None:
-            figures["gap_after_server_loss"] = _exact(self._server.gap, "s")
+            figures["gap_after_server_loss"] = figures_of.exact(self._server.gap, "s")
         return figures
 
     def samples(self) -> Iterator[Sample]:
@@ -126,7 +129,3 @@ def _of_server(lost: ServerLoss | None) -> dict[str, Invariant]:
             f"{lost.repeated} repeated"
         )
     return {"clients_of_a_lost_server_go_on_by_another": Invariant(held, said)}
-
-
-def _exact(value: float, unit: str) -> Figure:
-    return Figure(value, value, value, 1, unit)

@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec import structs
 
 from experiments import claims
+from experiments import figures as figures_of
 from experiments.course import (
     STEPS,
     Parameters,
@@ -24,7 +25,6 @@ from experiments.course import (
 )
 from experiments.deployment import deploy
 from experiments.environment import utc_now
-from experiments.instrument.statistics import interval
 from experiments.invariants import Seen
 from experiments.progress import Progress
 from experiments.record import Claim, Figure, Invariant, Record, Summary, summarise
@@ -99,7 +99,7 @@ def run(
     )
     figures = {**_figures(seen), **addition.figures(), **dict(_point_figures(results))}
     figures |= scripted_counts(seen)
-    figures["choices_of_the_nearest"] = _exact(addition.choices.nearest, "registrations")
+    figures["choices_of_the_nearest"] = figures_of.exact(addition.choices.nearest, "registrations")
     verdicts = {**claims.structure(invariants)}
     verdicts["E4"] = spread(results) if way == "multiserver" else Claim("not tested", "")
     if way == "cascade":
@@ -207,17 +207,20 @@ def _point_figures(results: list[PointResult]) -> Iterator[tuple[str, Figure]]:
         point = result.point
         name = f"{point.way}.{point.servers}x{point.clients}" + (".plain" if point.plain else "")
         seconds = result.seconds
-        yield f"busiest_datagrams.{name}", _exact(result.busiest.handled / seconds, "datagrams/s")
+        yield (
+            f"busiest_datagrams.{name}",
+            figures_of.exact(result.busiest.handled / seconds, "datagrams/s"),
+        )
         yield f"busiest_cpu.{name}", _cpu(result)
-        yield f"most_rows_507.{name}", _exact(_most_rows(result, "507"), "rows")
-        yield f"most_rows_509.{name}", _exact(_most_rows(result, "509"), "rows")
+        yield f"most_rows_507.{name}", figures_of.exact(_most_rows(result, "507"), "rows")
+        yield f"most_rows_509.{name}", figures_of.exact(_most_rows(result, "509"), "rows")
         between = result.total("copies_to_servers") / seconds
-        yield f"copies_between_servers.{name}", _exact(between, "datagrams/s")
+        yield f"copies_between_servers.{name}", figures_of.exact(between, "datagrams/s")
         if point.way == "single":
             continue
         sought = result.total("unknown_unicast_in") / max(1, result.unicast)
-        yield f"flooded_known_unicast.{name}", _exact(sought, "share of unicast frames")
-        yield f"table_octets.{name}", _exact(result.octets_to_servers, "octets")
+        yield f"flooded_known_unicast.{name}", figures_of.exact(sought, "share of unicast frames")
+        yield f"table_octets.{name}", figures_of.exact(result.octets_to_servers, "octets")
 
 
 def _most_rows(result: PointResult, number: str) -> int:
@@ -228,10 +231,4 @@ def _cpu(result: PointResult) -> Figure:
     """Returns the busiest server's processor time for a second of the traffic, in ms."""
     rounds = len(result.busiest.cpu_ns)
     each = [cpu / 1e6 / (result.seconds / rounds) for cpu in result.busiest.cpu_ns]
-    mean = sum(each) / rounds
-    low, high = interval(each) if rounds > 1 else (mean, mean)
-    return Figure(mean, min(low, mean), max(high, mean), rounds, "ms/s")
-
-
-def _exact(value: float, unit: str) -> Figure:
-    return Figure(value, value, value, 1, unit)
+    return figures_of.mean(each, "ms/s")

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from experiments import steady
 from experiments.probe import ReceivedFrame
 from experiments.probing import record_path
 from experiments.steady import Steady
@@ -25,7 +26,7 @@ def frame(sequence: int, at: int = 0) -> ReceivedFrame:
 def test_frames_that_never_came_between_the_first_and_the_last_are_counted(
     numbers: tuple[int, ...], missing: int
 ) -> None:
-    assert moves._missing([frame(number) for number in numbers]) == missing
+    assert steady.count_missing([frame(number) for number in numbers]) == missing
 
 
 class ClickedAt(Page):
