@@ -27,9 +27,10 @@ def parse(text: str) -> tuple[str, ...]:
     if text == ALL:
         return tuple(name for name, peer in PEERS.items() if not missing(peer.programs))
     names = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if unknown := [name for name in names if name not in PEERS]:
+        known = ", ".join(PEERS)
+        raise PeersError(f"PEERS={text}: {', '.join(unknown)}: expected {ALL} or some of {known}")
     for name in names:
-        if name not in PEERS:
-            raise PeersError(f"PEERS={text}: {name}: expected {ALL} or some of {', '.join(PEERS)}")
         for program, package in missing(PEERS[name].programs).items():
             raise MachineError(f"{name}: {program}: not found, install the package {package}")
     return names

@@ -145,11 +145,26 @@ class Wire:
             while unmet:
                 assert time.monotonic() < deadline
                 for number in unmet:
-                    relay.send(b"hello", (str(host(self.family, number)), PORT))
-                    self.sockets[number].sendto(b"hello", (str(self.address), PORT))
+                    self._greet(relay, number, b"hello")
                 select.select([self.sockets[number] for number in unmet], [], [], 0.02)
                 unmet -= {number for number, payloads in self.received().items() if payloads}
-        self.received()
+            # Greetings may still wait for an answer about a MAC address. The link keeps the order:
+            # with a last one all have come.
+            for number in self.sockets:
+                self._greet(relay, number, b"last")
+            at_members = set(self.sockets)
+            at_relay = {str(host(self.family, number)) for number in self.sockets}
+            while at_members or at_relay:
+                assert time.monotonic() < deadline
+                at_members -= {n for n, payloads in self.received().items() if b"last" in payloads}
+                while received := relay.receive():
+                    if received.payload == b"last":
+                        at_relay.discard(received.source[0])
+
+    def _greet(self, relay: UdpSocket, number: int, greeting: bytes) -> None:
+        """Sends a greeting each way between the relay and a member."""
+        relay.send(greeting, (str(host(self.family, number)), PORT))
+        self.sockets[number].sendto(greeting, (str(self.address), PORT))
 
     def at_relay(self) -> contextlib.AbstractContextManager[None]:
         """Puts this thread where the relay is."""
