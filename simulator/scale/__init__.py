@@ -1,0 +1,1 @@
+"""Models of large networks, in arrays instead of events."""
