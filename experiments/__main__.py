@@ -168,11 +168,12 @@ def _regression(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from experiments.record import RecordError
+    from experiments.record import RecordError, load_record, write_samples
     from experiments.report import write_report
 
     try:
         print(f"report: {write_report(options.run)}")
+        write_samples(options.run, load_record(options.run))
     except RecordError as error:
         print(f"report: {error}", file=sys.stderr)
         return EXIT_USAGE

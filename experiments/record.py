@@ -1,7 +1,7 @@
 """The files that a run leaves: record.json (all raw samples) and summary.json (what they say).
 
 Both are typed and checked when they are made and when they are loaded, and written atomically.
-Neither holds the machine's name or paths of its users.
+Neither holds the machine's name or paths of its users. samples.csv has the samples again, as a table.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from experiments.environment import Environment
+from experiments.tidy import csv_of
 
 SCHEMA = 1
 RECORD_NAME = "record.json"
 SUMMARY_NAME = "summary.json"
+SAMPLES_NAME = "samples.csv"
 CLAIMS = tuple(f"C{n}" for n in range(1, 12)) + tuple(f"E{n}" for n in range(1, 6))
 """The patent's claims 1-11 and the effects that its embodiments 1-5 promise."""
 COUNT = "count."
@@ -158,8 +160,20 @@ def summarise(
 
 
 def write_record(folder: Path, record: Record) -> Path:
-    """Writes record.json into a run's folder."""
-    return _write(folder / RECORD_NAME, record)
+    """Writes record.json into a run's folder, and its samples as a table beside it."""
+    path = _write(folder / RECORD_NAME, record)
+    write_samples(folder, record)
+    return path
+
+
+def write_samples(folder: Path, record: Record) -> Path:
+    """Writes samples.csv into a run's folder, packed where its record is; see `experiments.tidy`."""
+    octets = csv_of(record, folder.resolve().name).encode()
+    path = folder / SAMPLES_NAME
+    if not (folder / RECORD_NAME).exists():
+        path, octets = folder / f"{SAMPLES_NAME}.gz", gzip.compress(octets, mtime=0)
+    write_atomically(path, octets)
+    return path
 
 
 def write_summary(folder: Path, summary: Summary) -> Path:

@@ -223,6 +223,7 @@ def _samples(result: CellResult) -> Iterator[Sample]:
                 assert isinstance(window, Window)
                 labels = {
                     "cell": result.cell.name(variant),
+                    "variant": variant,
                     "block": str(number),
                     "place": str(place),
                     "flags": " ".join(window.flags),

@@ -177,6 +177,7 @@ class Results:
             for number, variant, one in result.measured():
                 labels = {
                     "cell": f"{result.cell.name}.{variant}",
+                    "variant": variant,
                     "block": str(number),
                     "flags": " ".join(one.flags),
                 }

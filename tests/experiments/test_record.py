@@ -61,7 +61,8 @@ def test_a_record_and_a_summary_survive_their_files(tmp_path: Path) -> None:
     write_summary(tmp_path, summary)
     assert load_record(tmp_path) == record
     assert load_summary(tmp_path / "summary.json") == summary
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["record.json", "summary.json"]
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {"record.json", "samples.csv", "summary.json"}
 
 
 def test_summary_json_has_exactly_the_promised_keys(tmp_path: Path) -> None:
