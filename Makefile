@@ -1,6 +1,6 @@
 # `make help` lists the targets. Every target first installs what is missing (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment simtest regression instrument planes cli report test test-fast check format lock clean distclean
+.PHONY: help setup experiment simtest regression instrument planes cli report compare test test-fast check format lock clean distclean
 
 PYTHON := .venv/bin/python
 TOPO ?= single
@@ -8,7 +8,7 @@ TOPO ?= single
 RUN ?= results/$(basename $(notdir $(TOPO)))/latest
 
 # A misspelt variable would silently change what is measured.
-KNOWN := TOPO WORLD SEEDS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP CONTROL DATAPLANE WIRE PEERS SERIES SOAK RUN ARGS
+KNOWN := TOPO WORLD SEEDS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP CONTROL DATAPLANE WIRE PEERS SERIES SOAK RUN RUN_A RUN_B ARGS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
@@ -39,6 +39,7 @@ help: ## this list
 	@echo 'Variables: TOPO=single, or file.graphml  QUICK=1 (within 90 s)  N=clients  M=terminals on each LAN  SEED=number'
 	@echo '           SERVERS=VPN servers (multiserver, cascade)'
 	@echo '           CAPTURE=1  FAMILY=6|4  STRIP=keep|patent  WIRE=segmented|whole  RUN=folder'
+	@echo '           RUN_A=folder RUN_B=folder (compare: two runs of one kind)'
 	@echo '           WORLD=simulator (experiment: the same in a world of events, without root)'
 	@echo '           DATAPLANE=socket|batch|kernel (default: the best sockets that the machine has)'
 	@echo '           PEERS=openvpn,tinc,fastd,n2n,softether or all (single: other VPNs measured beside ours)'
@@ -80,6 +81,10 @@ cli: ## opens the topology with Mininet's command line
 report: ## writes the report of RUN anew (default: the latest of TOPO)
 	@scripts/setup --python
 	@scripts/run -m experiments report '$(RUN)'
+
+compare: ## sets RUN_A and RUN_B side by side: do intervals overlap, are counts equal
+	@scripts/setup --python
+	@scripts/run -m experiments compare $(foreach run,RUN_A RUN_B,'$(or $($(run)),$(error exit 2: $(run): expected a folder of a run))')
 
 test: ## all tests, those in network namespaces and in a browser too
 	@scripts/setup --tests

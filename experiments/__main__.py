@@ -1,4 +1,4 @@
-"""The experiments' command line: ``python -m experiments run|regression|instrument|planes|cli|report``.
+"""The experiments' command line: ``python -m experiments COMMAND …``; ``--help`` lists the commands.
 
 Exit codes: 0 all invariants held and no verdict contradicts what is expected, 1 otherwise, 2 usage,
 3 this machine cannot (with the reason).
@@ -180,6 +180,12 @@ def _report(options: argparse.Namespace) -> int:
     return EXIT_HELD
 
 
+def _compare(options: argparse.Namespace) -> int:
+    from experiments import compare
+
+    return compare.run(options)
+
+
 def _plan(options: argparse.Namespace) -> Plan | None:
     """Returns the Plan that the options name, or None after saying what is wrong with them."""
     from topologies.catalog import CATALOG, WITH_SERVERS
@@ -281,9 +287,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m experiments", description=__doc__)
-    commands = parser.add_subparsers(
-        required=True, metavar="run|regression|instrument|planes|cli|report"
-    )
+    commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="runs an experiment and writes its results")
     _add_network(run)
     run.add_argument("--quick", action="store_true", help="fewer frames: within 90 s")
@@ -336,6 +340,14 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="writes a run's report again from its record")
     report.add_argument("run", type=Path, help="a folder such as results/single/latest")
     report.set_defaults(command=_report)
+    compare = commands.add_parser(
+        "compare",
+        help="sets two runs of one kind side by side: do intervals overlap, are counts equal",
+    )
+    compare.add_argument("run_a", type=Path, help="a run's folder")
+    compare.add_argument("run_b", type=Path, help="another's")
+    compare.set_defaults(command=_compare)
+    commands.metavar = "|".join(commands.choices)
     return parser
 
 

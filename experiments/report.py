@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from experiments import plots, ratio_drawings, server_drawings
+from experiments.pages import render
 from experiments.ratio_drawings import Drawing
 from experiments.record import (
     CLAIMS,
@@ -41,7 +40,6 @@ REPORT_NAME = "report.html"
 NODE_LOAD = "node.load"
 LINK_LOAD = "link.load"
 DROPS = "drops"
-_TEMPLATES = Path(__file__).resolve().parent / "templates"
 _CLAIM_TEXTS = {
     "C1": "server: one address and one key set per group; forwards packets still encrypted",
     "C2": "server: a changed group is handed changed information",
@@ -92,16 +90,8 @@ def write_report(folder: Path) -> Path:
     if record.topo != summary.topo:
         raise RecordError(f"{folder.name}: record of {record.topo}, summary of {summary.topo}")
     drawing, picture = _drawing(record, folder)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    environment.filters["numeric"] = lambda cell: isinstance(cell, (int, float))
-    html = environment.get_template("report.html").render(
+    html = render(
+        "report.html",
         record=record,
         summary=summary,
         headline=headline(summary),
@@ -147,15 +137,6 @@ def headline(summary: Summary) -> Headline:
     if not total:
         return Headline(False, "No invariant was checked.", tuple(faults))
     return Headline(False, "A verdict contradicts what is expected.", tuple(faults))
-
-
-def number(value: float) -> str:
-    """Writes a number for people: whole ones in full, others with four digits that count."""
-    if isinstance(value, int) or value == round(value):
-        return f"{value:,.0f}".replace(",", "\u202f")
-    if abs(value) >= 10_000:
-        return f"{value:,.0f}".replace(",", "\u202f")
-    return f"{value:.4g}"
 
 
 def sample_rows(samples: tuple[Sample, ...]) -> list[SampleRow]:

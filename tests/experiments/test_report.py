@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.pages import number
 from experiments.record import (
     Claim,
     Figure,
@@ -19,7 +20,7 @@ from experiments.record import (
     write_record,
     write_summary,
 )
-from experiments.report import headline, number, write_report
+from experiments.report import headline, write_report
 from tests.experiments.test_record import a_record
 from topologies.catalog import CATALOG
 

@@ -1,0 +1,57 @@
+"""Which figures of a run stand for it: what `experiments.compare` and the report over all runs look at.
+
+Absolute times are none of them: they change with the machine's mood, and ratios of the same blocks do not.
+Counts that timing has a part in (datagrams of a TCP transfer, octets of memory) are none either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from experiments.record import COUNT, Figure
+
+RATIOS: dict[str, tuple[str, ...]] = {
+    "single": ("hub_over_relay.*",),
+    "planes": ("bar.*",),
+}
+"""Patterns of the estimated figures that two runs of a kind must agree on, by their intervals."""
+
+_SEVERAL_SERVERS = (
+    *(
+        "busiest_datagrams.*",
+        "most_rows_50?.*",
+        "copies_between_servers.*",
+        "flooded_known_unicast.*",
+    ),
+    "frames_missing_while_representative_away",
+)
+COUNTS: dict[str, tuple[str, ...]] = {
+    "single": ("probe_deliveries",),
+    "subgroups": (
+        *("probe_deliveries", "frames_lost_over_changes", "changes_under_load"),
+        *("unreadable_*", "rekey_messages.*", "rekey_octets.*"),
+    ),
+    "multicast": ("probe_deliveries", "server_datagrams", "probe_copies_due_on_links"),
+    "multiserver": ("probe_deliveries", *_SEVERAL_SERVERS),
+    "cascade": ("probe_deliveries", *_SEVERAL_SERVERS),
+}
+"""Patterns of the exact figures that two runs of a kind with one seed must agree on."""
+
+
+def ratios(kind: str, figures: Mapping[str, Figure]) -> dict[str, Figure]:
+    """Returns the estimated headline figures of a run of this kind."""
+    return _chosen(figures, RATIOS.get(kind, ()))
+
+
+def counts(kind: str, figures: Mapping[str, Figure]) -> dict[str, Figure]:
+    """Returns the exact headline figures of a run of this kind, counts of scripted frames among them."""
+    return _chosen(figures, (f"{COUNT}*", *COUNTS.get(kind, ())))
+
+
+def _chosen(figures: Mapping[str, Figure], patterns: tuple[str, ...]) -> dict[str, Figure]:
+    return {
+        name: figure
+        for name, figure in figures.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
