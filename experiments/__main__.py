@@ -55,11 +55,14 @@ def _run(options: argparse.Namespace) -> int:
         _check_control(options.control)
         return isolate(programs=_programs(plan))
     # Loaded here: usage errors and the isolating process need none of it.
+    from msgspec import structs
+
     from experiments import multicast, single
     from experiments.capture import CaptureError
     from experiments.course import Parameters
     from experiments.deployment import DeploymentError, Settings
     from experiments.environment import create_run_folder, describe_checkout, point_latest
+    from experiments.evidence.table import contradictions
     from experiments.probing import ProbingError
     from experiments.progress import Progress
     from experiments.record import write_record, write_summary
@@ -91,6 +94,8 @@ def _run(options: argparse.Namespace) -> int:
             Progress(_steps(course.steps(options.quick), peers, options.quick)) as progress,
         ):
             record, summary = course.run(plan, parameters, folder, progress)
+            if contradictions(summary.claims):
+                summary = structs.replace(summary, ok=False)
             progress.step("writing the report")
             write_record(folder, record)
             write_summary(folder, summary)
@@ -178,6 +183,12 @@ def _report(options: argparse.Namespace) -> int:
         print(f"report: {error}", file=sys.stderr)
         return EXIT_USAGE
     return EXIT_HELD
+
+
+def _claims(options: argparse.Namespace) -> int:
+    from experiments.evidence import command
+
+    return command.run(options)
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -340,6 +351,24 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="writes a run's report again from its record")
     report.add_argument("run", type=Path, help="a folder such as results/single/latest")
     report.set_defaults(command=_report)
+    claims = commands.add_parser(
+        "claims",
+        help="runs what shows each claim, and judges them: CLAIMS.md says what is expected",
+    )
+    claims.add_argument(
+        "rows", nargs="*", metavar="ROW", help="only these rows, as C2 or E1.cipher"
+    )
+    claims.add_argument("--quick", action="store_true", help="quick runs: within 10 minutes")
+    claims.add_argument(
+        "--kept",
+        type=Path,
+        metavar="FOLDER",
+        help="runs nothing and judges the runs that a folder such as results/reference has",
+    )
+    claims.add_argument(
+        "--document", action="store_true", help="runs nothing and writes CLAIMS.md anew"
+    )
+    claims.set_defaults(command=_claims)
     compare = commands.add_parser(
         "compare",
         help="sets two runs of one kind side by side: do intervals overlap, are counts equal",

@@ -1,4 +1,4 @@
-"""Fills the templates of pages that need nothing from outside."""
+"""Fills the templates of documents and of pages that need nothing from outside."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ def render(template: str, **values: Any) -> str:
     """Fills one of the templates; what it does not know is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(["html"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters["number"] = number
     environment.filters["numeric"] = lambda cell: isinstance(cell, (int, float))

@@ -8,7 +8,6 @@ kept in results/reference; ratios and times never decide anything.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import msgspec
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
+from experiments import subruns
 from experiments.record import (
     COUNT,
     Claim,
@@ -65,15 +65,11 @@ def run(options: argparse.Namespace) -> int:
 
 def run_one(topo: str) -> tuple[Summary | None, int]:
     """Runs one quick experiment as a user would; its summary (None: it left none) and exit code."""
-    argv = [sys.executable, "-m", "experiments", "run", "--quick", "--topo", topo]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
-    print(done.stdout, end="", flush=True)
-    last = done.stdout.splitlines()[-1] if done.stdout else ""
-    folder = last.removeprefix("results: ")
-    if folder == last:
-        return None, done.returncode
+    ended = subruns.run(["run", "--quick", "--topo", topo])
+    if ended.folder is None:
+        return None, ended.code
     try:
-        return load_summary(Path(folder)), done.returncode
+        return load_summary(ended.folder), ended.code
     except RecordError as error:
         raise RegressionError(str(error)) from None
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import plots, ratio_drawings, server_drawings
+from experiments.evidence.table import contradictions
 from experiments.pages import render
 from experiments.ratio_drawings import Drawing
 from experiments.record import (
@@ -122,9 +123,8 @@ def headline(summary: Summary) -> Headline:
         if not invariant.held
     ]
     faults += [
-        f"{name} refuted: {claim.evidence}"
-        for name, claim in summary.claims.items()
-        if claim.verdict == "refuted"
+        f"{name} {claim.verdict}: {claim.evidence}"
+        for name, claim in contradictions(summary.claims).items()
     ]
     broken = sum(not invariant.held for invariant in summary.invariants.values())
     total = len(summary.invariants)

@@ -56,6 +56,8 @@ class SoftEther(Peer):
                 for line in (
                     f"UserCreate {client.name} /GROUP:none /REALNAME:none /NOTE:none",
                     f"UserPasswordSet {client.name} /PASSWORD:{self._password}",
+                    # Broadcast frames beyond a few a second would be thrown away as a storm.
+                    f"UserPolicySet {client.name} /NAME:NoBroadcastLimiter /VALUE:yes",
                 )
             ),
         ]

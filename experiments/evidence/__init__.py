@@ -1,0 +1,1 @@
+"""What is claimed, what is expected of it, and the runs that show it: ``make claims`` and CLAIMS.md."""
