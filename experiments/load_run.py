@@ -10,14 +10,13 @@ from experiments.cells import BASE_GROUP, BASE_SIZE, GROUPS, Cell, cells
 from experiments.instrument.checks import CHEAP, Check, Subject, find_load
 from experiments.instrument.loads import LoadError
 from experiments.instrument.programs import InstrumentError
-from experiments.instrument.rig import rig_up
+from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.settings import Wire
-from experiments.instrument.statistics import QUICK, full
+from experiments.instrument.statistics import Rule
 from experiments.isolation import MachineError
 from experiments.progress import Progress
 from experiments.record import Claim, Figure, Sample, Table
 from experiments.relay_load import (
-    AGAIN,
     VARIANTS,
     Price,
     Results,
@@ -27,7 +26,22 @@ from experiments.relay_load import (
 )
 
 CHECK_SECONDS = 0.2
-PRICE_BLOCKS = 80
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured: ``rounds`` of all cells, of so many blocks each, in ``sittings``.
+
+    Each sitting starts all processes anew. All numbers are fixed: stopping when an interval is narrow
+    favours narrow ones.
+    """
+
+    sittings: int
+    rounds: int
+    blocks: int
+
+
+QUICK, FULL = Extent(1, 3, 3), Extent(5, 5, 8)
 
 
 @dataclass
@@ -77,7 +91,8 @@ class LoadRun:
 
 def steps(quick: bool) -> int:
     """Returns how many steps of a run this is."""
-    return 3 + len(list(cells(quick)))
+    extent = QUICK if quick else FULL
+    return 1 + extent.sittings + extent.rounds * (1 + len(list(cells(quick))))
 
 
 def run(quick: bool, seed: int, wire: Wire, dataplane: str | None, progress: Progress) -> LoadRun:
@@ -86,43 +101,67 @@ def run(quick: bool, seed: int, wire: Wire, dataplane: str | None, progress: Pro
     What a run has shown of its invariants stands, whatever becomes of the measurement.
     """
     try:
-        return _measure_all(quick, seed, wire, dataplane, progress)
+        return _measure_all(quick, random.Random(seed), wire, dataplane, progress)
     except (MachineError, InstrumentError, LoadError) as error:
         progress.note(f"  no load is measured: {error}")
         return LoadRun(failure=str(error))
 
 
 def _measure_all(
-    quick: bool, seed: int, wire: Wire, dataplane: str | None, progress: Progress
+    quick: bool, chance: random.Random, wire: Wire, dataplane: str | None, progress: Progress
 ) -> LoadRun:
-    chance = random.Random(seed)
-    rule = QUICK if quick else full(("hub", "relay"), (AGAIN, "relay"))
-    run = LoadRun()
-    progress.step("load: servers and members")
-    with rig_up(VARIANTS, GROUPS, wire, dataplane=dataplane) as rig:
-        progress.step("load: the instrument's own checks")
-        load = find_load(rig, "null", BASE_GROUP, BASE_SIZE, CHECK_SECONDS)
-        subject = Subject(rig, "null", "relay", load, chance)
-        run.checks = [check(subject) for check in CHEAP]
-        if run.unfit:
-            return run
-        progress.step("load: what a decision costs")
-        base = Cell("unicast", BASE_GROUP, BASE_SIZE)
-        # Without a look inside, a frame's size hardly matters: one search serves all sizes.
-        rates = {("unicast", BASE_GROUP): half_rate(rig.measure, base)}
-        run.price = price(
-            rig.measure, base, rates["unicast", BASE_GROUP], 8 if quick else PRICE_BLOCKS, chance
+    """Measures in rounds: each has all cells in an order drawn by chance."""
+    extent, run = QUICK if quick else FULL, LoadRun()
+    rates: dict[tuple[str, int], float] = {}
+    for sitting in range(extent.sittings):
+        progress.step("load: servers and members")
+        with rig_up(VARIANTS, GROUPS, wire, dataplane=dataplane) as rig:
+            if sitting == 0:
+                progress.step("load: the instrument's own checks")
+                load = find_load(rig, "null", BASE_GROUP, BASE_SIZE, CHECK_SECONDS)
+                subject = Subject(rig, "null", "relay", load, chance)
+                run.checks = [check(subject) for check in CHEAP]
+                for check in run.unfit:
+                    progress.note(f"  not fit, no load is measured: {check.name}: {check.detail}")
+                if run.unfit:
+                    return run
+            for _ in range(extent.rounds // extent.sittings):
+                _round(rig, run, rates, extent, list(cells(quick)), chance, progress)
+    for result in run.results.cells:
+        ratio = result.ratio("hub", "relay")
+        progress.note(
+            f"  {result.cell.describe()}: hub over relay {ratio.estimate:.3f} ({ratio.low:.3f} to "
+            f"{ratio.high:.3f}), {ratio.blocks} blocks, {ratio.flagged} flagged"
         )
-        for cell in cells(quick):
-            progress.step(f"load: {cell.describe()}")
-            kind = (str(cell.cast), cell.members)
-            if kind not in rates:
-                rates[kind] = half_rate(rig.measure, cell)
-            result = measure(cell, rig.measure, rates[kind], rule, chance)
-            run.results.cells.append(result)
-            ratio = result.ratio("hub", "relay")
-            progress.note(
-                f"  hub over relay {ratio.estimate:.3f}, 95 % half-width {ratio.half_width:.1%}, "
-                f"{ratio.blocks} blocks, {ratio.flagged} flagged"
-            )
     return run
+
+
+def _round(
+    rig: Rig,
+    run: LoadRun,
+    rates: dict[tuple[str, int], float],
+    extent: Extent,
+    wanted: list[Cell],
+    chance: random.Random,
+    progress: Progress,
+) -> None:
+    """Measures what a decision costs and every cell once more; ``rates`` are sought but once."""
+    progress.step("load: what a decision costs")
+    base = Cell("unicast", BASE_GROUP, BASE_SIZE)
+    rate = _rate(rig, base, rates)
+    run.price = price(rig.measure, base, rate, extent.blocks, chance, run.price)
+    known = {result.cell: result for result in run.results.cells}
+    for cell in chance.sample(wanted, len(wanted)):
+        progress.step(f"load: {cell.describe()}")
+        rate = _rate(rig, cell, rates)
+        rule = Rule(extent.blocks, extent.blocks)
+        known[cell] = measure(cell, rig.measure, rate, rule, chance, known.get(cell))
+    run.results.cells = [known[cell] for cell in wanted]
+
+
+def _rate(rig: Rig, cell: Cell, rates: dict[tuple[str, int], float]) -> float:
+    """Returns the rate to measure at: without a look inside, one search serves all sizes of a frame."""
+    kind = (str(cell.cast), cell.members)
+    if kind not in rates:
+        rates[kind] = half_rate(rig.measure, cell)
+    return rates[kind]

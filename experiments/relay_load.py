@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from experiments import figures as figures_of
 from experiments.cells import Cell
@@ -42,8 +42,8 @@ class CellResult:
     cell: Cell
     rate: float
     blocks: Blocks
-    cipher_ns: tuple[float, ...]
-    """What the hub's cipher calls for one frame take by themselves, several times, in ns."""
+    cipher_ns: tuple[tuple[float, ...], ...]
+    """What the hub's cipher calls for one frame take by themselves, several times a round, in ns."""
 
     def ratio(self, over: str, under: str) -> statistics.Figure:
         """Returns a ratio of two variants' CPU time per frame."""
@@ -52,9 +52,11 @@ class CellResult:
     @property
     def cipher(self) -> Figure:
         """What the hub's cipher calls for one frame take by themselves."""
-        low, high = statistics.interval(self.cipher_ns)
-        mean = sum(self.cipher_ns) / len(self.cipher_ns)
-        return Figure(mean, min(low, mean), max(high, mean), len(self.cipher_ns), "ns per frame in")
+        values = [one for some in self.cipher_ns for one in some]
+        rounds = [number for number, some in enumerate(self.cipher_ns) for _ in some]
+        low, high = statistics.interval(values, rounds)
+        mean = sum(values) / len(values)
+        return Figure(mean, min(low, mean), max(high, mean), len(values), "ns per frame in")
 
     @property
     def cipher_share(self) -> Figure:
@@ -99,12 +101,20 @@ def half_rate(window_of: WindowOf, cell: Cell) -> float:
 
 
 def price(
-    window_of: WindowOf, cell: Cell, rate: float, blocks: int, chance: random.Random
+    window_of: WindowOf,
+    cell: Cell,
+    rate: float,
+    blocks: int,
+    chance: random.Random,
+    before: Price | None = None,
 ) -> Price:
-    """Measures relay against null forwarder at ``rate``, half of what the latter bears."""
+    """Measures relay against null forwarder at ``rate``, half of what the latter bears: a round of it."""
     half = Load(cell.members, cell.size, cell.cast, rate, WINDOW_SECONDS)
     variants = {name: _offer(window_of, name, half) for name in ("null", "relay")}
-    return Price(cell, rate, measure_blocks(variants, Rule(blocks, blocks), chance))
+    before = before or Price(cell, rate, Blocks(()))
+    return replace(
+        before, blocks=before.blocks.then(measure_blocks(variants, Rule(blocks, blocks), chance))
+    )
 
 
 @dataclass
@@ -155,16 +165,26 @@ class Results:
 
 
 def measure(
-    cell: Cell, window_of: WindowOf, rate: float, rule: Rule, chance: random.Random
+    cell: Cell,
+    window_of: WindowOf,
+    rate: float,
+    rule: Rule,
+    chance: random.Random,
+    before: CellResult | None = None,
 ) -> CellResult:
-    """Measures one cell at ``rate``, or less: blocks of null, relay, hub and relay again."""
-    half = Load(cell.members, cell.size, cell.cast, rate, WINDOW_SECONDS)
-    offered = within_reach(lambda tried: window_of("hub", tried), half)
+    """Measures one cell at ``rate``, or less: blocks of null, relay, hub and relay again.
+
+    With ``before``, what earlier rounds have shown, this is one round more at the same rate.
+    """
+    offered = Load(cell.members, cell.size, cell.cast, rate, WINDOW_SECONDS)
+    if before is None:
+        offered = within_reach(lambda tried: window_of("hub", tried), offered)
+        before = CellResult(cell, offered.rate, Blocks(()), ())
+    offered = replace(offered, rate=before.rate)
     variants = {name: _offer(window_of, name, offered) for name in VARIANTS}
     variants[AGAIN] = variants["relay"]
-    return CellResult(
-        cell, offered.rate, measure_blocks(variants, rule, chance), tuple(cipher_times(cell))
-    )
+    blocks = before.blocks.then(measure_blocks(variants, rule, chance))
+    return replace(before, blocks=blocks, cipher_ns=(*before.cipher_ns, tuple(cipher_times(cell))))
 
 
 def cipher_times(cell: Cell) -> Iterator[float]:
@@ -225,6 +245,7 @@ def _samples(result: CellResult) -> Iterator[Sample]:
                     "cell": result.cell.name(variant),
                     "variant": variant,
                     "block": str(number),
+                    "round": str(block.round),
                     "place": str(place),
                     "flags": " ".join(window.flags),
                 }

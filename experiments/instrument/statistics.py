@@ -4,6 +4,11 @@ A block measures every variant twice, in an order drawn by chance and then backw
 that a drift of the machine falls on all alike. Nothing is ever dropped: blocks with a doubtful
 window are flagged, and every figure is given with and without them. Only a block in which a server
 did nothing at all has no ratio to give; it counts as flagged.
+
+Blocks that follow each other are alike: a machine keeps its mood for half a minute, and a process what
+it had at its start. Over blocks of one stretch an interval says nothing of that, and is too narrow for
+another stretch to come out in it. So blocks are taken in rounds, apart in time, and with ROUNDS or more
+of them the interval is Student's over the rounds' means; with fewer it is a bootstrap over the blocks.
 """
 
 from __future__ import annotations
@@ -11,11 +16,13 @@ from __future__ import annotations
 import math
 import random as chance
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 CONFIDENCE = 0.95
 RESAMPLES = 9_999
+ROUNDS = 3
+"""The fewest rounds that say something of how rounds differ."""
 _SEED = 20040929
 
 
@@ -58,6 +65,7 @@ class Block:
 
     order: tuple[str, ...]
     windows: Mapping[str, tuple[Sample, Sample]]
+    round: int = 0
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -79,6 +87,16 @@ class Blocks:
 
     def __len__(self) -> int:
         return len(self.blocks)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds there are."""
+        return len({block.round for block in self.blocks})
+
+    def then(self, later: Blocks) -> Blocks:
+        """Returns these and, as one round more, others of the same variants."""
+        number = 1 + max((block.round for block in self.blocks), default=-1)
+        return Blocks((*self.blocks, *(replace(block, round=number) for block in later.blocks)))
 
 
 @dataclass(frozen=True)
@@ -148,8 +166,13 @@ def level(blocks: Blocks, variant: str, value: Value = ns_per_frame) -> Figure:
     return _figure(blocks, (variant,), lambda block: _mean(block.windows[variant], value))
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Returns the bias-corrected and accelerated bootstrap interval of the mean of ``values``."""
+def interval(values: Sequence[float], rounds: Sequence[int] = ()) -> tuple[float, float]:
+    """Returns the interval of the mean of ``values``; ``rounds`` says the round of each.
+
+    With ROUNDS of them it is Student's over their means, else a bootstrap, bias-corrected and accelerated.
+    """
+    if len(set(rounds)) >= ROUNDS:
+        return _over_rounds(round_means(values, rounds))
     if len(values) < 2:
         return -math.inf, math.inf
     if max(values) - min(values) <= 1e-12 * max(map(abs, values)):
@@ -168,6 +191,23 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
+def round_means(values: Sequence[float], rounds: Sequence[int]) -> list[float]:
+    """Returns the mean of each round's values."""
+    by_round: dict[int, list[float]] = {}
+    for value, number in zip(values, rounds, strict=True):
+        by_round.setdefault(number, []).append(value)
+    return [sum(some) / len(some) for some in by_round.values()]
+
+
+def _over_rounds(means: Sequence[float]) -> tuple[float, float]:
+    from scipy.stats import t
+
+    middle = sum(means) / len(means)
+    deviation = math.sqrt(sum((one - middle) ** 2 for one in means) / (len(means) - 1))
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, len(means) - 1)) * deviation / math.sqrt(len(means))
+    return middle - reach, middle + reach
+
+
 def _may_stop(blocks: Blocks, rule: Rule) -> bool:
     if len(blocks) < rule.minimum or not rule.pairs:
         return False
@@ -177,18 +217,27 @@ def _may_stop(blocks: Blocks, rule: Rule) -> bool:
 def _figure(blocks: Blocks, variants: Sequence[str], paired: Callable[[Block], float]) -> Figure:
     if not blocks.blocks:
         raise ValueError("no blocks: expected at least one")
-    every = [(paired(block), bool(block.flags_of(variants))) for block in blocks.blocks]
-    values = [found for found, _ in every if math.isfinite(found)]
-    if not values:
+    every = [
+        (paired(block), block.round) for block in blocks.blocks if math.isfinite(paired(block))
+    ]
+    if not every:
         raise ValueError("no figure: expected a block in which every server did something")
-    clean = [found for found, doubtful in every if math.isfinite(found) and not doubtful]
+    clean = [
+        (paired(block), block.round)
+        for block in blocks.blocks
+        if math.isfinite(paired(block)) and not block.flags_of(variants)
+    ]
     flagged = len(blocks) - len(clean)
     unflagged = _estimate(clean, 0, None) if flagged and len(clean) > 1 else None
-    return _estimate(values, flagged, unflagged)
+    return _estimate(every, flagged, unflagged)
 
 
-def _estimate(values: list[float], flagged: int, unflagged: Figure | None) -> Figure:
-    return Figure(sum(values) / len(values), *interval(values), len(values), flagged, unflagged)
+def _estimate(found: Sequence[tuple[float, int]], flagged: int, unflagged: Figure | None) -> Figure:
+    """Returns the mean of all values, or, with ROUNDS, of the rounds' means, which all count the same."""
+    values, rounds = [value for value, _ in found], [number for _, number in found]
+    means = round_means(values, rounds) if len(set(rounds)) >= ROUNDS else values
+    estimate = sum(means) / len(means)
+    return Figure(estimate, *interval(values, rounds), len(values), flagged, unflagged)
 
 
 def _mapped(figure: Figure, change: Callable[[float], float]) -> Figure:

@@ -67,6 +67,18 @@ def test_the_verdict_follows_the_interval(hub: float, spread: float, verdict: st
     assert results.verdict().verdict == verdict
 
 
+def test_a_round_more_is_at_the_same_rate_and_told_apart_in_the_samples() -> None:
+    window_of, chance = servers(null=20_000, relay=20_000, hub=30_000), random.Random(2)
+    first = measure(CELL, window_of, 5_000, RULE, chance)
+    second = measure(CELL, window_of, 9_000, RULE, chance, first)
+    assert second.rate == first.rate
+    assert (len(first.blocks), len(second.blocks), second.blocks.rounds) == (8, 16, 2)
+    samples = list(Results([second]).samples())
+    assert {sample.labels["round"] for sample in samples} == {"0", "1"}
+    assert len({sample.labels["block"] for sample in samples}) == 16
+    assert second.cipher.n == 2 * first.cipher.n
+
+
 def test_no_cells_no_verdict() -> None:
     assert Results().verdict().verdict == "not tested"
 

@@ -11,6 +11,7 @@ import pytest
 
 from experiments.instrument.statistics import (
     QUICK,
+    Blocks,
     Rule,
     difference,
     full,
@@ -101,6 +102,47 @@ def test_a_full_comparison_ends_at_eighty_blocks() -> None:
     chance = random.Random(2)
     variants = {"a": costing(100, chance, 0.9), "b": costing(100, chance, 0.9)}
     assert len(measure_blocks(variants, full(("a", "b")), chance)) == 80
+
+
+def in_rounds(count: int, chance: random.Random, mood: float) -> Blocks:
+    """Measures a against b, equal but for a mood of each round that falls on a alone."""
+    blocks = Blocks(())
+    for _ in range(count):
+        variants = {
+            "a": costing(100 * math.exp(chance.gauss(0, mood)), chance),
+            "b": costing(100, chance),
+        }
+        blocks = blocks.then(measure_blocks(variants, Rule(8, 8), chance))
+    return blocks
+
+
+def covering(of: int, count: int, mood: float) -> int:
+    """Counts how many of so many intervals cover the truth, which is 1."""
+    chance = random.Random(13)
+    return sum(ratio(in_rounds(count, chance, mood), "a", "b").covers(1.0) for _ in range(of))
+
+
+@pytest.mark.parametrize("mood", [0.0, 0.1])
+def test_rounds_that_differ_widen_the_interval_so_that_it_holds_the_truth(mood: float) -> None:
+    assert 91 <= covering(100, 5, mood) <= 100
+
+
+def test_within_one_round_an_interval_says_nothing_of_another() -> None:
+    assert covering(40, 1, 0.1) < 20
+
+
+def test_rounds_count_the_same_however_many_blocks_they_have() -> None:
+    def constant(value: float, count: int) -> Blocks:
+        variants = {"a": lambda: Made(value), "b": lambda: Made(1.0)}
+        return measure_blocks(variants, Rule(count, count), random.Random(1))
+
+    blocks = constant(1.0, 8).then(constant(2.0, 1)).then(constant(4.0, 1))
+    assert blocks.rounds == 3
+    figure = ratio(blocks, "a", "b")
+    assert figure.estimate == pytest.approx(2.0)
+    assert figure.blocks == 10
+    # Student's t for two degrees of freedom is 4.303; the logarithms are 0, 1 and 2 times that of 2.
+    assert figure.high == pytest.approx(2 * 2 ** (4.303 / math.sqrt(3)), rel=1e-3)
 
 
 def test_equal_values_have_an_interval_of_no_width() -> None:
