@@ -13,7 +13,7 @@ from msgspec import Meta, Struct, field
 
 from nodes.toml_document import MacAddress
 from protocol.types import Algorithm, Delivery, IpAddress, MemberDelivery, Secret, ServerDelivery
-from protocol.wire.codec import ServerName
+from protocol.wire.codec import MOST_PACKETS, PacketCount, ServerName
 
 DEFAULT_DATA_PORT = 4790
 DEFAULT_CONTROL_PORT = 4791
@@ -89,6 +89,8 @@ class ServerSection(Section, frozen=True, kw_only=True):
     ike_inner_address: IpAddress = IKE_INNER_ADDRESS
     """With ``control = "ike"``; clients' addresses inside SAs are of the same /48."""
     sa_lifetime_s: SaLifetime = 8 * 3600.0
+    sa_lifetime_packets: PacketCount = MOST_PACKETS
+    """Of each sender: after so many it asks for a fresh SA."""
     member_delivery: MemberDelivery = "patent"
 
 

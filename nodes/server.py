@@ -363,7 +363,11 @@ class Server:
             time and time + round(timers.recovery_s * SECOND),
             section.delivery_by,
             time and time + GATHERING_TIME,
-            rekeying=Rekeying(section.rekey, round(section.sa_lifetime_s * SECOND)),
+            rekeying=Rekeying(
+                section.rekey,
+                round(section.sa_lifetime_s * SECOND),
+                section.sa_lifetime_packets,
+            ),
             member_delivery=section.member_delivery,
             hop_tags=section.hop_tags == "required",
         )

@@ -20,8 +20,6 @@ from protocol.wire import esp, etherip
 from protocol.wire.messages import GroupSecurityAssociation
 
 LAST_COUNTER = 2**32 - 1
-REKEY_COUNTER = 2**32 - 2**24
-"""From here on a sender asks for a new SA: sixteen million packets before the last one."""
 
 
 @dataclass
@@ -70,6 +68,11 @@ class SecurityAssociation:
         earlier = predecessor if isinstance(predecessor, History) else _history(predecessor)
         self.history = History(earlier.own | {parameters.sender_id}, earlier.windows)
         self._windows, self._own = self.history.windows, self.history.own
+
+    @property
+    def is_worn(self) -> bool:
+        """Tells whether its own sender has sealed as many packets as it should."""
+        return self.next_counter > self.parameters.packets
 
     @property
     def senders(self) -> int:

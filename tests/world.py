@@ -31,7 +31,7 @@ from protocol.types import (
     VpnId,
 )
 from protocol.wire import messages
-from protocol.wire.codec import MessageBuffer, pack
+from protocol.wire.codec import MOST_PACKETS, MessageBuffer, pack
 from protocol.wire.ethernet import BROADCAST, EthernetHeader, parse_mac
 from protocol.wire.messages import Refused
 
@@ -126,6 +126,7 @@ class World:
         rekey: RekeyPolicy = "on-leave",
         member_delivery: MemberDelivery = "patent",
         sa_lifetime: int = 8 * 3600 * SECOND,
+        sa_packets: int = MOST_PACKETS,
     ) -> None:
         """Takes the users; ``d@1002`` is user d of VPN 1002, one without a number is of VPN 1001."""
         self.now = SECOND
@@ -143,7 +144,7 @@ class World:
             users=self.records(),
             relay=RELAY[family],
             random_octets=self.random.randbytes,
-            rekeying=Rekeying(rekey, sa_lifetime),
+            rekeying=Rekeying(rekey, sa_lifetime, sa_packets),
             member_delivery=member_delivery,
         )
         self.relay = Relay(strip, mac_lifetime)

@@ -21,7 +21,7 @@ from protocol.client.actions import (
 )
 from protocol.client.probing import Probing
 from protocol.client.tables import AuthenticationInformation, SaManagementTable, VpnInformation
-from protocol.security_association import REKEY_COUNTER, SecurityAssociation
+from protocol.security_association import SecurityAssociation
 from protocol.types import ClientId, IpAddress, VpnId
 from protocol.wire.messages import (
     VERSION,
@@ -151,11 +151,9 @@ class Establishment:
         self._activations, self._deactivations = [], []
 
     def check_counter(self) -> None:
-        """Asks for a new SA while the counter of the one that seals will soon be used up."""
+        """Asks for a new SA while the one that seals has sealed as many packets as it should."""
         association = self._associations.sealing
-        if association is None or association.next_counter < REKEY_COUNTER:
-            return
-        if self.state is State.REGISTERED:
+        if association is not None and association.is_worn and self.state is State.REGISTERED:
             self._act(SendMessage(RekeyRequest(association.spi)))
 
     def next_timeout(self) -> int | None:

@@ -55,7 +55,7 @@ class GroupKeys:
 
         ``rekeying`` says when SAs are replaced, ``member_delivery`` what relays are told of receivers.
         """
-        self.table = MulticastAddressTable(random_octets)  # 508
+        self.table = MulticastAddressTable(random_octets, rekeying.packets)  # 508
         self._groups = groups
         self._connections = connections
         self._act = act
@@ -198,7 +198,7 @@ class GroupKeys:
     # -- replacing
 
     def requested(self, user: UserRecord, spi: int, now: int) -> None:
-        """Replaces an SA whose sender's counter nears its end.
+        """Replaces an SA with which a sender has sealed as many packets as it should.
 
         A request about an old SA is late, and one about an SA that has just come cannot be true.
         """
@@ -263,4 +263,6 @@ class GroupKeys:
 
 def handed_out(key: GroupKey, sender_id: SenderId) -> GroupSecurityAssociation:
     """Returns an SA as a member is told it."""
-    return GroupSecurityAssociation(key.spi, key.algorithm, key.key, key.salt, sender_id)
+    return GroupSecurityAssociation(
+        key.spi, key.algorithm, key.key, key.salt, sender_id, key.packets
+    )

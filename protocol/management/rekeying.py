@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from protocol.types import SECOND, SubId, VpnId
+from protocol.wire.codec import MOST_PACKETS
 
 RekeyPolicy = Literal["on-leave", "on-change", "never"]
 Place = tuple[VpnId, SubId]
@@ -24,15 +25,19 @@ SA_LIFETIME = 8 * 3600 * SECOND
 
 @dataclass(frozen=True)
 class Rekeying:
-    """The policy: which changes bring a fresh SA, and how long one serves; times in ns.
+    """The policy: which changes bring a fresh SA, and for how long and how many packets one serves.
+
+    Times are in ns.
 
     ``on-leave``: when somebody goes, is expelled or moved. ``on-change``: also when somebody comes.
-    ``never``: neither, nor for its age, as the text has it; an SA then ends with its counters, its
+    ``never``: neither, nor for its age or packets, as the text has it; an SA then ends with its counters, its
     sender IDs, or the group's last client.
     """
 
     policy: RekeyPolicy = "on-leave"
     sa_lifetime: int = SA_LIFETIME
+    sa_packets: int = MOST_PACKETS
+    """How many packets of each sender an SA serves for."""
     spacing: int = ACTIVATION_DELAY
     """The least time between two such replacements of the SA of one (VPN ID, Sub ID)."""
 
@@ -45,6 +50,11 @@ class Rekeying:
     def on_join(self) -> bool:
         """Whether who comes is kept from what was sealed before."""
         return self.policy == "on-change"
+
+    @property
+    def packets(self) -> int:
+        """How many packets of a sender an SA serves for under the policy."""
+        return MOST_PACKETS if self.policy == "never" else self.sa_packets
 
     def end_of(self, created: int) -> int | None:
         """Returns when an SA is too old, or None; never while it is replacing another."""

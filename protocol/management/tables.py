@@ -23,6 +23,7 @@ from protocol.types import (
     SubId,
     VpnId,
 )
+from protocol.wire.codec import MOST_PACKETS
 from protocol.wire.esp import SENDER_ID_BITS
 
 SENDER_IDS = 2**SENDER_ID_BITS
@@ -77,6 +78,8 @@ class GroupKey:
     key: Secret
     salt: Secret
     created: int
+    packets: int = MOST_PACKETS
+    """How many packets each sender may seal before it is to be replaced."""
     next_sender_id: int = 0
 
     def take_sender_id(self) -> SenderId | None:
@@ -90,8 +93,10 @@ class GroupKey:
 class MulticastAddressTable:
     """Table 508: (VPN ID, Sub ID) to multicast address and SA; the newest SA of each stands last."""
 
-    def __init__(self, random_octets: RandomOctets) -> None:
+    def __init__(self, random_octets: RandomOctets, packets: int = MOST_PACKETS) -> None:
+        """Takes where randomness comes from, and how many packets of a sender an SA is to serve for."""
         self._random_octets = random_octets
+        self._packets = packets
         self._keys: dict[tuple[VpnId, SubId], list[GroupKey]] = {}
         self._client_keys: dict[ClientId, GroupKey] = {}
 
@@ -170,6 +175,7 @@ class MulticastAddressTable:
             Secret(self._random_octets(KEY_LENGTHS[algorithm])),
             Secret(self._random_octets(SALT_LENGTH)),
             created=now,
+            packets=self._packets,
         )
 
     def _unused_spi(self) -> Spi:

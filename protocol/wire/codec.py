@@ -23,6 +23,9 @@ Id = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 SpiNumber = Annotated[int, Meta(ge=256, le=2**32 - 1)]
 SenderIdNumber = Annotated[int, Meta(ge=0, le=2**16 - 1)]
+MOST_PACKETS = 2**32 - 2**24
+"""The longest lifetime of an SA in packets of a sender: sixteen million before its counter's end."""
+PacketCount = Annotated[int, Meta(ge=1, le=MOST_PACKETS)]
 UserName = Annotated[str, Meta(min_length=1, max_length=64)]
 ServerName = Annotated[
     str, Meta(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")

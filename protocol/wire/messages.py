@@ -14,12 +14,14 @@ from msgspec import Meta
 
 from protocol.types import Algorithm, Delivery, Secret
 from protocol.wire.codec import (
+    MOST_PACKETS,
     Decoder,
     Endpoint,
     Id,
     IpText,
     Message,
     Milliseconds,
+    PacketCount,
     Part,
     Port,
     SenderIdNumber,
@@ -49,7 +51,7 @@ class Register(Message, tag="register", frozen=True):
     data_port: Port
 
 
-class GroupSecurityAssociation(Part, frozen=True):
+class GroupSecurityAssociation(Part, frozen=True, omit_defaults=True):
     """What seals and opens a group's packets, with the receiver's own sender ID (RFC 9838 GM_SENDER_ID)."""
 
     spi: SpiNumber
@@ -57,6 +59,8 @@ class GroupSecurityAssociation(Part, frozen=True):
     key: Secret
     salt: Secret
     sender_id: SenderIdNumber
+    packets: PacketCount = MOST_PACKETS
+    """After so many of its own a sender asks for a new SA: RFC 4301's soft lifetime (section 4.4.2.1)."""
 
 
 OlderAssociations = Annotated[
@@ -151,7 +155,7 @@ class NewSecurityAssociation(Message, tag="new_security_association", frozen=Tru
 
 
 class RekeyRequest(Message, tag="rekey_request", frozen=True):
-    """Client to server: the counter under this SPI will soon be used up."""
+    """Client to server: the packets that may be sealed under this SPI will soon be used up."""
 
     spi: SpiNumber
 

@@ -165,6 +165,11 @@ SERVER_MISTAKES = [
     ("[timers]", "sa_lifetime_s = 5\n[timers]", "9: server.sa_lifetime_s: expected float >= 15"),
     (
         "[timers]",
+        "sa_lifetime_packets = 0\n[timers]",
+        "9: server.sa_lifetime_packets: expected int >= 1, got 0",
+    ),
+    (
+        "[timers]",
         'member_delivery = "all"\n[timers]',
         "9: server.member_delivery: expected one of patent, spi",
     ),

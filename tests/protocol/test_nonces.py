@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import security_association
 from protocol.cipher import Aead
-from protocol.client import establishment
 from protocol.errors import DropReason
 from protocol.management import tables
+from protocol.security_association import SecurityAssociation
 from protocol.types import Secret, SubId
+from protocol.wire.codec import MOST_PACKETS
 from protocol.wire.messages import RekeyRequest
 from tests.world import Datagram, World, differences, frame
 
@@ -67,9 +67,9 @@ def take(world: World, step: tuple[str, str | float]) -> None:
 
 
 def ask_for_rekey(world: World, user: str) -> None:
-    """Has a client ask for a new SA, as it does when its counter nears its end."""
+    """Has a client ask for a new SA, as it does when it has sealed as many packets as it should."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(establishment, "REKEY_COUNTER", 0)
+        patch.setattr(SecurityAssociation, "is_worn", True)
         world.peers[user].client.establishment.check_counter()
         world.settle()
 
@@ -143,7 +143,7 @@ def test_a_counter_near_its_end_brings_a_new_sa_to_all_without_a_lost_frame() ->
     assert sealing is not None
     (old,) = sealing_spis(world)
     world.advance(12)
-    sealing.next_counter = security_association.REKEY_COUNTER
+    sealing.next_counter = MOST_PACKETS + 1
     sent = exchange_for(world, seconds=20, step=0.25)
     (new,) = sealing_spis(world)
     assert new != old

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -308,6 +309,30 @@ def test_under_the_literal_rule_an_sa_has_no_lifetime() -> None:
     assert world.management.keys.replaced == 0
 
 
+def test_an_sa_rolls_over_once_a_sender_has_sealed_its_packets() -> None:
+    world = World("a", "b", sa_packets=30)
+    world.join_all()
+    (first,) = spis(world.peers["a"].client)
+    for number in range(29):
+        assert broadcast(world, "a", str(number)) == ["b"]
+    world.advance(100)
+    assert spis(world.peers["b"].client) == {first}
+    for number in range(29, 300):
+        assert broadcast(world, "a", str(number)) == ["b"]
+        world.advance(1)
+    assert 5 <= world.management.keys.replaced <= 9
+    assert spis(world.peers["a"].client) & spis(world.peers["b"].client)
+
+
+def test_under_the_literal_rule_packets_bring_no_new_sa() -> None:
+    world = World("a", "b", sa_packets=3, rekey="never")
+    world.join_all()
+    for number in range(30):
+        assert broadcast(world, "a", str(number)) == ["b"]
+        world.advance(1)
+    assert world.management.keys.replaced == 0
+
+
 # -- what the relay sends to whom
 
 
@@ -354,6 +379,12 @@ steps = st.one_of(
     ),
     st.tuples(st.just("wait"), st.sampled_from([0.1, 1.0, 1.9, 2.5, 9.0, 31.0])),
 )
+
+
+lifetimes = st.sampled_from(
+    [{}, {"sa_lifetime": 15 * SECOND}, {"sa_packets": 20}, {"sa_packets": 1}]
+)
+"""How long SAs serve: for ever as far as these tests go, for seconds, or for some packets."""
 
 
 @dataclass
@@ -422,14 +453,16 @@ def take(world: World, step: tuple[str, str | float] | tuple[str, str, int]) -> 
     st.lists(steps, max_size=25),
     st.sampled_from(["on-leave", "on-change", "never"]),
     st.sampled_from(DELIVERIES),
+    lifetimes,
 )
 @settings(max_examples=40)
 def test_whatever_changes_no_frame_is_lost_between_those_who_stay_and_none_goes_astray(
     course: list[tuple[str, str | float] | tuple[str, str, int]],
     rekey: RekeyPolicy,
     delivery: MemberDelivery,
+    lifetime: dict[str, Any],
 ) -> None:
-    world = World(*HOME, rekey=rekey, member_delivery=delivery)
+    world = World(*HOME, rekey=rekey, member_delivery=delivery, **lifetime)
     world.join_all()
     load = Load(world)
     for step in course:
@@ -437,12 +470,14 @@ def test_whatever_changes_no_frame_is_lost_between_those_who_stay_and_none_goes_
         load.run(float(step[1]) if step[0] == "wait" else 0.2)
 
 
-@given(st.lists(steps, max_size=20), st.sampled_from(["on-leave", "on-change"]))
+@given(st.lists(steps, max_size=20), st.sampled_from(["on-leave", "on-change"]), lifetimes)
 @settings(max_examples=40)
 def test_whoever_hoards_keys_reads_nothing_that_is_sealed_once_he_has_been_out_for_a_while(
-    course: list[tuple[str, str | float] | tuple[str, str, int]], rekey: RekeyPolicy
+    course: list[tuple[str, str | float] | tuple[str, str, int]],
+    rekey: RekeyPolicy,
+    lifetime: dict[str, Any],
 ) -> None:
-    world = World(*HOME, rekey=rekey)
+    world = World(*HOME, rekey=rekey, **lifetime)
     world.join_all()
     load = Load(world)
     hoarder = Client(world.peers["c"].client.establishment.authentication, 5000)
@@ -459,12 +494,14 @@ def test_whoever_hoards_keys_reads_nothing_that_is_sealed_once_he_has_been_out_f
     assert not eavesdrops(world, hoarder, "b", "secret")
 
 
-@given(st.lists(steps, max_size=15), st.sampled_from(["on-leave", "on-change", "never"]))
+@given(st.lists(steps, max_size=15), st.sampled_from(["on-leave", "on-change", "never"]), lifetimes)
 @settings(max_examples=40)
 def test_nobody_who_belongs_is_left_behind_once_messages_flow_again(
-    course: list[tuple[str, str | float] | tuple[str, str, int]], rekey: RekeyPolicy
+    course: list[tuple[str, str | float] | tuple[str, str, int]],
+    rekey: RekeyPolicy,
+    lifetime: dict[str, Any],
 ) -> None:
-    world = World(*HOME, rekey=rekey)
+    world = World(*HOME, rekey=rekey, **lifetime)
     world.join_all()
     for step in course:
         take(world, step)

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from protocol.errors import WireError
 from protocol.types import Secret
 from protocol.wire import messages
-from protocol.wire.codec import MAXIMUM_LENGTH, Endpoint, Message, MessageBuffer, Part, pack
+from protocol.wire.codec import (
+    MAXIMUM_LENGTH,
+    MOST_PACKETS,
+    Endpoint,
+    Message,
+    MessageBuffer,
+    Part,
+    pack,
+)
 from tests.protocol.vectors import octets_of, vectors
 
 VECTORS = vectors("messages")
@@ -36,6 +44,7 @@ associations = st.builds(
     key=secrets,
     salt=secrets,
     sender_id=st.integers(0, 65535),
+    packets=st.integers(1, MOST_PACKETS),
 )
 endpoints = st.builds(Endpoint, host=ip_addresses, port=ports)
 server_names = st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?\Z")
@@ -228,6 +237,8 @@ def test_a_message_of_the_other_side_is_refused(name: str) -> None:
         ("registered", "security_association.sender_id", 65536),
         ("registered", "security_association.algorithm", "rot13"),
         ("registered", "security_association.key", "0g"),
+        ("registered", "security_association.packets", 0),
+        ("registered", "security_association.packets", 2**32 - 2**24 + 1),
         ("new_security_association", "activation_delay", 86_400_001),
         ("candidates", "probes", 0),
         ("candidates", "interval", 0),
