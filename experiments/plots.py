@@ -173,7 +173,14 @@ class Series:
     shape: int
 
 
-_SHAPES = (("o", "solid"), ("s", "dashed"), ("^", "dashdot"), ("D", "dotted"), ("v", "dashed"))
+_SHAPES = (
+    ("o", "solid"),
+    ("s", "dashed"),
+    ("^", "dashdot"),
+    ("D", "dotted"),
+    ("v", "dashed"),
+    ("P", "dotted"),
+)
 """Marker and line of the first, second, … shape."""
 _COLOURS = (("#AAAAAA", 5.0), ("#0072B2", 2.8), ("#D55E00", 1.3), ("#009E73", 0.8))
 """Colour and width of the first, second, … line: one that lies on another leaves its edges to be seen."""

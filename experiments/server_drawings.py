@@ -9,16 +9,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from experiments import plots
 from experiments.ratio_drawings import Drawing
 from experiments.record import Figure
+from experiments.vpn_servers.points import Telling
 
 WAYS = ("single", "multiserver", "cascade")
 _NAME = re.compile(
-    rf"(?P<what>\w+)\.(?P<way>{'|'.join(WAYS)})\.(?P<servers>\d+)x(?P<clients>\d+)(?P<plain>\.plain)?"
+    rf"(?P<what>\w+)\.(?P<way>{'|'.join(WAYS)})\.(?P<servers>\d+)x(?P<clients>\d+)"
+    rf"(?:\.(?P<telling>{'|'.join(get_args(Telling))}))?"
 )
-_PLAIN_SHAPE = 4
+_MEANINGS = {
+    "unreported": "Unreported: servers do not tell each other of stations.",
+    "whole": "Whole: with each change servers are told all rows anew.",
+}
 
 
 @dataclass(frozen=True)
@@ -43,14 +49,17 @@ class _Line:
 
     way: str
     servers: int
-    plain: bool
+    telling: str
+    """``usual``, or a key of ``_MEANINGS``."""
 
     @property
     def name(self) -> str:
         noun = "server" if self.servers == 1 else "servers"
         if self.way == "single":
             return "single"
-        return f"{self.way}, {self.servers} {noun}" + (", plain" if self.plain else "")
+        return f"{self.way}, {self.servers} {noun}" + (
+            f", {self.telling}" if self.telling in _MEANINGS else ""
+        )
 
 
 def draw(figures: Mapping[str, Figure], folder: Path) -> list[Drawing]:
@@ -76,19 +85,24 @@ def _series(figures: Mapping[str, Figure], what: str) -> list[plots.Series]:
         parsed = _NAME.fullmatch(name)
         if parsed is None or parsed["what"] != what:
             continue
-        line = _Line(parsed["way"], int(parsed["servers"]), parsed["plain"] is not None)
+        line = _Line(parsed["way"], int(parsed["servers"]), parsed["telling"] or "usual")
         point = plots.Point(int(parsed["clients"]), figure.value, figure.low, figure.high)
         found.setdefault(line, []).append(point)
-    ordered = sorted(found, key=lambda one: (WAYS.index(one.way), one.servers, one.plain))
+    ordered = sorted(found, key=lambda one: (WAYS.index(one.way), one.servers, one.telling))
     return [
         plots.Series(
             line.name,
             sorted(found[line], key=lambda point: point.x),
             WAYS.index(line.way),
-            _PLAIN_SHAPE if line.plain else line.servers - 1,
+            _shape(line),
         )
         for line in ordered
     ]
+
+
+def _shape(line: _Line) -> int:
+    """Returns the number of its shape: four for numbers of servers, then one for each other telling."""
+    return line.servers - 1 if line.telling == "usual" else 4 + list(_MEANINGS).index(line.telling)
 
 
 def _caption(quantity: Quantity, series: list[plots.Series], clients: list[float]) -> str:
@@ -101,8 +115,11 @@ def _caption(quantity: Quantity, series: list[plots.Series], clients: list[float
         if point.x == most
     )
     many = f"{most:g}" if len(clients) == 1 else f"{clients[0]:g} to {most:g}"
-    plain = any(one.name.endswith("plain") for one in series)
-    meaning = " Plain: stations are not reported, and tables are sent whole." if plain else ""
+    meaning = "".join(
+        f" {said}"
+        for telling, said in _MEANINGS.items()
+        if any(one.name.endswith(telling) for one in series)
+    )
     return (
         f"The busiest server with {many} clients, the same frames offered to all: "
         f"{quantity.label}. With {most:g} clients {values}.{meaning}"

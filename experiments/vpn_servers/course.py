@@ -52,7 +52,8 @@ def points_of(way: str, quick: bool) -> list[Point]:
             return [
                 Point("single", 1, clients),
                 Point("multiserver", servers, clients),
-                Point("multiserver", servers, clients, plain=True),
+                Point("multiserver", servers, clients, "unreported"),
+                Point("multiserver", servers, clients, "whole"),
             ]
         return [Point("multiserver", servers, clients), Point("cascade", servers, clients)]
     points = [Point("single", 1, clients) for clients in FULL_CLIENTS]
@@ -63,7 +64,8 @@ def points_of(way: str, quick: bool) -> list[Point]:
         for servers in FULL_SERVERS
         for one in ways
     ]
-    return [*points, Point("multiserver", QUICK_SERVERS, 8, plain=True)]
+    points.append(Point("multiserver", QUICK_SERVERS, 8, "unreported"))
+    return points + [Point("multiserver", QUICK_SERVERS, clients, "whole") for clients in (8, 32)]
 
 
 def steps(quick: bool) -> int:
@@ -142,8 +144,8 @@ def spread(results: list[PointResult]) -> Claim:
     """E4: the busiest of several servers handles its even share of what one server would."""
     said, held = [], []
     for result in results:
-        alone = _find(results, replace(result.point, way="single", servers=1, plain=False))
-        if result.point.way != "multiserver" or result.point.plain or alone is None:
+        alone = _find(results, replace(result.point, way="single", servers=1, telling="usual"))
+        if result.point.way != "multiserver" or result.point.telling != "usual" or alone is None:
             continue
         if result.point.servers == 1:
             continue
@@ -205,7 +207,7 @@ def _point_figures(results: list[PointResult]) -> Iterator[tuple[str, Figure]]:
     """Yields each point's figures, named after it."""
     for result in results:
         point = result.point
-        name = f"{point.way}.{point.servers}x{point.clients}" + (".plain" if point.plain else "")
+        name = point.name
         seconds = result.seconds
         yield (
             f"busiest_datagrams.{name}",

@@ -29,6 +29,9 @@ from topologies.emulate import emulate
 from topologies.plan import Plan
 
 Way = Literal["single", "multiserver", "cascade"]
+Telling = Literal["usual", "unreported", "whole"]
+"""What the representative tells the servers: changes of all rows, stations too; the same without stations; or
+with each change all rows anew."""
 FRAME_OCTETS = 512
 UNICAST_RATE = 240.0
 BROADCAST_RATE = 60.0
@@ -40,18 +43,24 @@ _SEND_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Point:
-    """A network to measure; ``plain`` is without reports of stations, and tables sent whole."""
+    """A network to measure, and what its servers are told."""
 
     way: Way
     servers: int
     clients: int
-    plain: bool = False
+    telling: Telling = "usual"
 
     def describe(self) -> str:
         """Says in a few words what it is."""
         noun = "server" if self.servers == 1 else "servers"
-        how = ", no reports, whole tables" if self.plain else ""
+        how = {"usual": "", "unreported": ", no reports", "whole": ", whole tables"}[self.telling]
         return f"{self.way}, {self.servers} {noun}, {self.clients} clients{how}"
+
+    @property
+    def name(self) -> str:
+        """What its figures' names end with."""
+        name = f"{self.way}.{self.servers}x{self.clients}"
+        return name if self.telling == "usual" else f"{name}.{self.telling}"
 
     def labels(self, server: str) -> dict[str, str]:
         """Returns what tells its samples from others'."""
@@ -59,7 +68,7 @@ class Point:
             "way": self.way,
             "servers": str(self.servers),
             "clients": str(self.clients),
-            "plain": str(self.plain),
+            "telling": self.telling,
             "node": server,
         }
 
@@ -127,8 +136,8 @@ def measure(point: Point, settings: Settings, family: int, rounds: int) -> Point
     """Builds a point's network, lets frames flow in so many rounds, and takes it down."""
     settings = replace(
         settings,
-        distribution="full" if point.plain else "delta",
-        mac_reports=not point.plain,
+        distribution="full" if point.telling == "whole" else "delta",
+        mac_reports=point.telling != "unreported",
     )
     with (
         tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private,

@@ -22,10 +22,10 @@ def do_less() -> None:
     """Has a run measure two small points, and clients choose their servers anew once."""
     all_points = course.points_of
 
-    def without_plain(way: str, quick: bool) -> list[Point]:
-        return [point for point in all_points(way, quick) if not point.plain]
+    def usual(way: str, quick: bool) -> list[Point]:
+        return [point for point in all_points(way, quick) if point.telling == "usual"]
 
-    course.points_of = without_plain
+    course.points_of = usual
     course.QUICK_CLIENTS, course.QUICK_SERVERS = 3, 2
     points.ROUND_SECONDS = 0.4
     deployment.RECOVERY_SECONDS = RECOVERY_SECONDS

@@ -14,7 +14,7 @@ import pytest
 from experiments.record import Figure
 from experiments.server_drawings import QUANTITIES, draw
 from experiments.vpn_servers.course import points_of
-from experiments.vpn_servers.points import Point
+from experiments.vpn_servers.points import Point, Telling
 
 STEMS = ["servers-datagrams", "servers-processor", "servers-rows"]
 
@@ -23,7 +23,7 @@ def figures(points: list[Point], rows: float = 6) -> dict[str, Figure]:
     """Makes each point's figures, named as a run names them."""
     made = {}
     for point in points:
-        name = f"{point.way}.{point.servers}x{point.clients}" + (".plain" if point.plain else "")
+        name = point.name
         each = 100 * point.clients / point.servers
         made[f"busiest_datagrams.{name}"] = Figure(each, each, each, 1, "datagrams/s")
         made[f"busiest_cpu.{name}"] = Figure(each / 9, each / 10, each / 8, 6, "ms/s")
@@ -59,7 +59,9 @@ def _name(point: Point) -> str:
     if point.way == "single":
         return "single"
     noun = "server" if point.servers == 1 else "servers"
-    return f"{point.way}, {point.servers} {noun}" + (", plain" if point.plain else "")
+    return f"{point.way}, {point.servers} {noun}" + (
+        f", {point.telling}" if point.telling != "usual" else ""
+    )
 
 
 def test_a_bar_says_its_value_and_the_caption_all_of_them(tmp_path: Path) -> None:
@@ -67,13 +69,23 @@ def test_a_bar_says_its_value_and_the_caption_all_of_them(tmp_path: Path) -> Non
     drawing = draw(figures(points), tmp_path)[0]
     assert {"600", "200"} <= texts(drawing.svg)
     assert "single: 600; multiserver, 3 servers: 200" in drawing.caption
-    assert "Plain" not in drawing.caption
+    assert not re.search("Unreported|Whole", drawing.caption)
 
 
-def test_without_reports_is_told_and_explained(tmp_path: Path) -> None:
-    points = [Point("multiserver", 3, 6), Point("multiserver", 3, 6, plain=True)]
+@pytest.mark.parametrize(
+    ("telling", "meaning"),
+    [
+        ("unreported", "Unreported: servers do not tell each other of stations."),
+        ("whole", "Whole: with each change servers are told all rows anew."),
+    ],
+)
+def test_what_servers_are_told_is_named_and_explained(
+    tmp_path: Path, telling: Telling, meaning: str
+) -> None:
+    points = [Point("multiserver", 3, 6), Point("multiserver", 3, 6, telling)]
     caption = draw(figures(points), tmp_path)[0].caption
-    assert "Plain: stations are not reported, and tables are sent whole." in caption
+    assert f"multiserver, 3 servers, {telling}: 200" in caption
+    assert meaning in caption
 
 
 @pytest.mark.parametrize("clients", [(6,), (4, 8)])

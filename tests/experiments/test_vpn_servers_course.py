@@ -89,10 +89,10 @@ def test_one_point_that_is_not_spread_refutes() -> None:
         [SPREAD],
         [ALONE, result(replace(DIRECT, clients=8), load(1, 1, 8))],
         [ALONE, result(replace(DIRECT, servers=1), load(900, 1620, 6))],
-        [ALONE, result(replace(DIRECT, plain=True), load(900, 1620, 6))],
+        [ALONE, result(replace(DIRECT, telling="whole"), load(900, 1620, 6))],
         [ALONE, result(CASCADE, load(900, 1620, 6))],
     ],
-    ids=["nothing", "one alone", "no one alone", "other clients", "one of one", "plain", "cascade"],
+    ids=["nothing", "one alone", "no one alone", "other clients", "one of one", "whole", "cascade"],
 )
 def test_without_a_pair_to_compare_the_spread_is_inconclusive(results: list[PointResult]) -> None:
     assert spread(results).verdict == "inconclusive"
@@ -127,9 +127,9 @@ def test_a_copy_too_many_between_servers_refutes_it() -> None:
         [SPREAD],
         held(4)[1:],
         [SPREAD, result(replace(CASCADE, servers=1), load(900, 1620, 6))],
-        [result(replace(DIRECT, plain=True), load(1, 1, 6)), held(4)[1]],
+        [result(replace(DIRECT, telling="whole"), load(1, 1, 6)), held(4)[1]],
     ],
-    ids=["nothing", "direct alone", "cascade alone", "one server", "plain"],
+    ids=["nothing", "direct alone", "cascade alone", "one server", "whole"],
 )
 def test_without_direct_delivery_to_compare_with_it_is_inconclusive(
     results: list[PointResult],
@@ -153,10 +153,15 @@ def test_points_are_all_different_and_can_be_planned(way: str, quick: bool) -> N
 
 
 def test_a_quick_run_measures_its_own_way_and_what_that_is_compared_with() -> None:
-    quick = {way: {(p.way, p.plain) for p in points_of(way, True)} for way in WAYS}
+    quick = {way: [(p.way, p.telling) for p in points_of(way, True)] for way in WAYS}
     assert quick == {
-        "multiserver": {("single", False), ("multiserver", False), ("multiserver", True)},
-        "cascade": {("multiserver", False), ("cascade", False)},
+        "multiserver": [
+            ("single", "usual"),
+            ("multiserver", "usual"),
+            ("multiserver", "unreported"),
+            ("multiserver", "whole"),
+        ],
+        "cascade": [("multiserver", "usual"), ("cascade", "usual")],
     }
     assert {p.clients for way in WAYS for p in points_of(way, True)} == {QUICK_CLIENTS}
 
@@ -170,7 +175,7 @@ def test_a_full_run_measures_both_ways_over_all_numbers_of_servers_and_clients()
         for clients in FULL_CLIENTS
     }
     assert points >= {Point("single", 1, clients) for clients in FULL_CLIENTS}
-    assert [point for point in points if point.plain]
+    assert {point.telling for point in points} == {"usual", "unreported", "whole"}
 
 
 def test_there_is_a_step_for_every_point_of_either_way() -> None:
@@ -200,8 +205,8 @@ def test_the_table_has_a_row_for_each_server_with_its_rates() -> None:
 
 
 def test_samples_tell_points_servers_and_rounds_apart() -> None:
-    plain = result(replace(DIRECT, plain=True), load(1, 1, 6))
-    samples = [*ALONE.samples(), *SPREAD.samples(), *plain.samples()]
+    whole = result(replace(DIRECT, telling="whole"), load(1, 1, 6))
+    samples = [*ALONE.samples(), *SPREAD.samples(), *whole.samples()]
     keys = {(sample.name, *sorted(sample.labels.items())) for sample in samples}
     assert len(keys) == len(samples)
     cpu = [sample.value for sample in ALONE.samples() if sample.name == "point.cpu"]
