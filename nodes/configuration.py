@@ -190,6 +190,10 @@ def _check_control(document: Document, table: str, section: ServerSection | Clie
         raise document.error(
             (table, "control"), f'"tls", because keys is "{section.keys}"', '"ike"'
         )
+    if section.control != "ike" and section.vici_socket is not None:
+        raise document.error((table, "vici_socket"), 'none unless control is "ike"', "one")
+    if section.vici_socket is not None:
+        _check_socket_path(document, (table, "vici_socket"), section.vici_socket)
     if section.ike_inner_address.version != 6:
         place = (table, "ike_inner_address")
         raise document.error(

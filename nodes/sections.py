@@ -87,7 +87,11 @@ class ServerSection(Section, frozen=True, kw_only=True):
     rekey: Literal["on-leave", "on-change", "never"] = "on-leave"
     control: Control = "tls"
     ike_inner_address: IpAddress = IKE_INNER_ADDRESS
-    """With ``control = "ike"``; clients' addresses inside SAs are of the same /48."""
+    """With ``control = "ike"``, as the next two; clients' addresses inside SAs are of the same /48."""
+    ike_version: Literal[1, 2] = 2
+    """1: with XAUTH; the certificate's key must be RSA then, and its name the address."""
+    vici_socket: Path | None = None
+    """That of a charon which somebody else runs; unless given, the process has one of its own."""
     sa_lifetime_s: SaLifetime = 8 * 3600.0
     sa_lifetime_packets: PacketCount = MOST_PACKETS
     """Of each sender: after so many it asks for a fresh SA."""
@@ -161,6 +165,8 @@ class ClientSection(Section, frozen=True, kw_only=True):
     keys: KeySource = "tls"
     control: Control = "tls"
     ike_inner_address: IpAddress = IKE_INNER_ADDRESS
+    ike_version: Literal[1, 2] = 2
+    vici_socket: Path | None = None
     manual_file: Path | None = None
     outside_interface: InterfaceName | None = None
     """Where multicast packets go out and come in; unless given, the interface with ``address``."""

@@ -13,7 +13,9 @@ from typing import Any
 from nodes.channel import HANDSHAKE_TIME, Channel, ChannelError, CredentialsError, Events
 from nodes.configuration import ClientSection
 from nodes.ike import inner_network, view
-from nodes.ike.conversation import ClientSide, Conversation, InitiationError, UnicastAssociation
+from nodes.ike.connections import ClientSide
+from nodes.ike.conversation import Conversation, InitiationError, UnicastAssociation
+from nodes.ike.daemon import charon_of
 from nodes.ike.supervisor import Supervisor
 from protocol.types import Secret
 
@@ -42,9 +44,14 @@ class IkeConnector:
             read_certificate(section.certificate_authority),
             section.user,
             password,
+            section.ike_version,
         )
         self._supervisor = Supervisor(
-            program, section.status_socket.parent, self._configure, self._fell, self._seen_anew
+            program,
+            charon_of(section.vici_socket, section.status_socket.parent),
+            self._configure,
+            self._fell,
+            self._seen_anew,
         )
         self._channel: Channel | None = None
         self._own = ""
@@ -54,7 +61,7 @@ class IkeConnector:
         """Starts charon; raises OSError."""
         inner_network.open_client(self._side.inner)
         await self._supervisor.start()
-        print(f"{self._program}: IKE, ESP in {self._supervisor.charon.esp}", flush=True)
+        print(f"{self._program}: IKE, ESP in {self._supervisor.esp}", flush=True)
 
     async def connect(self, events: Events) -> None:
         """Sets up the SA unless there is one, and opens a channel in it.

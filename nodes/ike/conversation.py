@@ -7,26 +7,30 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import vici
 from vici.exception import CommandException, SessionException
 
+from nodes.ike.connections import (
+    CONNECTION,
+    POOL,
+    ClientSide,
+    ServerSide,
+    client_connection,
+    server_connection,
+)
 from nodes.ike.identity import identity_of, user_of
-from protocol.types import IpAddress, Secret
+from protocol.types import Secret
 
-CONNECTION = "blindrelay"
-POOL = "clients"
 ANSWER_SECONDS = 5.0
 INITIATE_SECONDS = 8.0
-IKE_PROPOSAL = "aes128gcm16-prfsha256-ecp256"
-ESP_PROPOSAL = "aes128gcm16-ecp256"
-DPD_DELAY = "1s"
-"""How soon a peer that says nothing is asked whether it is there."""
+_OURS = "blindrelay-"
+"""How the names of our passwords begin; others are whoever's who runs this charon."""
 
 
 class ConversationError(OSError):
@@ -60,43 +64,26 @@ class UnicastAssociation:
     """Seconds since it was installed."""
 
 
-@dataclass(frozen=True)
-class ServerSide:
-    """What a server's charon is told; certificate and key in PEM."""
-
-    address: IpAddress
-    inner: IPv6Address
-    pool: IPv6Network
-    certificate: str
-    private_key: Secret
-
-
-@dataclass(frozen=True)
-class ClientSide:
-    """What a client's charon is told; the authority's certificate in PEM."""
-
-    address: IpAddress
-    server: IpAddress
-    server_name: str
-    inner: IPv6Address
-    authority: str
-    user: str
-    password: Secret
-
-
 class Conversation:
     """Tells one charon what it needs, and asks it for its SAs."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._private_key: bytes | None = None
+
+    def plugins(self) -> set[str]:
+        """Returns the plugins that charon has loaded."""
+        with self._session() as session:
+            return {_text(name) for name in session.stats().get("plugins", [])}
 
     def configure_server(self, side: ServerSide, nt_hashes: Mapping[str, Secret]) -> None:
         """Loads key, passwords and pool, and last the connection, so that no client comes too early."""
         with self._session() as session:
-            session.load_key({"type": "any", "data": side.private_key.reveal().decode("ascii")})
+            key = {"type": "any", "data": side.private_key.reveal().decode("ascii")}
+            self._private_key = session.load_key(key)["id"]
             self._load_hashes(session, nt_hashes)
             session.load_pool({POOL: {"addrs": str(side.pool)}})
-            session.load_conn({CONNECTION: _server_connection(side)})
+            session.load_conn({CONNECTION: server_connection(side)})
 
     def configure_client(self, side: ClientSide) -> None:
         """Loads the password and the connection."""
@@ -104,25 +91,28 @@ class Conversation:
         with self._session() as session:
             password = side.password.reveal()
             session.load_shared(
-                {"id": identity, "type": "EAP", "data": password, "owners": [identity]}
+                {"id": _OURS + identity, "type": "EAP", "data": password, "owners": [identity]}
             )
-            session.load_conn({CONNECTION: _client_connection(side, identity)})
+            session.load_conn({CONNECTION: client_connection(side)})
 
     def set_passwords(self, nt_hashes: Mapping[str, Secret]) -> None:
         """Makes the NT hashes that charon has those of ``nt_hashes``: who was expelled has none."""
         with self._session() as session:
-            wanted = {identity_of(user) for user in nt_hashes}
-            for name in session.get_shared().get("keys", []):
-                if name.decode("ascii") not in wanted:
-                    session.unload_shared({"id": name})
+            self._unload_passwords(session, {_OURS + identity_of(user) for user in nt_hashes})
             self._load_hashes(session, nt_hashes)
+
+    def _unload_passwords(self, session: Any, but: set[str]) -> None:
+        for name in session.get_shared().get("keys", []):
+            text = _text(name)
+            if text.startswith(_OURS) and text not in but:
+                session.unload_shared({"id": name})
 
     def _load_hashes(self, session: Any, nt_hashes: Mapping[str, Secret]) -> None:
         for user, nt_hash in nt_hashes.items():
             identity = identity_of(user)
             octets = nt_hash.reveal()
             session.load_shared(
-                {"id": identity, "type": "NTLM", "data": octets, "owners": [identity]}
+                {"id": _OURS + identity, "type": "NTLM", "data": octets, "owners": [identity]}
             )
 
     def initiate(self) -> None:
@@ -140,16 +130,29 @@ class Conversation:
         """Takes down every SA of the connection; none is no error."""
         with self._session() as session:
             try:
-                for _ in session.terminate({"ike": CONNECTION, "timeout": "500"}):
+                for _ in session.terminate({"ike": CONNECTION, "timeout": "500", "force": "yes"}):
                     pass
             except CommandException:
                 return
+
+    def withdraw(self) -> None:
+        """Takes back all that it was told, for a charon that goes on without us; nothing is no error."""
+        self.terminate()
+        with self._session() as session:
+            self._unload_passwords(session, set())
+            for unload, what in (
+                (session.unload_conn, {"name": CONNECTION}),
+                (session.unload_pool, {"name": POOL}),
+                (session.unload_key, {"id": self._private_key or b""}),
+            ):
+                with suppress(CommandException):
+                    unload(what)
 
     def associations(self) -> list[UnicastAssociation]:
         """Returns all SAs that are established and carry packets."""
         with self._session() as session:
             found: list[UnicastAssociation] = []
-            for entry in session.list_sas():
+            for entry in session.list_sas({"ike": CONNECTION}):
                 for connection in entry.values():
                     found.extend(_associations(connection))
             return found
@@ -169,60 +172,12 @@ class Conversation:
                 raise ConversationError(f"charon: no answer: {error}") from None
 
 
-def _server_connection(side: ServerSide) -> dict[str, Any]:
-    return {
-        "version": "2",
-        "local_addrs": [str(side.address)],
-        "proposals": [IKE_PROPOSAL],
-        "encap": "yes",
-        "mobike": "no",
-        "unique": "replace",
-        "dpd_delay": DPD_DELAY,
-        "send_cert": "always",
-        "pools": [POOL],
-        "local": {"auth": "pubkey", "certs": [side.certificate], "id": "%any"},
-        "remote": {"auth": "eap-mschapv2", "eap_id": "%any"},
-        "children": {
-            CONNECTION: {
-                "local_ts": [_host(side.inner)],
-                "esp_proposals": [ESP_PROPOSAL],
-                "dpd_action": "clear",
-            }
-        },
-    }
-
-
-def _client_connection(side: ClientSide, identity: str) -> dict[str, Any]:
-    return {
-        "version": "2",
-        "local_addrs": [str(side.address)],
-        "remote_addrs": [str(side.server)],
-        "proposals": [IKE_PROPOSAL],
-        "encap": "yes",
-        "mobike": "no",
-        "dpd_delay": DPD_DELAY,
-        "vips": ["::"],
-        "local": {"auth": "eap-mschapv2", "id": identity, "eap_id": identity},
-        "remote": {"auth": "pubkey", "id": side.server_name, "cacerts": [side.authority]},
-        "children": {
-            CONNECTION: {
-                "remote_ts": [_host(side.inner)],
-                "esp_proposals": [ESP_PROPOSAL],
-                "dpd_action": "clear",
-            }
-        },
-    }
-
-
-def _host(address: IpAddress) -> str:
-    return f"{address}/{address.max_prefixlen}"
-
-
 def _associations(connection: Mapping[str, Any]) -> Iterator[UnicastAssociation]:
     if connection.get("state") != b"ESTABLISHED":
         return
-    # charon leaves the EAP identity out when the other identity is the same
-    identity = connection.get("remote-eap-id", connection["remote-id"])
+    # charon leaves the identity of EAP or XAUTH out when the other identity is the same
+    proved = "remote-xauth-id" if connection["version"] == b"1" else "remote-eap-id"
+    identity = connection.get(proved, connection["remote-id"])
     for child in connection.get("child-sas", {}).values():
         if child["state"] != b"INSTALLED":
             continue

@@ -1,4 +1,4 @@
-"""One charon of our own: its files, its start, its death and its end.
+"""One charon: of our own, with its files, start, death and end, or that of whoever runs the machine.
 
 charon writes its pid file and sockets to /run. In a mount namespace of its own that is its private
 folder, so that several run side by side and nothing is read from or written to /etc. It ends with the
@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Union
+from typing import Protocol, Union
 
 from nodes.ike.machine import CHARON, PLUGINS, EspPlace, check_packages, esp_place
 
@@ -29,7 +29,7 @@ _RUN = Path("/run")
 _PLUGINS = (
     "random nonce openssl pem pkcs1 pkcs8 x509 pubkey constraints revocation aes sha2 sha1 md5 hmac "
     "kdf gcm drbg curve25519 kernel-libipsec kernel-netlink socket-default eap-identity eap-mschapv2 "
-    "vici"
+    "xauth-generic xauth-eap vici"
 )
 _IN_A_FOLDER = 'mount --bind "$1" /run && exec "$2"'
 
@@ -63,7 +63,10 @@ def settings(esp: EspPlace, socket: Path) -> Mapping[str, Setting]:
             "retransmit_tries": "3",
             "half_open_timeout": "10",
             "filelog": {"stderr": {"default": "0", "ike": "1", "cfg": "0", "flush_line": "yes"}},
-            "plugins": {"vici": {"socket": f"unix://{socket}"}},
+            "plugins": {
+                "vici": {"socket": f"unix://{socket}"},
+                "xauth-eap": {"backend": "mschapv2"},
+            },
         }
     }
 
@@ -79,6 +82,104 @@ def written(settings: Mapping[str, Setting], indent: str = "") -> str:
     return "".join(lines)
 
 
+class Daemon(Protocol):
+    """A charon as its supervisor sees it."""
+
+    starts: int
+    """How often it has been started, or found again."""
+
+    @property
+    def socket(self) -> Path:
+        """The vici socket, as this process sees it."""
+
+    @property
+    def pid(self) -> int | None:
+        """The running charon's process ID, where it is a child of ours."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it ends with us, and all that it was told."""
+
+    def start(self) -> None:
+        """Starts it; ``answers`` tells when it is ready."""
+
+    def runs(self) -> bool:
+        """Tells whether it may answer yet."""
+
+    def answers(self) -> bool:
+        """Tells whether it takes connections on its vici socket."""
+
+    def lifeline(self) -> int | None:
+        """Returns a descriptor of the caller's that can be read once charon has ended; None: it has."""
+
+    def kill(self) -> None:
+        """Ends it by force, if it is ours."""
+
+    def complaint(self) -> str:
+        """Says that it does not answer, and why."""
+
+    def close(self) -> None:
+        """Ends it, if it is ours."""
+
+
+def charon_of(vici_socket: Path | None, folder: Path) -> Daemon:
+    """Returns the charon behind a socket, or one of our own with its folder in ``folder``."""
+    return Charon(folder) if vici_socket is None else OperatorsCharon(vici_socket)
+
+
+def takes_connections(path: Path) -> bool:
+    """Tells whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+class OperatorsCharon:
+    """A charon that somebody else starts, ends and configures; it is told of our connection alone."""
+
+    is_ours = False
+    pid = None
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.starts = 0
+
+    def start(self) -> None:
+        """Counts: somebody else starts it."""
+        self.starts += 1
+
+    def runs(self) -> bool:
+        """Has nothing that says it does not."""
+        return True
+
+    def answers(self) -> bool:
+        """Tells whether charon takes connections on its vici socket."""
+        return takes_connections(self.socket)
+
+    def lifeline(self) -> int | None:
+        """Returns a connection on which charon never says a word; it ends with charon."""
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(self.socket))
+        except OSError:
+            connection.close()
+            return None
+        return connection.detach()
+
+    def kill(self) -> None:
+        """Leaves it alone."""
+
+    def complaint(self) -> str:
+        """Says that it does not answer."""
+        return f"{self.socket}: expected charon's vici socket: nobody answers"
+
+    def close(self) -> None:
+        """Leaves it alone."""
+
+
 class Charon:
     """A charon that is started, and started again when it has died; one per process of ours."""
 
@@ -92,6 +193,8 @@ class Charon:
         text = written(settings(self.esp, _RUN / "charon.vici"))
         atexit.register(self.close)
         (self._folder / "strongswan.conf").write_text(text, encoding="ascii")
+
+    is_ours = True
 
     @property
     def socket(self) -> Path:
@@ -135,12 +238,12 @@ class Charon:
 
     def answers(self) -> bool:
         """Tells whether charon takes connections on its vici socket."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            try:
-                connection.connect(str(self.socket))
-            except OSError:
-                return False
-        return True
+        return takes_connections(self.socket)
+
+    def lifeline(self) -> int | None:
+        """Returns a descriptor of the process; the kernel says on it when that has ended."""
+        pid = self.pid
+        return None if pid is None else os.pidfd_open(pid)
 
     def kill(self) -> None:
         """Ends charon by force."""
@@ -149,12 +252,12 @@ class Charon:
             self._process.wait()
             self._process = None
 
-    def last_words(self) -> str:
-        """Returns the last line of its log."""
+    def complaint(self) -> str:
+        """Says that it does not start, with the last line of its log."""
+        lines: list[str] = []
         with contextlib.suppress(OSError):
             lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-            return lines[-1] if lines else "not a word"
-        return "not a word"
+        return f"charon does not start: {lines[-1] if lines else 'not a word'}"
 
     def close(self) -> None:
         """Ends charon, which deletes its SAs, routes and device, by force if need be; removes its folder."""

@@ -13,7 +13,9 @@ from typing import Any, Protocol
 from nodes.channel import Channel, Events
 from nodes.configuration import ServerSection
 from nodes.ike import inner_network, view
-from nodes.ike.conversation import Conversation, ServerSide, UnicastAssociation
+from nodes.ike.connections import ServerSide
+from nodes.ike.conversation import Conversation, UnicastAssociation
+from nodes.ike.daemon import charon_of
 from nodes.ike.supervisor import Supervisor
 from nodes.process import complain
 from protocol.types import Secret
@@ -53,7 +55,11 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
         self.refused = 0
         self._supervisor = Supervisor(
-            program, section.status_socket.parent, self._configure, _nothing, _nothing
+            program,
+            charon_of(section.vici_socket, section.status_socket.parent),
+            self._configure,
+            _nothing,
+            _nothing,
         )
 
     @property
@@ -67,7 +73,7 @@ class Gateway:
         """Starts charon; raises OSError."""
         inner_network.open_server(self.inner)
         await self._supervisor.start()
-        print(f"{self._program}: IKE, ESP in {self._supervisor.charon.esp}", flush=True)
+        print(f"{self._program}: IKE, ESP in {self._supervisor.esp}", flush=True)
 
     async def close(self) -> None:
         """Ends charon."""
@@ -148,7 +154,12 @@ class Gateway:
     def _configure(self, conversation: Conversation) -> None:
         pool = inner_network.pool(self.inner, self._supervisor.charon.starts)
         side = ServerSide(
-            self._section.address, self.inner, pool, self._certificate, self._private_key
+            self._section.address,
+            self.inner,
+            pool,
+            self._certificate,
+            self._private_key,
+            self._section.ike_version,
         )
         conversation.configure_server(side, self._nt_hashes())
 
