@@ -13,9 +13,10 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _VALID = datetime.timedelta(days=2)
 
 
@@ -53,9 +54,18 @@ class CertificateAuthority:
         """Writes the authority's certificate in PEM."""
         path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, subject: IPv4Address | IPv6Address | str, certificate: Path, key: Path) -> None:
-        """Writes a certificate for an address or a DNS name, and its private key, in PEM."""
-        own = ec.generate_private_key(ec.SECP256R1())
+    def issue(
+        self,
+        subject: IPv4Address | IPv6Address | str,
+        certificate: Path,
+        key: Path,
+        own: PrivateKey | None = None,
+    ) -> None:
+        """Writes a certificate for an address or a DNS name, and its private key, in PEM.
+
+        The key is one of the curve P-256 unless one is given.
+        """
+        own = own or ec.generate_private_key(ec.SECP256R1())
         signed = (
             _builder(_name(str(subject)), self._name, own.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -87,7 +97,7 @@ def _name(text: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.timezone.utc)
     return (

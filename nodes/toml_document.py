@@ -150,9 +150,10 @@ class Document:
             self._value(entry_kind, entry, (*path, index)) for index, entry in enumerate(value)
         )
 
-    def _choice(self, choices: tuple[str, ...], value: Any, path: KeyPath) -> Any:
-        if value not in choices:
-            raise self.error(path, f"one of {', '.join(choices)}", self.describe(value))
+    def _choice(self, choices: tuple[str | int, ...], value: Any, path: KeyPath) -> Any:
+        if (type(value), value) not in [(type(one), one) for one in choices]:  # true is no 1
+            named = ", ".join(map(str, choices))
+            raise self.error(path, f"one of {named}", self.describe(value))
         return value
 
     def _decoded(self, decode: Callable[[str, Path], Any], value: Any, path: KeyPath) -> Any:

@@ -20,7 +20,10 @@ from nodes.ike.supervisor import Supervisor
 from protocol.types import Secret
 
 WRONG_CREDENTIALS = "user ID or password is wrong"
-_CREDENTIALS = ("EAP_MSCHAPV2 method failed", "received EAP_FAILURE", "EAP-MS-CHAPv2 failed")
+_CREDENTIALS = (
+    *("EAP_MSCHAPV2 method failed", "received EAP_FAILURE", "EAP-MS-CHAPv2 failed"),
+    "(myself) failed",  # XAUTH
+)
 _CERTIFICATE = {
     "no trusted": "it is not of the certificate authority",
     "constraint check failed": "it is another server's",

@@ -79,8 +79,7 @@ class Conversation:
     def configure_server(self, side: ServerSide, nt_hashes: Mapping[str, Secret]) -> None:
         """Loads key, passwords and pool, and last the connection, so that no client comes too early."""
         with self._session() as session:
-            key = {"type": "any", "data": side.private_key.reveal().decode("ascii")}
-            self._private_key = session.load_key(key)["id"]
+            self._private_key = self._load_key(session, side)
             self._load_hashes(session, nt_hashes)
             session.load_pool({POOL: {"addrs": str(side.pool)}})
             session.load_conn({CONNECTION: server_connection(side)})
@@ -100,6 +99,17 @@ class Conversation:
         with self._session() as session:
             self._unload_passwords(session, {_OURS + identity_of(user) for user in nt_hashes})
             self._load_hashes(session, nt_hashes)
+
+    def _load_key(self, session: Any, side: ServerSide) -> bytes:
+        kind, what = (
+            ("rsa", "an RSA key, as IKEv1 needs") if side.version == 1 else ("any", "a key")
+        )
+        data = side.private_key.reveal().decode("ascii")
+        try:
+            found: bytes = session.load_key({"type": kind, "data": data})["id"]
+        except CommandException as error:
+            raise ConversationError(f"private_key: expected {what}: {error}") from None
+        return found
 
     def _unload_passwords(self, session: Any, but: set[str]) -> None:
         for name in session.get_shared().get("keys", []):
@@ -164,7 +174,7 @@ class Conversation:
                 connection.settimeout(seconds)
                 connection.connect(str(self._path))
                 yield vici.Session(connection)
-            except InitiationError:
+            except ConversationError:
                 raise
             except (CommandException, SessionException) as error:
                 raise ConversationError(f"charon: {error}") from None

@@ -165,6 +165,17 @@ SERVER_MISTAKES = [
     ("[timers]", "sa_lifetime_s = 5\n[timers]", "9: server.sa_lifetime_s: expected float >= 15"),
     (
         "[timers]",
+        'vici_socket = "charon.vici"\n[timers]',
+        '9: server.vici_socket: expected none unless control is "ike", got one',
+    ),
+    (
+        "[timers]",
+        "ike_version = true\n[timers]",
+        "9: server.ike_version: expected one of 1, 2, got True",
+    ),
+    ("[timers]", "ike_version = 3\n[timers]", "9: server.ike_version: expected one of 1, 2, got 3"),
+    (
+        "[timers]",
         "sa_lifetime_packets = 0\n[timers]",
         "9: server.sa_lifetime_packets: expected int >= 1, got 0",
     ),

@@ -84,6 +84,7 @@ def test_the_table_shows_spis_algorithm_and_age() -> None:
     ("log", "kind", "words"),
     [
         ("EAP_MSCHAPV2 method failed\nestablishing failed", CredentialsError, WRONG_CREDENTIALS),
+        ("XAuth authentication of 'u41' (myself) failed", CredentialsError, WRONG_CREDENTIALS),
         ("no trusted ECDSA public key found for 'x'", ChannelError, "certificate authority"),
         ("constraint check failed: identity 'x' required", ChannelError, "another server"),
         ("giving up after 4 retransmits", OSError, "giving up"),
