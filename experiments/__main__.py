@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from topologies.plan import Plan
 
 RESULTS = Path("results")
+KEPT = RESULTS / "reference"
 EXIT_HELD, EXIT_BROKEN, EXIT_USAGE, EXIT_MACHINE = range(4)
 
 
@@ -173,12 +174,16 @@ def _regression(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from experiments import overview
     from experiments.record import RecordError, load_record, write_samples
     from experiments.report import write_report
 
     try:
-        print(f"report: {write_report(options.run)}")
-        write_samples(options.run, load_record(options.run))
+        if options.run is None:
+            print(f"report: {overview.write(KEPT)}")
+        else:
+            print(f"report: {write_report(options.run)}")
+            write_samples(options.run, load_record(options.run))
     except RecordError as error:
         print(f"report: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -348,8 +353,12 @@ def _parser() -> argparse.ArgumentParser:
         "--accept", action="store_true", help="keeps this run's counts as those to compare with"
     )
     regression.set_defaults(command=_regression)
-    report = commands.add_parser("report", help="writes a run's report again from its record")
-    report.add_argument("run", type=Path, help="a folder such as results/single/latest")
+    report = commands.add_parser(
+        "report", help="writes a run's report again from its record, or one over all kept runs"
+    )
+    report.add_argument(
+        "run", type=Path, nargs="?", help="a folder such as results/single/latest (none: all kept)"
+    )
     report.set_defaults(command=_report)
     claims = commands.add_parser(
         "claims",

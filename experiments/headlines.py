@@ -36,7 +36,9 @@ COUNTS: dict[str, tuple[str, ...]] = {
     "multiserver": ("probe_deliveries", *_SEVERAL_SERVERS),
     "cascade": ("probe_deliveries", *_SEVERAL_SERVERS),
 }
-"""Patterns of the exact figures that two runs of a kind with one seed must agree on."""
+"""Patterns of the exact figures that two runs of a kind with one seed must agree on, beside the counts
+of scripted frames, which every network has: a user's own, too.
+"""
 
 
 def ratios(kind: str, figures: Mapping[str, Figure]) -> dict[str, Figure]:

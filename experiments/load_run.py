@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Extent:
     blocks: int
 
 
-QUICK, FULL = Extent(1, 3, 3), Extent(5, 5, 8)
+QUICK, FULL = Extent(1, 5, 2), Extent(5, 5, 8)
 
 
 @dataclass
@@ -67,7 +68,8 @@ class LoadRun:
         """Yields every window, and every figure of the checks."""
         for check in self.checks:
             for name, value in check.values.items():
-                yield Sample(f"instrument.{name}", value, "", {"check": check.name})
+                if math.isfinite(value):  # a ratio to nothing is one reason to be not fit
+                    yield Sample(f"instrument.{name}", value, "", {"check": check.name})
         yield from self.results.samples()
 
     def tables(self) -> Iterator[Table]:

@@ -438,3 +438,52 @@ def _save(figure: Figure, folder: Path, stem: str) -> tuple[Path, Path]:
     paths[0].write_text(drawing, encoding="utf-8")
     figure.savefig(paths[1], dpi=PIXELS_PER_INCH, metadata={"Software": None})
     return paths
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A distribution: at each share of all (0 to 1) the value below which so many are."""
+
+    name: str
+    shares: Sequence[float]
+    values: Sequence[float]
+
+
+_CURVES = (
+    *(("#0072B2", "solid"), ("#0072B2", "dashed"), ("#0072B2", "dotted"), ("#444444", "solid")),
+    *(("#D55E00", "solid"), ("#E69F00", "dashed"), ("#009E73", "dashdot"), ("#CC79A7", "solid")),
+    ("#56B4E9", (0, (5, 1, 1, 1, 1, 1))),
+)
+"""Colour and line of the first, second, … curve."""
+_CURVE_MARKERS = "os^DvP*X<"
+
+
+def distributions(
+    curves: Sequence[Curve], folder: Path, stem: str, x_label: str
+) -> tuple[Path, Path]:
+    """Draws cumulative distributions over values above 0, in steps of equal ratio; SVG and PNG."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 4.0), layout="constrained")
+        axes = figure.add_subplot()
+        for index, curve in enumerate(curves):
+            colour, line = _CURVES[index % len(_CURVES)]
+            axes.plot(
+                curve.values,
+                curve.shares,
+                color=colour,
+                linestyle=line,
+                marker=_CURVE_MARKERS[index % len(_CURVE_MARKERS)],
+                markevery=(index % 4, 5),
+                markersize=4.5,
+                label=curve.name,
+            )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(0, 1)
+        axes.set_yticks((0, 0.25, 0.5, 0.75, 0.95, 1), ("0", "25 %", "50 %", "75 %", "95 %", ""))
+        axes.set_xlabel(x_label)
+        axes.set_ylabel("frames that came sooner")
+        figure.legend(loc="outside right center", frameon=False, handlelength=4)
+        return _save(figure, folder, stem)

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments import plots, ratio_drawings, server_drawings
-from experiments.evidence.table import contradictions
+from experiments.evidence.table import contradictions, load
 from experiments.pages import render
+from experiments.peers import drawings as peer_drawings
 from experiments.ratio_drawings import Drawing
 from experiments.record import (
     CLAIMS,
@@ -41,24 +42,6 @@ REPORT_NAME = "report.html"
 NODE_LOAD = "node.load"
 LINK_LOAD = "link.load"
 DROPS = "drops"
-_CLAIM_TEXTS = {
-    "C1": "server: one address and one key set per group; forwards packets still encrypted",
-    "C2": "server: a changed group is handed changed information",
-    "C3": "server: the shared address is a multicast address",
-    "C4": "server: the information is a security association per address",
-    "C5": "server: it holds at least one of algorithm, key and SPI",
-    "C6": "client: encrypts to the shared address, encapsulates again and sends",
-    "C7": "client: gets address and information from the server",
-    "C8": "client: the shared address is a multicast address",
-    "C9": "client: the information is a security association per address",
-    "C10": "system: server and clients together",
-    "C11": "software: what runs on the server",
-    "E1": "embodiment 1: a smaller load and a larger capacity of the server",
-    "E2": "embodiment 2: members are changed flexibly by Sub IDs",
-    "E3": "embodiment 3: the server carries no frames",
-    "E4": "embodiment 4: the load is spread over several servers",
-    "E5": "embodiment 5: servers need not manage other servers' clients",
-}
 
 
 @dataclass(frozen=True)
@@ -90,7 +73,8 @@ def write_report(folder: Path) -> Path:
     record, summary = load_record(folder), load_summary(folder)
     if record.topo != summary.topo:
         raise RecordError(f"{folder.name}: record of {record.topo}, summary of {summary.topo}")
-    drawing, picture = _drawing(record, folder)
+    drawing, picture = topology(record, folder)
+    texts = {row.name: row.says for row in load().rows}
     html = render(
         "report.html",
         record=record,
@@ -99,20 +83,29 @@ def write_report(folder: Path) -> Path:
         drawing=drawing,
         picture=picture,
         plots={
-            "Relay against hub": _inlined(ratio_drawings.draw(summary.figures, folder)),
-            "The busiest server": _inlined(server_drawings.draw(summary.figures, folder)),
+            title: [(inline(one), one.caption) for one in drawn]
+            for title, drawn in pictures(record, summary, folder).items()
         },
         figures=_figures(summary, scripted=False),
         counts=_figures(summary, scripted=True),
-        claims=[(name, _CLAIM_TEXTS[name], summary.claims[name]) for name in CLAIMS],
+        claims=[(name, texts[name], summary.claims[name]) for name in CLAIMS],
         drops=[sample for sample in record.samples if sample.name == DROPS],
-        load_units=_load_units(record),
+        load_units=load_units(record),
         rows=sample_rows(record.samples),
         title=f"{record.topo}, {record.started[:16].replace('T', ' ')} UTC",
     )
     path = folder / REPORT_NAME
     write_atomically(path, html.encode())
     return path
+
+
+def pictures(record: Record, summary: Summary, folder: Path) -> dict[str, list[Drawing]]:
+    """Draws all there is to draw of a run but its topology, into a folder; by heading."""
+    return {
+        "Relay against hub": ratio_drawings.draw(summary.figures, folder),
+        "The busiest server": server_drawings.draw(summary.figures, folder),
+        "Latency": peer_drawings.draw(record.samples, folder),
+    }
 
 
 def headline(summary: Summary) -> Headline:
@@ -151,7 +144,7 @@ def sample_rows(samples: tuple[Sample, ...]) -> list[SampleRow]:
     ]
 
 
-def _load_units(record: Record) -> str:
+def load_units(record: Record) -> str:
     """Says what the counts in the drawing count; empty where there are none."""
     parts = []
     for name, place in ((NODE_LOAD, "at nodes"), (LINK_LOAD, "at links")):
@@ -161,7 +154,7 @@ def _load_units(record: Record) -> str:
     return f"Counts: {'; '.join(parts)}." if parts else ""
 
 
-def _drawing(record: Record, folder: Path) -> tuple[str, str]:
+def topology(record: Record, folder: Path) -> tuple[str, str]:
     """Draws the topology; gives the SVG for inlining, and the drawing in words."""
     if not record.plan.get("nodes"):
         return "", ""
@@ -191,9 +184,9 @@ def _figures(summary: Summary, scripted: bool) -> dict[str, Figure]:
     }
 
 
-def _inlined(drawings: list[Drawing]) -> list[tuple[str, str]]:
-    """Gives pictures for inlining, each with its caption."""
-    return [(_inline(one.svg.read_text(encoding="utf-8")), one.caption) for one in drawings]
+def inline(drawing: Drawing) -> str:
+    """Gives a picture for inlining."""
+    return _inline(drawing.svg.read_text(encoding="utf-8"))
 
 
 def _inline(svg: str) -> str:

@@ -167,6 +167,7 @@ def _measuring(
             timed.late_ns,
             tcp(running, pace.tcp),
             tuple(name for name, holds in flags.items() if holds),
+            timed.quantiles_ns,
         )
 
     return measure

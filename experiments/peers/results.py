@@ -10,6 +10,7 @@ from experiments.instrument import statistics
 from experiments.instrument.statistics import Blocks
 from experiments.peers.catalog import PEERS, absent
 from experiments.peers.own import OWN
+from experiments.peers.stream import QUANTILES
 from experiments.record import Figure, Invariant, Sample, Table
 
 
@@ -25,6 +26,8 @@ class Measured:
     late: float
     tcp: float
     flags: tuple[str, ...] = ()
+    quantiles: tuple[int, ...] = ()
+    """Latencies in ns at `stream.QUANTILES`."""
 
     @property
     def ns_per_frame(self) -> float:
@@ -53,6 +56,8 @@ class Column:
         return f"{value:.4g} ({low:.4g} to {high:.4g})"
 
 
+LATENCY = "peers.latency"
+"""A sample: one quantile of one window's latencies at half load; label ``quantile``."""
 COLUMNS = (
     Column("unicast_frame", "hub, µs per frame in, one copy", "ns", 1e-3),
     Column("broadcast_frame", "hub, µs per frame in, two copies", "ns", 1e-3),
@@ -94,6 +99,9 @@ class Results:
                         value = column.value(one)
                         if math.isfinite(value):
                             yield Sample(f"peers.{column.name}", value, column.unit, labels)
+                    assert isinstance(one, Measured)
+                    for share, value in zip(QUANTILES, one.quantiles, strict=False):
+                        yield Sample(LATENCY, value, "ns", {**labels, "quantile": f"{share:g}"})
 
     def figures(self) -> dict[str, Figure]:
         """Returns every figure of every system with its interval."""

@@ -29,6 +29,8 @@ _SO_RCVBUFFORCE = 33
 _BUFFER_OCTETS = 32 << 20
 _SILENCE_SECONDS = 0.1
 _MOST_SECONDS = 60.0
+QUANTILES = (*(step / 20 for step in range(20)), 0.99, 0.999, 1.0)
+"""The shares of frames at which a window's latencies are told."""
 
 
 class Arrived(msgspec.Struct, frozen=True):
@@ -38,6 +40,8 @@ class Arrived(msgspec.Struct, frozen=True):
     median_ns: int
     late_ns: int
     """The 99th percentile."""
+    quantiles_ns: tuple[int, ...] = ()
+    """Latencies at QUANTILES; empty when nothing came."""
 
 
 class Departed(msgspec.Struct, frozen=True):
@@ -75,8 +79,13 @@ def condense(latencies: Sequence[int]) -> Arrived:
     """Says what came."""
     if not latencies:
         return Arrived(0, 0, 0)
-    late = sorted(latencies)[min(len(latencies) - 1, int(len(latencies) * 0.99))]
-    return Arrived(len(latencies), round(statistics.median(latencies)), late)
+    ordered = sorted(latencies)
+    quantiles = tuple(_at(ordered, share) for share in QUANTILES)
+    return Arrived(len(ordered), round(statistics.median(ordered)), _at(ordered, 0.99), quantiles)
+
+
+def _at(ordered: Sequence[int], share: float) -> int:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def _send(options: argparse.Namespace) -> Departed:

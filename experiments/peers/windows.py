@@ -38,6 +38,8 @@ class Passage:
     median_ns: int
     late_ns: int
     saturated: bool
+    quantiles_ns: tuple[int, ...] = ()
+    """Latencies at `stream.QUANTILES`, at the terminal that came off worst."""
 
     @property
     def loss(self) -> float:
@@ -79,6 +81,7 @@ def offer(running: Running, cast: Cast, rate: float, seconds: float) -> Passage:
         median_ns=max(one.median_ns for one in arrived),
         late_ns=max(one.late_ns for one in arrived),
         saturated=departed.saturated or departed.refused > 0,
+        quantiles_ns=max(arrived, key=lambda one: one.median_ns).quantiles_ns,
     )
 
 

@@ -6,6 +6,7 @@ Ratios decide nothing: the exit code is 1 only when counts do not come out.
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 from collections.abc import Mapping
@@ -144,6 +145,7 @@ def _gather(results: Results, checks: list[Check], rate: float) -> Found:
         Sample(f"instrument.{name}", value, "", {"check": check.name})
         for check in checks
         for name, value in check.values.items()
+        if math.isfinite(value)
     ]
     found.figures["datagrams_a_second"] = Figure(rate, rate, rate, 1, "datagrams/s")
     found.figures["instrument_fit"] = Figure(

@@ -98,9 +98,15 @@ def test_runs_of_different_kinds_are_refused(other: dict[str, Any], said: str) -
         compare(a_run(SOUND), a_run(SOUND, **other))
 
 
-def test_a_kind_without_headline_figures_is_refused() -> None:
-    with pytest.raises(CompareError, match="nosuch: nothing is said to be its headline"):
-        compare(a_run(SOUND, "nosuch"), a_run(SOUND, "nosuch"))
+def test_a_network_of_the_users_own_is_compared_by_its_counts() -> None:
+    assert compare(a_run(SOUND, "offices"), a_run(SOUND, "offices")).headline() == (
+        "1 of 1 counts are equal."
+    )
+
+
+def test_runs_without_any_headline_figure_are_refused() -> None:
+    with pytest.raises(CompareError, match="neither has a headline figure"):
+        compare(a_run({}), a_run({"startup": count(3)}))
 
 
 def test_the_command_tells_writes_a_page_and_says_by_its_code_how_it_went(

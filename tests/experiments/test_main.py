@@ -40,7 +40,7 @@ USAGE: dict[str, tuple[list[str], str]] = {
         "TOPO=my.graphml: --clients: expected none",
     ),
     "topology for cli": (["cli", "--topo", "nosuch"], "TOPO=nosuch: expected one of"),
-    "no folder to report": (["report"], "run"),
+    "no runs to report": (["report"], "results/reference: expected"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -88,6 +89,11 @@ def test_an_unfit_instrument_publishes_nothing() -> None:
     assert run.verdict().verdict == "inconclusive"
     assert "floor: 9 % of a frame" in run.verdict().evidence
     assert run.figures() == {}
+
+
+def test_an_unfit_instruments_figures_without_end_break_no_record() -> None:
+    checks = [Check("agreement", False, "others are busy", {"ratio": math.inf, "ticks": 2.0})]
+    assert [sample.name for sample in LoadRun(checks).samples()] == ["instrument.ticks"]
 
 
 def test_figures_are_of_both_kinds_of_unit_and_named_by_their_cell() -> None:

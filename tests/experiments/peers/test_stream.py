@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from experiments.peers.stream import condense, frame_of, latency, stamp
+from experiments.peers.stream import QUANTILES, Arrived, condense, frame_of, latency, stamp
 from experiments.peers.windows import Passage
 from experiments.probe import ProbeError
 
@@ -34,7 +34,13 @@ def test_a_frame_without_room_for_its_time_is_refused() -> None:
 def test_the_late_ones_are_the_last_hundredth() -> None:
     arrived = condense(range(1, 201))
     assert (arrived.frames, arrived.median_ns, arrived.late_ns) == (200, 100, 199)
-    assert condense([]).frames == 0
+    assert condense([]) == Arrived(0, 0, 0)
+
+
+def test_the_whole_distribution_is_told() -> None:
+    told = dict(zip(QUANTILES, condense(range(1, 1001)).quantiles_ns, strict=True))
+    assert (told[0.0], told[0.25], told[0.95], told[0.999], told[1.0]) == (1, 251, 951, 1000, 1000)
+    assert list(told.values()) == sorted(told.values())
 
 
 def test_loss_is_of_the_copies_that_were_due() -> None:
