@@ -12,8 +12,13 @@ from nodes.configuration import load_client, load_server
 from protocol.wire.inner_packet import lan_mtu, multicast_lan_mtu
 from tests.patent_map import CHECKOUT, is_test, resolves
 from tests.protocol.vectors import vectors
+from topologies.graphml import read_plan
 
-DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    CHECKOUT / "README.md",
+    CHECKOUT / "CLAIMS.md",
+    *sorted((CHECKOUT / "docs").glob("*.md")),
+]
 WIRE_FORMAT = CHECKOUT / "docs" / "wire-format.md"
 PACKAGES = "protocol|nodes|topologies|experiments|simulator"
 
@@ -92,3 +97,30 @@ def test_the_settings_that_the_readme_shows_are_accepted(tmp_path: Path) -> None
     password.chmod(0o600)
     assert load_server(tmp_path / "server.toml").groups.keys() == {1001}
     assert load_client(tmp_path / "client-A.toml").client.vpn_id == 1001
+
+
+def test_the_tutorials_graph_is_a_network(tmp_path: Path) -> None:
+    tutorial = (CHECKOUT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    (graph,) = re.findall(r"```xml\n(<\?xml.*?)```", tutorial, re.S)
+    (node, edge) = re.findall(r"^ +<(?:node|edge) .*office-m.*$", tutorial, re.M)
+    path = tmp_path / "offices.graphml"
+    path.write_text(graph, encoding="utf-8")
+    assert len(read_plan(path, 2, 6).clients()) == 2
+    path.write_text(graph.replace("  </graph>", f"{node}\n{edge}\n  </graph>"), encoding="utf-8")
+    assert len(read_plan(path, 2, 6).clients()) == 3
+
+
+def commands_of_the_sample_workflow() -> list[str]:
+    workflow = (CHECKOUT / "examples" / "ci-workflow.yml").read_text(encoding="utf-8")
+    return re.findall(r"^ +run: (make .*)$", workflow, re.M)
+
+
+def test_the_sample_workflow_runs_targets_that_are_there() -> None:
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    (known,) = re.findall(r"^KNOWN := (.*)$", makefile, re.M)
+    commands = commands_of_the_sample_workflow()
+    assert len(commands) == 3
+    for command in commands:
+        _, target, *variables = command.split()
+        assert re.search(rf"^{target}:", makefile, re.M), command
+        assert {one.partition("=")[0] for one in variables} <= set(known.split()), command

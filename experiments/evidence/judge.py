@@ -109,7 +109,8 @@ def _range(rule: Beyond, values: tuple[Value, ...], least: float, most: float) -
     name = f"{rule.figures} over {rule.over}" if rule.over else rule.figures
     if len(values) == 1:
         (one,) = values
-        return f"{name}: {one.value:.4g} ({one.low:.4g} to {one.high:.4g})"
+        around = "" if one.low == one.high else f" ({one.low:.4g} to {one.high:.4g})"
+        return f"{name}: {one.value:.4g}{around}"
     low, high = min(one.low for one in values), max(one.high for one in values)
     return (
         f"{name}: {least:.4g} to {most:.4g} in {len(values)} cells, "
