@@ -47,7 +47,7 @@ class Driver:
         self.client = client
         self.ended = asyncio.Event()
         self.refusal: Refused | None = None
-        self.failure: OSError | None = None
+        self.failure: OSError | interface.LanError | None = None
         self.lan_gone = False
         self.channel: Channel | None = None
         self.channel_down = asyncio.Event()
@@ -205,10 +205,16 @@ class Driver:
             self.ended.set()
 
     def _joined(self, mtu: int) -> None:
+        """Says so, and tells the host's own device; ends the process when that has gone meanwhile."""
         information = self.client.information
         assert information is not None
         if isinstance(self._lan, TapLan):
-            interface.set_mtu(self._lan.interface, mtu)
+            try:
+                interface.set_mtu(self._lan.interface, mtu)
+            except interface.LanError as error:
+                self.failure = error
+                self.ended.set()
+                return
         print(
             f"{PROGRAM}: joined VPN {information.vpn_id} as client {information.client_id}, "
             f"LAN MTU {mtu}",

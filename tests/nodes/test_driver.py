@@ -77,3 +77,24 @@ def test_what_the_network_refuses_is_counted_by_the_way_it_was_to_go(
     assert counters["frames_sealed"] == 1
     assert counters["datagrams_refused_by_network"] == datagrams
     assert counters["packets_refused_by_network"] == packets
+
+
+async def _failure_when_the_device_has_gone() -> str:
+    """Returns why a client ends that joins after somebody has taken its device away."""
+    authentication = AuthenticationInformation("A", Secret(b"p"), VpnId(1001))
+    with TapLan("lan", LAN_MTU) as lan, closing(DatagramQueue(OWN, 0)) as udp:
+        driver = Driver(Client(authentication, 4790), lan, udp, "lo")
+        driver.client.channel_opened(0)
+        subprocess.run(["ip", "link", "set", "lan", "name", "other"], check=True, timeout=10)
+        driver.client.receive_message(_registered("relay"), 0)
+        driver.act()
+        assert driver.ended.is_set()
+        driver.stop()
+        return str(driver.failure)
+
+
+@pytest.mark.emulated
+@pytest.mark.usefixtures("private_network")
+def test_a_device_that_has_gone_ends_the_client_with_its_name() -> None:
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True, timeout=10)
+    assert asyncio.run(_failure_when_the_device_has_gone()) == "interface lan: no such device"
