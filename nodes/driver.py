@@ -21,11 +21,13 @@ from protocol.client.actions import (
     Action,
     CloseChannel,
     DeliverFrame,
+    DeliverFrames,
     Joined,
     JoinGroup,
     LeaveGroup,
     Rejected,
     SendDatagram,
+    SendDatagrams,
     SendMessage,
     SendPacket,
 )
@@ -34,8 +36,8 @@ from protocol.types import IpAddress
 from protocol.wire.messages import Refused, parse_from_server
 
 PROGRAM = "blindrelay client"
-BATCH = 64
-"""Frames or datagrams taken for one wake-up."""
+BATCH = 128
+"""Frames or datagrams taken for one wake-up, those of the last read beyond it."""
 
 
 class Driver:
@@ -53,6 +55,7 @@ class Driver:
         self.channel_down = asyncio.Event()
         self.counter_file: CounterFile | None = None
         self._lan = lan
+        self._to_lan: list[bytes] = []
         self._udp = udp
         self._membership = Membership(udp.host, outside_interface, self._multicast_readable)
         self._errors_seen = 0
@@ -92,27 +95,25 @@ class Driver:
     def _lan_readable(self) -> None:
         """Takes waiting frames of the LAN (step 801)."""
         time, taken = now(), 0
-        while taken < BATCH or self._lan.pending:
-            frame = self._lan.receive()
-            if frame is None:
+        while taken < BATCH:
+            frames = self._lan.receive()
+            if frames is None:
                 self._watch_lan()
                 break
-            self.client.receive_frame(frame, time)
-            self._do_all()
-            taken += 1
+            self.client.receive_frames(frames, time)
+            taken += len(frames) or 1
         self.act()
 
     def _udp_readable(self) -> None:
         """Takes waiting datagrams (step 810)."""
         taken = 0
-        while taken < BATCH or self._udp.pending:
+        while taken < BATCH:
             received = self._udp.receive()
             if received is None:
                 break
             # its own time: a probe's round trip must not bear what was done for those before it
-            self.client.receive_datagram(received.payload, received.source, now())
-            self._do_all()
-            taken += 1
+            self.client.receive_datagrams(received.payloads, received.source, now())
+            taken += len(received.payloads)
         self.act()
 
     def _multicast_readable(self) -> None:
@@ -123,7 +124,7 @@ class Driver:
             if received is None:
                 break
             self.client.receive_packet(received.packet, received.destination, time)
-            self.act()
+        self.act()
 
     def _watch_lan(self) -> None:
         """Ends the process when its LAN interface is gone: nothing can be forwarded any more."""
@@ -165,21 +166,25 @@ class Driver:
 
     def act(self) -> None:
         """Does all that the client has to be done, sends what waits, and arms the timer."""
-        self._do_all()
-        self._udp.flush()
-        self._timer.set(self.client.next_timeout())
-
-    def _do_all(self) -> None:
         while (action := self.client.next_action()) is not None:
             self._do(action)
+        self._udp.flush()
+        if self._to_lan:
+            frames, self._to_lan = self._to_lan, []
+            self._lan.send_all(frames)
+        self._timer.set(self.client.next_timeout())
 
     def _do(self, action: Action) -> None:
-        if isinstance(action, SendDatagram):
+        if isinstance(action, SendDatagrams):
+            self._udp.send_all(action.payloads, action.destination)
+        elif isinstance(action, DeliverFrames):
+            self._to_lan += action.frames
+        elif isinstance(action, SendDatagram):
             self._udp.send(action.payload, action.destination)
         elif isinstance(action, SendPacket):
             self._membership.send(action.packet, action.destination)
         elif isinstance(action, DeliverFrame):
-            self._lan.send(action.frame)
+            self._to_lan.append(action.frame)
         elif isinstance(action, JoinGroup):
             self._join(action.multicast_address)
         elif isinstance(action, LeaveGroup):

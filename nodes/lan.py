@@ -11,17 +11,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import socket
 import struct
+import time
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from nodes import interface as device
 from nodes.interface import LanError
 from nodes.segmentation import (
+    FEWEST_JOINED,
     HEADER_LENGTH,
     NO_OFFLOAD,
     SegmentationError,
@@ -60,6 +62,9 @@ TUN_F_USO = 0x20 | 0x40
 MAC_ADDRESSES_LENGTH = 12
 FRAME_BUFFER_LENGTH = 65536 + 18
 """Octets: more than the largest segmentation-offload frame with its tagged header."""
+ETHERNET_HEADER_LENGTH = 14
+MTU_SECONDS = 1.0
+"""For so long an interface's MTU is taken to be what it was."""
 RECEIVE_BUFFER_LENGTH = 8 * 1024 * 1024
 """Octets that the kernel may queue on a packet socket while the process is busy."""
 
@@ -86,34 +91,25 @@ class Lan(ABC):
         self.cut = 0
         self.not_cut = 0
         self._kernel_drops = 0
+        self.joined = 0
         self._buffer = bytearray(FRAME_BUFFER_LENGTH)
         self._view = memoryview(self._buffer)
-        self._segments: deque[bytes] = deque()
+        self._takes_large = True
+        self._longest = 0
+        self._longest_since = -math.inf
 
     @abstractmethod
     def fileno(self) -> int:
         """Returns the descriptor to wait for until a frame may be there; -1 when closed."""
 
-    @property
-    def pending(self) -> bool:
-        """Whether segments of a large frame are still to be received: the descriptor tells nothing."""
-        return bool(self._segments)
-
-    def receive(self) -> bytes | None:
-        """Returns one whole frame, or None when there is nothing more now.
-
-        What a terminal has left to offloads is done: large frames are cut, checksums completed.
-        """
-        while not self._segments:
-            frames = self._read()
-            if frames is None:
-                return None
-            self._segments.extend(frames)
-        return self._segments.popleft()
-
     @abstractmethod
-    def _read(self) -> list[bytes] | None:
-        """Reads one frame from the kernel and returns what it is on a wire; None when none waits."""
+    def receive(self) -> list[bytes] | None:
+        """Returns the frames of one read, or None when there is nothing more now.
+
+        What a terminal has left to offloads is done: a large frame is cut, which makes several of one
+        station to the same destination, and a checksum completed. None are left of a frame for which
+        that cannot be done.
+        """
 
     def _complete(self, octets: memoryview) -> list[bytes]:
         """Does what is left to do to a frame behind its header; none when that cannot be done."""
@@ -129,9 +125,51 @@ class Lan(ABC):
         self.cut += len(frames) > 1
         return frames
 
-    @abstractmethod
     def send(self, frame: bytes) -> bool:
         """Puts one frame on the LAN; returns False, and counts, when the kernel refuses it."""
+        if not self._write(NO_OFFLOAD, frame):
+            self.send_refused += 1
+            return False
+        self.sent += 1
+        return True
+
+    def send_all(self, frames: Sequence[bytes]) -> None:
+        """Puts frames on the LAN in this order, neighbours of one TCP stream as one large frame.
+
+        The kernel cuts it into the same frames, or gives it whole to a station that can take it.
+        """
+        if len(frames) < FEWEST_JOINED or not self._takes_large:
+            for frame in frames:
+                self.send(frame)
+            return
+        from nodes import large_frames  # numpy, for those alone who get so many frames at once
+
+        for header, octets, parts in large_frames.join(frames, self._longest_now()):
+            if len(parts) == 1 or not self._send_large(header, octets, parts):
+                for frame in parts:
+                    self.send(frame)
+
+    def _send_large(self, header: bytes, octets: bytes, parts: Sequence[bytes]) -> bool:
+        """Returns False when the kernel takes no such frame: what is in it may well go one by one."""
+        if not self._takes_large or not self._write(header, octets):
+            self._takes_large = False
+            return False
+        self.joined += 1
+        self.sent += len(parts)
+        return True
+
+    @abstractmethod
+    def _write(self, header: bytes, octets: bytes) -> bool:
+        """Gives a frame with its virtio header to the kernel; False when that refuses it."""
+
+    def _longest_now(self) -> int:
+        """Returns the octets of the longest frame that the interface takes, as it was a moment ago."""
+        moment = time.monotonic()
+        if moment - self._longest_since > MTU_SECONDS:
+            with contextlib.suppress(LanError):
+                self._longest = self.mtu + ETHERNET_HEADER_LENGTH
+            self._longest_since = moment
+        return self._longest
 
     @abstractmethod
     def close(self) -> None:
@@ -165,6 +203,7 @@ class Lan(ABC):
             "receive_errors": self.receive_errors,
             "cut": self.cut,
             "not_cut": self.not_cut,
+            "joined": self.joined,
             "kernel_drops": self.kernel_drops,
         }
 
@@ -227,7 +266,7 @@ class PacketSocketLan(Lan):
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def _read(self) -> list[bytes] | None:
+    def receive(self) -> list[bytes] | None:
         while True:
             try:
                 length, ancillary, flags, _ = self._socket.recvmsg_into(
@@ -260,13 +299,11 @@ class PacketSocketLan(Lan):
             return _VLAN_TAG.pack(tag_protocol, tag)
         return None
 
-    def send(self, frame: bytes) -> bool:
+    def _write(self, header: bytes, octets: bytes) -> bool:
         try:
-            self._socket.sendmsg((NO_OFFLOAD, frame))
+            self._socket.sendmsg((header, octets))
         except OSError:
-            self.send_refused += 1
             return False
-        self.sent += 1
         return True
 
     @property
@@ -333,7 +370,7 @@ class TapLan(Lan):
     def fileno(self) -> int:
         return self._descriptor
 
-    def _read(self) -> list[bytes] | None:
+    def receive(self) -> list[bytes] | None:
         try:
             length = os.readv(self._descriptor, [self._buffer])
         except OSError as error:
@@ -341,13 +378,11 @@ class TapLan(Lan):
             return None
         return self._complete(self._view[:length])
 
-    def send(self, frame: bytes) -> bool:
+    def _write(self, header: bytes, octets: bytes) -> bool:
         try:
-            os.writev(self._descriptor, (NO_OFFLOAD, frame))
+            os.writev(self._descriptor, (header, octets))
         except OSError:
-            self.send_refused += 1
             return False
-        self.sent += 1
         return True
 
     @property

@@ -22,18 +22,22 @@ _HEADER = struct.Struct("=BBHHHH")
 HEADER_LENGTH = _HEADER.size
 NO_OFFLOAD = bytes(HEADER_LENGTH)
 """The header of a frame that is complete."""
+MANY = 6
+"""From so many segments on they are cut all at once."""
+FEWEST_JOINED = 4
+"""Fewer frames than these are not joined: each is as soon sent."""
 
-_TCP, _UDP = 6, 17
+TCP, _UDP = 6, 17
 _VLAN = (0x8100, 0x88A8)
 _FIN_PSH = 0x09
 _CWR = 0x80
 _FLAGS_PLACE = 13
 _SEQUENCE_PLACE = 4
-_CHECKSUM_PLACE = {_TCP: 16, _UDP: 6}
+CHECKSUM_PLACE = {TCP: 16, _UDP: 6}
 _CRC_PLACE = 8
 """Where SCTP has its own."""
-_LEAST = {_TCP: 20, _UDP: 8}
-_PROTOCOL = {GSO_TCPV4: _TCP, GSO_TCPV6: _TCP, GSO_UDP_L4: _UDP}
+_LEAST = {TCP: 20, _UDP: 8}
+_PROTOCOL = {GSO_TCPV4: TCP, GSO_TCPV6: TCP, GSO_UDP_L4: _UDP}
 _SHORT = struct.Struct("!H")
 _LONG = struct.Struct("!I")
 _LENGTH_AND_IDENTIFICATION = struct.Struct("!HH")
@@ -63,7 +67,7 @@ class VirtioHeader(NamedTuple):
         return _HEADER.pack(*self)
 
 
-class _Shape(NamedTuple):
+class Shape(NamedTuple):
     """Where a frame's headers begin, which transport it has, and where its payload begins."""
 
     network: int
@@ -92,7 +96,7 @@ def ones_sum(octets: bytes | bytearray | memoryview) -> int:
     return (number << 8 if len(octets) % 2 else number) % 0xFFFF
 
 
-def _checksum(total: int) -> int:
+def checksum(total: int) -> int:
     """Returns the checksum of a sum of words that are not all zero."""
     return 0xFFFF - (total % 0xFFFF or 0xFFFF)
 
@@ -104,13 +108,13 @@ def _summed(frame: bytes, header: VirtioHeader) -> bytes:
         raise SegmentationError(f"checksum at octet {place} of {len(frame)}")
     if header.checksum_offset == _CRC_PLACE:
         raise SegmentationError("a CRC-32c is asked for, expected a sum")
-    value = _checksum(ones_sum(memoryview(frame)[start:]))
-    if value == 0 and header.checksum_offset == _CHECKSUM_PLACE[_UDP]:
+    value = checksum(ones_sum(memoryview(frame)[start:]))
+    if value == 0 and header.checksum_offset == CHECKSUM_PLACE[_UDP]:
         value = 0xFFFF  # 0 says that UDP has no checksum; TCP's and ICMPv6's fields lie elsewhere
     return frame[:place] + _SHORT.pack(value) + frame[place + 2 :]
 
 
-def _shape(frame: bytes, header: VirtioHeader, gso_type: int) -> _Shape:
+def _shape(frame: bytes, header: VirtioHeader, gso_type: int) -> Shape:
     """Finds the headers of a large frame; raises SegmentationError when they are not there."""
     protocol = _PROTOCOL.get(gso_type)
     if protocol is None:
@@ -127,7 +131,7 @@ def _shape(frame: bytes, header: VirtioHeader, gso_type: int) -> _Shape:
         transport = network + ((frame[network] & 0x0F) * 4 if version == 4 else 40)
         if version == 6 and header.flags & NEEDS_CHECKSUM:
             transport = max(transport, header.checksum_start)  # behind extension headers
-        length = (frame[transport + 12] >> 4) * 4 if protocol == _TCP else _LEAST[_UDP]
+        length = (frame[transport + 12] >> 4) * 4 if protocol == TCP else _LEAST[_UDP]
     except (struct.error, IndexError):
         raise SegmentationError(f"headers cut off in a frame of {len(frame)} octets") from None
     if version not in (4, 6) or length < _LEAST[protocol] or transport - network < 20:
@@ -135,21 +139,31 @@ def _shape(frame: bytes, header: VirtioHeader, gso_type: int) -> _Shape:
     payload = transport + length
     if payload > len(frame):
         raise SegmentationError(f"headers cut off in a frame of {len(frame)} octets")
-    return _Shape(network, version, transport, protocol, payload)
+    return Shape(network, version, transport, protocol, payload)
 
 
-def _segments(frame: bytes, shape: _Shape, size: int) -> list[bytes]:
+def _segments(frame: bytes, shape: Shape, size: int) -> list[bytes]:
     """Cuts the payload to ``size`` octets and gives each piece headers of its own."""
+    end = _end(frame, shape)
+    if shape.protocol == TCP and end - shape.payload >= MANY * size:
+        from nodes import large_frames  # numpy, for those alone who get such frames
+
+        return large_frames.cut(frame, shape, end, size)
+    return cut_singly(frame, shape, end, size)
+
+
+def cut_singly(frame: bytes, shape: Shape, end: int, size: int) -> list[bytes]:
+    """Cuts the payload, which ends at ``end``, one segment after the other."""
     headers = bytearray(frame[: shape.payload])
-    _SHORT.pack_into(headers, shape.transport + _CHECKSUM_PLACE[shape.protocol], 0)
-    sums = _fixed_sums(headers, shape)
-    payload = memoryview(frame)[shape.payload : _end(frame, shape)]
+    _SHORT.pack_into(headers, shape.transport + CHECKSUM_PLACE[shape.protocol], 0)
+    sums = fixed_sums(headers, shape)
+    payload = memoryview(frame)[shape.payload : end]
     starts = range(0, len(payload), size) or range(1)
     segments = []
     for number, start in enumerate(starts):
         piece = payload[start : start + size]
         own = bytearray(headers)
-        if shape.protocol == _TCP:
+        if shape.protocol == TCP:
             _set_tcp(own, shape.transport, start, number == 0, number == len(starts) - 1)
         else:
             _SHORT.pack_into(own, shape.transport + 4, _LEAST[_UDP] + len(piece))
@@ -159,7 +173,7 @@ def _segments(frame: bytes, shape: _Shape, size: int) -> list[bytes]:
     return segments
 
 
-def _end(frame: bytes, shape: _Shape) -> int:
+def _end(frame: bytes, shape: Shape) -> int:
     """Returns where the payload ends: what is behind the IP packet is padding."""
     field = shape.network + (2 if shape.version == 4 else 4)
     (length,) = _SHORT.unpack_from(frame, field)
@@ -176,7 +190,7 @@ def _set_tcp(headers: bytearray, transport: int, start: int, first: bool, last: 
         headers[transport + _FLAGS_PLACE] &= ~_FIN_PSH & 0xFF
 
 
-class _Sums(NamedTuple):
+class Sums(NamedTuple):
     """What the segments' checksums have in common."""
 
     network: int
@@ -185,17 +199,18 @@ class _Sums(NamedTuple):
     """Of the pseudo header without the length."""
 
 
-def _fixed_sums(headers: bytearray, shape: _Shape) -> _Sums:
+def fixed_sums(headers: bytearray, shape: Shape) -> Sums:
+    """Sums what is the same in all segments of a frame with these headers."""
     network = shape.network
     first, last = (12, 20) if shape.version == 4 else (8, 40)
     pseudo = ones_sum(headers[network + first : network + last]) + shape.protocol
     blank = bytearray(headers[network : shape.transport])
     blank[10:12] = blank[2:6] = b""  # an even number of octets: words stay words
-    return _Sums(ones_sum(blank), pseudo)
+    return Sums(ones_sum(blank), pseudo)
 
 
 def _set_network(
-    headers: bytearray, shape: _Shape, number: int, octets: int, fixed_sum: int
+    headers: bytearray, shape: Shape, number: int, octets: int, fixed_sum: int
 ) -> None:
     """Sets the IP header's length, and for IPv4 identification and checksum."""
     network = shape.network
@@ -206,14 +221,14 @@ def _set_network(
     (identification,) = _SHORT.unpack_from(headers, network + 4)
     identification = (identification + number) & 0xFFFF
     _LENGTH_AND_IDENTIFICATION.pack_into(headers, network + 2, behind, identification)
-    _SHORT.pack_into(headers, network + 10, _checksum(fixed_sum + behind + identification))
+    _SHORT.pack_into(headers, network + 10, checksum(fixed_sum + behind + identification))
 
 
-def _set_checksum(headers: bytearray, shape: _Shape, piece: memoryview, pseudo_sum: int) -> None:
+def _set_checksum(headers: bytearray, shape: Shape, piece: memoryview, pseudo_sum: int) -> None:
     """Sums pseudo header, transport header and payload."""
     transport = headers[shape.transport :]
     total = pseudo_sum + len(transport) + len(piece) + ones_sum(transport) + ones_sum(piece)
-    value = _checksum(total)
+    value = checksum(total)
     if value == 0 and shape.protocol == _UDP:
         value = 0xFFFF
-    _SHORT.pack_into(headers, shape.transport + _CHECKSUM_PLACE[shape.protocol], value)
+    _SHORT.pack_into(headers, shape.transport + CHECKSUM_PLACE[shape.protocol], value)

@@ -126,9 +126,9 @@ def _history(predecessor: SecurityAssociation | None) -> History:
 def _frame(plaintext: bytes) -> bytes:
     """Takes the frame out of an opened packet: EtherIP behind ESP's trailer."""
     try:
-        payload, next_header = esp.unpad(plaintext)
+        end, next_header = esp.payload_end(plaintext)
         if next_header != etherip.NEXT_HEADER:
             raise WireError(f"ESP next header {next_header}, expected {etherip.NEXT_HEADER}")
-        return etherip.parse(payload)
+        return etherip.parse(plaintext, end)
     except WireError:
         raise OpenError(DropReason.MALFORMED_PLAINTEXT) from None

@@ -15,6 +15,13 @@ class SendDatagram(Struct, frozen=True):
     destination: Address
 
 
+class SendDatagrams(Struct, frozen=True):
+    """Send each of these as the payload of one UDP datagram, in this order."""
+
+    payloads: list[bytes]
+    destination: Address
+
+
 class SendPacket(Struct, frozen=True):
     """Send this ESP packet, own IP header before it, to the group's multicast address.
 
@@ -43,6 +50,12 @@ class DeliverFrame(Struct, frozen=True):
     frame: bytes
 
 
+class DeliverFrames(Struct, frozen=True):
+    """Put these frames on the LAN, in this order (step 820)."""
+
+    frames: list[bytes]
+
+
 class SendMessage(Struct, frozen=True):
     """Send this message on the control channel."""
 
@@ -68,9 +81,11 @@ class CloseChannel(Struct, frozen=True):
 GroupAction = JoinGroup | LeaveGroup
 Action = (
     SendDatagram
+    | SendDatagrams
     | SendPacket
     | GroupAction
     | DeliverFrame
+    | DeliverFrames
     | SendMessage
     | Joined
     | Rejected

@@ -10,8 +10,16 @@ Patent: Fig. 3-1 parts 102-104; Fig. 3-2; claims 6-9.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 
-from protocol.client.actions import Action, DeliverFrame, SendDatagram, SendPacket
+from protocol.client.actions import (
+    Action,
+    DeliverFrame,
+    DeliverFrames,
+    SendDatagram,
+    SendDatagrams,
+    SendPacket,
+)
 from protocol.client.establishment import Establishment
 from protocol.client.tables import AuthenticationInformation, SaManagementTable, VpnInformation
 from protocol.client.transfer import Transfer
@@ -23,6 +31,7 @@ from protocol.wire.probe import LENGTH as PROBE_LENGTH
 from protocol.wire.probe import PROBE
 
 SWEEP_INTERVAL = 5 * SECOND
+_PROBE = bytes((PROBE,))
 
 
 class Client:
@@ -100,6 +109,21 @@ class Client:
         else:
             self._actions.append(SendDatagram(sealed, information.relay))  # 809
 
+    def receive_frames(self, frames: Sequence[bytes], now: int) -> None:
+        """Takes frames of one station to the same destination, as they are cut from a large one.
+
+        As `receive_frame` for each, but one SendDatagrams follows for all.
+        """
+        information = self.information
+        if len(frames) == 1 or information is None or information.delivery == "multicast":
+            for frame in frames:
+                self.receive_frame(frame, now)
+            return
+        payloads = self._without_drops(self.transfer.seal_run(frames, information, now))
+        self.frames_sealed += len(payloads)
+        if payloads:
+            self._actions.append(SendDatagrams(payloads, information.relay))  # 809
+
     def receive_datagram(self, payload: bytes, source: tuple[str, int], now: int) -> None:
         """Takes a datagram (step 810); a DeliverFrame follows, or a counted drop.
 
@@ -109,16 +133,51 @@ class Client:
             self._receive_probe(payload, source, now)
             return
         information = self.information
-        if information is None:
-            self.drops[DropReason.NOT_REGISTERED] += 1
-            return
-        if information.delivery != "relay":
-            self.drops[DropReason.OTHER_DELIVERY] += 1
-            return
-        if source not in information.relays:
-            self.drops[DropReason.UNEXPECTED_SOURCE] += 1
+        reason = self._why_not_opened(source)
+        if information is None or reason is not None:
+            self.drops[reason or DropReason.NOT_REGISTERED] += 1
             return
         self._deliver(self.transfer.open(payload, information, now))
+
+    def receive_datagrams(
+        self, payloads: Sequence[bytes], source: tuple[str, int], now: int
+    ) -> None:
+        """Takes datagrams that came behind each other from one source.
+
+        As `receive_datagram` for each, but one DeliverFrames follows for all.
+        """
+        information = self.information
+        if (
+            information is None
+            or self._why_not_opened(source)
+            or any(payload[:1] == _PROBE for payload in payloads)
+        ):
+            for payload in payloads:
+                self.receive_datagram(payload, source, now)
+            return
+        frames = self._without_drops(self.transfer.open_run(payloads, information, now))
+        self.frames_delivered += len(frames)
+        if frames:
+            self._actions.append(DeliverFrames(frames))  # 820
+
+    def _why_not_opened(self, source: tuple[str, int]) -> DropReason | None:
+        """Returns why no datagram of ``source`` is taken now, or None."""
+        information = self.information
+        if information is None:
+            return DropReason.NOT_REGISTERED
+        if information.delivery != "relay":
+            return DropReason.OTHER_DELIVERY
+        return None if source in information.relays else DropReason.UNEXPECTED_SOURCE
+
+    def _without_drops(self, results: Iterable[bytes | DropReason]) -> list[bytes]:
+        """Counts the drops and returns the rest."""
+        kept: list[bytes] = []
+        for one in results:
+            if isinstance(one, DropReason):
+                self.drops[one] += 1
+            else:
+                kept.append(one)
+        return kept
 
     def _receive_probe(self, payload: bytes, source: tuple[str, int], now: int) -> None:
         probing = self.establishment.probing

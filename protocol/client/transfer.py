@@ -8,6 +8,8 @@ Patent: Fig. 3-2 part 314; Fig. 8-1 steps 801-809; Fig. 8-2 steps 810-820; table
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from protocol import hop_tag
 from protocol.client.clear_headers import ClearHeaders
 from protocol.client.tables import SaManagementTable, Side, VpnInformation
@@ -36,19 +38,39 @@ class Transfer:
         self._hold_down = hold_down
         self._associations = associations
         self._clear_headers = ClearHeaders()
+        self._believed: tuple[bytes, int] | None = None
+        """The station outside whose frame was taken last, and when: no frame of the LAN since."""
 
     def seal(self, frame: bytes, information: VpnInformation, now: int) -> bytes | DropReason:
         """Returns the payload of the datagram that carries ``frame``, or why it is not sent.
 
         Patent: Fig. 8-1 steps 802-808.
         """
-        packet = self.seal_packet(frame, information, now)
-        if isinstance(packet, DropReason):
-            return packet
-        header = VpnHeader((frame[ethernet.SOURCE], frame[ethernet.DESTINATION])).pack()  # 807
-        inner_header = information.inner_header.pack(len(packet))  # 804
-        payload = header + inner_header + packet
-        return payload if information.hop_key is None else hop_tag.add(payload, information.hop_key)
+        (sealed,) = self.seal_run((frame,), information, now)
+        return sealed
+
+    def seal_run(
+        self, frames: Sequence[bytes], information: VpnInformation, now: int
+    ) -> list[bytes | DropReason]:
+        """Does for each frame what `seal` does; all are of one station to the same destination.
+
+        What depends on the addresses alone is looked up once.
+        """
+        first = frames[0]
+        reason = self._why_not_sealed(first, now)
+        if reason is not None:
+            return [reason] * len(frames)
+        header = VpnHeader((first[ethernet.SOURCE], first[ethernet.DESTINATION])).pack()  # 807
+        inner_header, key = information.inner_header.pack, information.hop_key
+        run: list[bytes | DropReason] = []
+        for frame in frames:
+            packet = self._sealed(frame, information)
+            if isinstance(packet, bytes):
+                packet = b"".join((header, inner_header(len(packet)), packet))  # 804
+                if key is not None:
+                    packet = hop_tag.add(packet, key)
+            run.append(packet)
+        return run
 
     def seal_packet(
         self, frame: bytes, information: VpnInformation, now: int
@@ -57,13 +79,9 @@ class Transfer:
 
         Patent: Fig. 8-1 steps 802-806; Fig. 14.
         """
-        try:
-            header = EthernetHeader.parse(frame)
-        except WireError:
-            return DropReason.MALFORMED_FRAME
-        reason = self._why_not_outside(header, now)
-        if reason is not None:
-            return reason
+        return self._why_not_sealed(frame, now) or self._sealed(frame, information)
+
+    def _sealed(self, frame: bytes, information: VpnInformation) -> bytes | DropReason:
         if len(frame) > information.lan_mtu + ethernet.HEADER_LENGTH:
             return DropReason.FRAME_TOO_LARGE
         association = self._associations.sealing  # 805
@@ -74,8 +92,16 @@ class Transfer:
         except SealError as error:
             return error.reason
 
+    def _why_not_sealed(self, frame: bytes, now: int) -> DropReason | None:
+        """Learns a local station; a reason when its frame is none, or stays on this LAN."""
+        try:
+            header = EthernetHeader.parse(frame)
+        except WireError:
+            return DropReason.MALFORMED_FRAME
+        return self._why_not_outside(header, now)
+
     def _why_not_outside(self, header: EthernetHeader, now: int) -> DropReason | None:
-        """Learns a local station; a reason when its frame stays on this LAN."""
+        self._believed = None
         if not ethernet.is_station(header.source):
             return DropReason.GROUP_SOURCE
         if self._seen_lately(header.source, Side.OUTSIDE, now):  # 802
@@ -92,32 +118,46 @@ class Transfer:
 
         Patent: Fig. 8-2 steps 811-819.
         """
-        try:
-            if information.hop_key is not None:
-                payload = hop_tag.remove(payload)
-            macs, destination, length = self._clear_headers.take_apart(payload)  # 811
-        except WireError:
-            return DropReason.MALFORMED_DATAGRAM
-        return self.open_packet(payload[length:], destination, information, now, macs)
+        (opened,) = self.open_run((payload,), information, now)
+        return opened
+
+    def open_run(
+        self, payloads: Sequence[bytes], information: VpnInformation, now: int
+    ) -> list[bytes | DropReason]:
+        """Does for each payload what `open` does: those that begin alike are taken apart once."""
+        run: list[bytes | DropReason] = []
+        result: bytes | DropReason
+        tagged = information.hop_key is not None
+        clear, octets, part, reason = b"", -1, None, None
+        for payload in payloads:
+            try:
+                if tagged:
+                    payload = hop_tag.remove(payload)
+                if part is None or len(payload) != octets or not payload.startswith(clear):
+                    part, octets = self._clear_headers.take_apart(payload), len(payload)  # 811
+                    clear, reason = payload[: part.length], _foreign(part.destination, information)
+            except WireError:
+                part, result = None, DropReason.MALFORMED_DATAGRAM
+            else:
+                result = reason or self._open(payload[part.length :], now, part.macs)
+            run.append(result)
+        return run
 
     def open_packet(
-        self,
-        packet: bytes,
-        destination: IpAddress,
-        information: VpnInformation,
-        now: int,
-        macs: tuple[bytes, bytes] | None = None,
+        self, packet: bytes, destination: IpAddress, information: VpnInformation, now: int
     ) -> bytes | DropReason:
         """Returns the frame that an ESP packet to ``destination`` carries, or why it is not delivered.
 
-        ``macs`` are those of the VPN header, where there is one.
-
         Patent: Fig. 8-2 steps 812-819; Fig. 14.
         """
+        return _foreign(destination, information) or self._open(packet, now)
+
+    def _open(
+        self, packet: bytes, now: int, macs: tuple[bytes, bytes] | None = None
+    ) -> bytes | DropReason:
+        """Opens an ESP packet of the group; ``macs`` are those of the VPN header, where there is one."""
         if len(packet) < esp.MINIMUM_LENGTH:
             return DropReason.MALFORMED_DATAGRAM
-        if destination != information.multicast_address:
-            return DropReason.FOREIGN_GROUP
         association = self._associations.at(int.from_bytes(packet[:4], "big"))  # 812, 813
         if association is None:
             return DropReason.UNKNOWN_SPI
@@ -130,14 +170,22 @@ class Transfer:
         source = frame[ethernet.SOURCE]  # 815
         if macs is not None and macs != (source, frame[ethernet.DESTINATION]):
             return DropReason.HEADER_MISMATCH
+        if self._believed == (source, now):
+            return frame
         if not ethernet.is_station(source):
             return DropReason.GROUP_SOURCE
         if self._seen_lately(source, Side.LAN, now):
             return DropReason.STATION_SEEN_HERE
         self.stations.learn(source, Side.OUTSIDE, now)  # 816-819
+        self._believed = source, now
         return frame
 
     def _seen_lately(self, mac: bytes, side: Side, now: int) -> bool:
         """Tells whether the station was seen on ``side`` within the hold-down."""
         entry = self.stations.entry(mac, now)
         return entry is not None and entry.place is side and now - entry.last_seen < self._hold_down
+
+
+def _foreign(destination: IpAddress, information: VpnInformation) -> DropReason | None:
+    """Returns a reason when a packet is to another group than the own."""
+    return None if destination == information.multicast_address else DropReason.FOREIGN_GROUP

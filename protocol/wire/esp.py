@@ -73,8 +73,8 @@ def pad(payload: bytes, next_header: int) -> bytes:
     return payload + trailer(len(payload), next_header)
 
 
-def unpad(plaintext: bytes) -> tuple[bytes, int]:
-    """Returns payload and next header; raises WireError unless the padding is 1, 2, 3, ….
+def payload_end(plaintext: bytes) -> tuple[int, int]:
+    """Returns where the payload ends, and next header; raises WireError unless padding is 1, 2, 3, ….
 
     RFC 4303 section 2.4 has the receiver inspect the padding.
     """
@@ -86,4 +86,10 @@ def unpad(plaintext: bytes) -> tuple[bytes, int]:
         raise WireError(f"ESP pad length {length}, expected at most {end}")
     if length and plaintext[end - length : end] != _LONGEST_PADDING[:length]:
         raise WireError("ESP padding, expected 1, 2, 3, ...")
-    return plaintext[: end - length], next_header
+    return end - length, next_header
+
+
+def unpad(plaintext: bytes) -> tuple[bytes, int]:
+    """Returns payload and next header; raises WireError as `payload_end` does."""
+    end, next_header = payload_end(plaintext)
+    return plaintext[:end], next_header

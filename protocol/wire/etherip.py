@@ -15,8 +15,8 @@ def pack(frame: bytes) -> bytes:
     return HEADER + frame
 
 
-def parse(packet: bytes) -> bytes:
-    """Returns the frame behind the header; raises WireError unless the header is version 3, rest 0."""
-    if packet[:HEADER_LENGTH] != HEADER:
+def parse(packet: bytes, end: int | None = None) -> bytes:
+    """Returns the frame behind the header, up to ``end``; raises WireError unless it is version 3, rest 0."""
+    if packet[:HEADER_LENGTH] != HEADER or (end is not None and end < HEADER_LENGTH):
         raise WireError(f"EtherIP header {packet[:HEADER_LENGTH].hex()}, expected 3000")
-    return packet[HEADER_LENGTH:]
+    return packet[HEADER_LENGTH:end]

@@ -1,0 +1,211 @@
+"""Many segments at a time: the same as one at a time, and nothing that could not be cut again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Dot1Q, Ether
+
+from nodes.large_frames import cut, join
+from nodes.segmentation import (
+    FEWEST_JOINED,
+    GSO_TCPV4,
+    GSO_TCPV6,
+    MANY,
+    NEEDS_CHECKSUM,
+    NO_OFFLOAD,
+    Shape,
+    VirtioHeader,
+    complete,
+    cut_singly,
+)
+
+ACK, PSH, FIN, CWR, SYN, ECE = 0x10, 0x08, 0x01, 0x80, 0x02, 0x40
+VERSIONS = st.sampled_from([4, 6])
+
+
+def shape_of(version: int, options: bool, tagged: bool) -> Shape:
+    network = 18 if tagged else 14
+    transport = network + (20 if version == 4 else 40)
+    return Shape(network, version, transport, 6, transport + (32 if options else 20))
+
+
+def large(
+    version: int,
+    payload: bytes,
+    *,
+    options: bool = True,
+    flags: int = ACK,
+    sequence: int = 0xFFFFFF00,
+    identification: int = 0xFFFD,
+    tagged: bool = False,
+) -> bytes:
+    """Returns a large frame whose checksum is left to be done."""
+    ethernet: Any = Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02")
+    if tagged:
+        ethernet /= Dot1Q(vlan=7)
+    stamps = [("NOP", None), ("NOP", None), ("Timestamp", (1, 2))] if options else []
+    transport = TCP(sport=5, dport=6, seq=sequence, flags=flags, options=stamps) / payload
+    network = (
+        IP(src="10.1.0.1", dst="10.1.0.2", id=identification, flags="DF", chksum=0)
+        if version == 4
+        else IPv6(src="fd00::1", dst="fd00::2")
+    )
+    return bytes(ethernet / network / transport)
+
+
+def cut_again(header: bytes, frame: bytes) -> list[bytes]:
+    return complete(frame, VirtioHeader.parse(header))
+
+
+def segments(version: int, count: int, size: int, rest: int = 0, flags: int = ACK) -> list[bytes]:
+    """Returns what a kernel would send: frames whose checksums hold."""
+    payload = random.Random(count * size + rest).randbytes(count * size + rest)
+    shape = shape_of(version, True, False)
+    frame = large(version, payload, flags=flags)
+    return cut_singly(frame, shape, len(frame), size)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    VERSIONS,
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 255),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 40),
+    st.binary(min_size=1, max_size=400),
+)
+def test_all_at_once_are_the_same_as_one_at_a_time(
+    version: int,
+    options: bool,
+    tagged: bool,
+    flags: int,
+    sequence: int,
+    size: int,
+    payload: bytes,
+) -> None:
+    frame = large(version, payload, options=options, flags=flags, sequence=sequence, tagged=tagged)
+    shape = shape_of(version, options, tagged)
+    singly = cut_singly(frame, shape, len(frame), size)
+    assert len(payload) < size or cut(frame, shape, len(frame), size) == singly
+
+
+def test_what_is_behind_the_packet_is_not_cut() -> None:
+    frame = large(4, bytes(range(200)))
+    header = VirtioHeader(NEEDS_CHECKSUM, GSO_TCPV4, 0, 10, 34, 16)
+    assert MANY < 200 // 10
+    assert complete(frame + b"padding", header) == complete(frame, header)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    VERSIONS,
+    st.integers(FEWEST_JOINED, 30),
+    st.integers(1, 60),
+    st.integers(0, 59),
+    st.sampled_from([ACK, ACK | PSH, ACK | FIN, ACK | PSH | FIN]),
+)
+def test_segments_of_one_frame_are_joined_and_cut_into_the_same(
+    version: int, count: int, size: int, rest: int, flags: int
+) -> None:
+    frames = segments(version, count, size, rest % size, flags)
+    (joined,) = join(frames, 1500)
+    assert list(joined.frames) == frames
+    assert cut_again(joined.header, joined.frame) == frames
+    header = VirtioHeader.parse(joined.header)
+    assert header.gso_type == (GSO_TCPV4 if version == 4 else GSO_TCPV6)
+    assert header.gso_size == size
+
+
+def changed(place: int) -> Callable[[bytes], bytes]:
+    """Returns what changes one octet, and leaves the checksums as they were."""
+
+    def change(frame: bytes) -> bytes:
+        return frame[:place] + bytes((frame[place] ^ 1,)) + frame[place + 1 :]
+
+    return change
+
+
+@settings(max_examples=200, deadline=None)
+@given(VERSIONS, st.data())
+def test_whatever_comes_leaves_in_order_and_to_the_octet(version: int, data: st.DataObject) -> None:
+    frames: list[bytes] = []
+    for _ in range(data.draw(st.integers(1, 4))):
+        size, rest = data.draw(st.integers(1, 30)), data.draw(st.integers(0, 29))
+        flags = data.draw(st.sampled_from([ACK, ACK | PSH, SYN, ACK | ECE, ACK | CWR, ACK | FIN]))
+        frames += segments(version, data.draw(st.integers(1, 12)), size, rest % size, flags)
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(frames) - 1))
+        what = data.draw(st.sampled_from(["change", "drop", "double", "swap", "cut"]))
+        if what == "change":
+            frames[at] = changed(data.draw(st.integers(0, len(frames[at]) - 1)))(frames[at])
+        elif what == "drop" and len(frames) > 1:
+            del frames[at]
+        elif what == "double":
+            frames.insert(at, frames[at])
+        elif what == "swap":
+            frames[at], frames[0] = frames[0], frames[at]
+        elif what == "cut":
+            frames[at] = frames[at][: data.draw(st.integers(0, len(frames[at])))]
+    left: list[bytes] = []
+    for joined in join(frames, 1500):
+        assert len(joined.frames) == 1 or len(joined.frames) >= FEWEST_JOINED
+        if joined.header == NO_OFFLOAD:
+            assert [joined.frame] == list(joined.frames)
+        else:
+            assert cut_again(joined.header, joined.frame) == list(joined.frames)
+        left += joined.frames
+    assert left == frames
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    "place", [0, 7, 13, 15, 22, 60, -1], ids=["dst", "src", "type", "tos", "ttl", "tcp", "payload"]
+)
+def test_a_segment_that_differs_or_does_not_add_up_stays_alone(version: int, place: int) -> None:
+    frames = segments(version, 9, 20)
+    frames[4] = changed(place % len(frames[4]))(frames[4])
+    counts = [len(joined.frames) for joined in join(frames, 1500)]
+    assert counts == [4, 1, 4]
+
+
+def test_other_kinds_of_frames_stay_alone() -> None:
+    def is_alone(frame: bytes) -> bool:
+        return [one.header for one in join([frame] * 8, 1500)] == [NO_OFFLOAD] * 8
+
+    ethernet: Any = Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02")
+    packet = IP(src="10.1.0.1", dst="10.1.0.2")
+    udp = bytes(ethernet / packet / UDP(sport=1, dport=2) / bytes(100))
+    fragment = bytes(ethernet / IP(src="10.1.0.1", dst="10.1.0.2", flags="MF") / TCP() / bytes(9))
+    optioned = bytes(ethernet / IP(src="10.1.0.1", dst="10.1.0.2", options=b"\1\1\1\1") / TCP())
+    tagged = bytes(ethernet / Dot1Q(vlan=7) / packet / TCP() / bytes(100))
+    same = segments(4, 1, 100)[0]
+    syn = bytes(ethernet / packet / TCP(flags="S") / bytes(9))
+    for frame in (udp, fragment, optioned, tagged, same, syn, b"", bytes(14), bytes(60)):
+        assert is_alone(frame)
+
+
+def test_no_packet_is_longer_than_its_length_can_say() -> None:
+    size, count = 1334, 40
+    frames = []
+    for first in (0, count):
+        payload = random.Random(first).randbytes(count * size)
+        frame = large(6, payload, sequence=first * size)
+        frames += cut_singly(frame, shape_of(6, True, False), len(frame), size)
+    joined = list(join(frames, 1500))
+    assert [len(one.frames) for one in joined] == [49, 31]
+    assert [frame for one in joined for frame in one.frames] == frames
+
+
+def test_frames_that_the_interface_would_refuse_stay_alone() -> None:
+    frames = segments(4, 5, 100)
+    assert len(list(join(frames, len(frames[0])))) == 1
+    assert len(list(join(frames, len(frames[0]) - 1))) == 5
