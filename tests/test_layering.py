@@ -26,6 +26,7 @@ LIBRARIES = {
     "protocol.relay": set(),
     "nodes": {"argon2", "msgspec", "rich", "tomli"},
     "nodes.ike": {"vici"},
+    "nodes.large_frames": {"numpy"},
     "nodes.portal": {"jinja2", "msgspec", "starlette", "uvicorn"},
     "simulator": {"networkx", "numpy", "scipy"},
     "topologies": {"networkx"},
@@ -89,6 +90,8 @@ OFFENCES = [
     ("experiments", "import matplotlib.pyplot", "Only experiments.plots imports matplotlib"),
     ("nodes", "import scapy.all", "scapy (GPL-2.0)"),
     ("nodes/server", "import nodes.portal.pages", "Web libraries stay in nodes.portal"),
+    ("nodes/lan", "import numpy", "Of the nodes only nodes.large_frames"),
+    ("nodes/udp", "import nodes.large_frames", "Servers load no numpy"),
     ("nodes/status", "import starlette", "Web libraries stay in nodes.portal"),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import select
 import shutil
 import socket
@@ -19,6 +20,8 @@ from scapy.layers.l2 import Ether
 from nodes import interface as device
 from nodes.batch_socket import UDP_SEGMENT
 from nodes.lan import Lan, LanError, PacketSocketLan, TapLan
+from nodes.segmentation import NO_OFFLOAD
+from tests.nodes.tcp import segments
 
 DEADLINE = 5.0
 STATION = bytes.fromhex("0200000000aa")
@@ -42,7 +45,19 @@ def wire(private_network: None) -> tuple[str, str]:
     for name in ("lan", "far"):
         quiet(name)
         ip("link", "set", name, "up")
+    wait_until_up("lan", "far")
     return "lan", "far"
+
+
+def wait_until_up(*names: str) -> None:
+    """Waits until interfaces carry frames: what is sent before that is lost without a word."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        shown = subprocess.run(["ip", "-json", "link", "show"], check=True, capture_output=True)
+        states = {one["ifname"]: one["operstate"] for one in json.loads(shown.stdout)}
+        if all(states[name] == "UP" for name in names):
+            return
+    raise AssertionError(f"{names}: expected to be up")
 
 
 def ip(*arguments: str) -> None:
@@ -108,6 +123,14 @@ def wait_for_frames(lan: Lan, wanted: Callable[[bytes], bool]) -> list[bytes]:
         if frames and wanted(frames[0]):
             return frames
     raise AssertionError("no such frame came")
+
+
+def arrived(lan: Lan, count: int) -> list[bytes]:
+    """Returns the next frames of a LAN, as many as are awaited."""
+    frames: list[bytes] = []
+    while len(frames) < count:
+        frames += wait_for_frames(lan, lambda frame: True)
+    return frames
 
 
 @pytest.mark.emulated
@@ -217,6 +240,39 @@ class TestPacketSocketLan:
             send_large("192.0.2.2")
             assert_segments_come(lan)
 
+    @pytest.mark.parametrize("tso", ["on", "off"])
+    def test_segments_leave_joined_and_arrive_as_they_were(
+        self, wire: tuple[str, str], tso: str
+    ) -> None:
+        subprocess.run(["ethtool", "-K", wire[0], "tso", tso], check=True, capture_output=True)
+        frames = [*segments(4, 9, 1400, 700), FRAME, *segments(6, 5, 1400)]
+        with PacketSocketLan(wire[0]) as lan, PacketSocketLan(wire[1]) as far:
+            lan.send_all(frames)
+            assert arrived(far, len(frames)) == frames
+            assert (lan.joined, lan.sent, lan.send_refused) == (2, len(frames), 0)
+            assert far.cut == (2 if tso == "on" else 0)
+
+    def test_where_no_large_frame_is_taken_they_go_one_by_one(
+        self, wire: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write = PacketSocketLan._write
+
+        def refuse_large(lan: PacketSocketLan, header: bytes, octets: bytes) -> bool:
+            return header == NO_OFFLOAD and write(lan, header, octets)
+
+        monkeypatch.setattr(PacketSocketLan, "_write", refuse_large)
+        frames = segments(4, 9, 1400, 700)
+        with PacketSocketLan(wire[0]) as lan, PacketSocketLan(wire[1]) as far:
+            lan.send_all(frames)
+            lan.send_all(frames)
+            assert arrived(far, 2 * len(frames)) == 2 * frames
+            assert (lan.joined, lan.sent, lan.send_refused) == (0, 2 * len(frames), 0)
+
+    def test_segments_above_the_mtu_are_refused_each(self, wire: tuple[str, str]) -> None:
+        with PacketSocketLan(wire[0]) as lan:
+            lan.send_all(segments(4, 9, 1500))
+            assert (lan.joined, lan.sent, lan.send_refused) == (0, 0, 9)
+
     def test_a_frame_above_the_mtu_is_refused_and_counted(self, wire: tuple[str, str]) -> None:
         with PacketSocketLan(wire[0]) as lan:
             assert lan.mtu == 1500
@@ -317,6 +373,16 @@ class TestTapLan:
             far_host("tap-a")
             send_large("192.0.2.2")
             assert_segments_come(lan)
+
+    def test_segments_are_joined_for_the_machine_and_arrive_as_they_were(
+        self, private_network: None
+    ) -> None:
+        frames = [*segments(4, 9, 1200, 700), *segments(6, 5, 1200)]
+        with TapLan("tap-a", 1346) as lan, PacketSocketLan("tap-a") as machine:
+            quiet("tap-a")
+            lan.send_all(frames)
+            assert arrived(machine, len(frames)) == frames
+            assert (lan.joined, machine.cut) == (2, 2)
 
     def test_the_device_is_up_with_the_mtu_and_mac_that_were_asked_for(
         self, private_network: None
