@@ -70,9 +70,9 @@ _FIGURES = (
         "rekey_octets.128_members",
     ),
     (
-        *("multiserver", "flooded_known_unicast.multiserver.3x6.plain"),
+        *("multiserver", "flooded_known_unicast.multiserver.3x6.unreported"),
         "frames for one station that several servers send to all, unless they tell each other",
-        "flooded_known_unicast.multiserver.3x6.plain",
+        "flooded_known_unicast.multiserver.3x6.unreported",
     ),
     (
         *("cascade", "copies_between_servers.cascade.3x6"),
