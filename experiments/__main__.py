@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from experiments.isolation import (
     MachineError,
@@ -23,6 +23,7 @@ from experiments.isolation import (
 )
 
 if TYPE_CHECKING:
+    from experiments.course import Parameters
     from topologies.plan import Plan
 
 RESULTS = Path("results")
@@ -81,6 +82,7 @@ def _run(options: argparse.Namespace) -> int:
         options.wire,
         Settings(strip=options.strip, dataplane=options.dataplane, control=options.control),
         peers,
+        load=not (peers and options.peers_only),
     )
     courses = {1: single, 2: subgroups, 3: multicast, 4: vpn_servers, 5: vpn_servers}
     course = simulation if simulated else courses[plan.embodiment]
@@ -92,7 +94,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         with (
             orderly_termination(),
-            Progress(_steps(course.steps(options.quick), peers, options.quick)) as progress,
+            Progress(_steps(course, parameters)) as progress,
         ):
             record, summary = course.run(plan, parameters, folder, progress)
             if contradictions(summary.claims):
@@ -232,6 +234,9 @@ def _plan(options: argparse.Namespace) -> Plan | None:
 def _peers(options: argparse.Namespace) -> tuple[str, ...] | None:
     """Returns the other VPNs to measure beside ours, or None after saying what is wrong with them."""
     if not options.peers:
+        if options.peers_only:
+            print("--peers-only: expected --peers beside it", file=sys.stderr)
+            return None
         return ()
     from experiments.peers.catalog import PeersError, parse
 
@@ -245,13 +250,18 @@ def _peers(options: argparse.Namespace) -> tuple[str, ...] | None:
         return None
 
 
-def _steps(steps: int, peers: tuple[str, ...], quick: bool) -> int:
-    """Returns how many steps a run has, with those that peers add."""
-    if not peers:
-        return steps
-    from experiments.peers import comparison
+def _steps(course: Any, parameters: Parameters) -> int:
+    """Returns how many steps a run has, with those that peers add and without a load left out."""
+    steps: int = course.steps(parameters.quick)
+    if not parameters.load:
+        from experiments import load_run
 
-    return steps + comparison.steps(peers, quick)
+        steps -= load_run.steps(parameters.quick)
+    if parameters.peers:
+        from experiments.peers import comparison
+
+        steps += comparison.steps(parameters.peers, parameters.quick)
+    return steps
 
 
 def _planned(options: argparse.Namespace, counts: dict[str, int]) -> Plan:
@@ -317,6 +327,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--peers", default="", metavar="NAMES", help="openvpn,tinc,fastd,n2n,softether or all"
+    )
+    run.add_argument(
+        "--peers-only",
+        action="store_true",
+        help="with --peers: without the relay's load against a hub, which takes longest",
     )
     run.add_argument(
         "--world",

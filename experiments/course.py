@@ -62,6 +62,8 @@ class Parameters:
     settings: Settings
     peers: tuple[str, ...] = ()
     """Other VPNs to measure beside ours, by name."""
+    load: bool = True
+    """Whether the relay's load is measured, where the topology has that."""
 
 
 CLOCKS = ("remaining s", "age s")

@@ -56,6 +56,8 @@ class Column:
         return f"{value:.4g} ({low:.4g} to {high:.4g})"
 
 
+HIGHEST_RATE = 40_000.0
+"""Frames a second: the generator does no more."""
 LATENCY = "peers.latency"
 """A sample: one quantile of one window's latencies at half load; label ``quantile``."""
 COLUMNS = (
@@ -142,7 +144,7 @@ class Results:
             remark = "frames do not cross: see the invariants"
         remark = self.absent.get(name, remark)
         rate = self.throughput.get(name)
-        cells: list[str | float] = [title, cipher, "–" if rate is None else round(rate)]
+        cells: list[str | float] = [title, cipher, "–" if rate is None else _rate(rate)]
         for column in COLUMNS:
             figure = self._level(name, column)
             cells.append("–" if figure is None else column.cell(figure))
@@ -157,6 +159,11 @@ class Results:
         except ValueError:
             return None
         return figure if math.isfinite(figure.low + figure.high) else None
+
+
+def _rate(rate: float) -> str | int:
+    """Shows a throughput; at the highest rate that is tried, the generator is what ends it."""
+    return f"at least {rate:.0f}" if rate >= HIGHEST_RATE else round(rate)
 
 
 def invariant_name(system: str) -> str:

@@ -40,6 +40,7 @@ USAGE: dict[str, tuple[list[str], str]] = {
         "TOPO=my.graphml: --clients: expected none",
     ),
     "topology for cli": (["cli", "--topo", "nosuch"], "TOPO=nosuch: expected one of"),
+    "no peers": (["run", "--peers-only"], "--peers-only: expected --peers beside it"),
     "no runs to report": (["report"], "results/reference: expected"),
 }
 

@@ -33,7 +33,7 @@ def offered(monkeypatch: pytest.MonkeyPatch, capacity: float, late_ns: int, loss
 
 def test_throughput_ends_where_frames_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 4_000 < offered(monkeypatch, 6_000, late_ns=1, loss=0.1) <= 6_000
-    assert offered(monkeypatch, 6_000, late_ns=1, loss=0.004) == comparison.HIGHEST_RATE
+    assert offered(monkeypatch, 6_000, late_ns=1, loss=0.004) == results.HIGHEST_RATE
 
 
 def test_throughput_ends_where_buffers_fill(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +82,19 @@ def test_figures_have_intervals_around_them() -> None:
     assert figure.value == pytest.approx(4_001.5)
     assert figure.low <= figure.value <= figure.high
     assert (figure.n, figure.unit) == (3, "ns")
+
+
+def test_a_throughput_that_the_generator_ends_is_told_as_at_least_that() -> None:
+    found = compared()
+    found.throughput["tinc"] = results.HIGHEST_RATE
+    (table,) = found.tables()
+    rates = {str(row[0]).split(" ")[0]: row[2] for row in table.rows}
+    assert rates["tinc"] == "at least 40000"
+
+
+def test_each_block_is_a_round_so_that_intervals_hold_what_changes_in_minutes() -> None:
+    blocks = comparison.in_rounds(compared().blocks)
+    assert [block.round for block in blocks.blocks] == [0, 1, 2]
 
 
 def test_the_table_says_what_failed_and_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
