@@ -93,6 +93,7 @@ def test_with_capture_the_packets_and_dead_keys_are_kept(runs: Runs) -> None:
     assert names == {
         "record.json",
         "summary.json",
+        "samples.csv",
         "report.html",
         "topology.svg",
         "topology.png",
@@ -132,6 +133,7 @@ def test_without_capture_no_key_and_no_packet_is_kept(runs: Runs) -> None:
     assert names == {
         "record.json",
         "summary.json",
+        "samples.csv",
         "report.html",
         "topology.svg",
         "topology.png",
