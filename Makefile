@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 TOPO ?= single
 
 # A misspelt variable would silently change what is measured.
-KNOWN := TOPO WORLD SEEDS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP CONTROL DATAPLANE WIRE PEERS SERIES SOAK RUN RUN_A RUN_B ARGS
+KNOWN := TOPO WORLD SEEDS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP TAGS CONTROL DATAPLANE WIRE PEERS SERIES SOAK RUN RUN_A RUN_B ARGS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
@@ -18,7 +18,7 @@ option = $(if $($(1)),$(2) '$($(1))')
 
 NETWORK_OPTIONS = --topo '$(TOPO)' $(call option,N,--clients) $(call option,M,--terminals) \
 	$(call option,SERVERS,--servers) \
-	$(call option,FAMILY,--family) $(call option,STRIP,--strip) \
+	$(call option,FAMILY,--family) $(call option,STRIP,--strip) $(call option,TAGS,--hop-tags) \
 	$(call option,CONTROL,--control) $(call option,DATAPLANE,--dataplane)
 RUN_OPTIONS = $(call flag,QUICK,--quick) $(call option,WIRE,--wire) $(call option,SEED,--seed) $(call flag,CAPTURE,--capture) \
 	$(call option,PEERS,--peers)
@@ -39,6 +39,7 @@ help: ## this list
 	@echo '           CAPTURE=1  FAMILY=6|4  STRIP=keep|patent  WIRE=segmented|whole  RUN=folder'
 	@echo '           RUN_A=folder RUN_B=folder (compare: two runs of one kind)'
 	@echo '           WORLD=simulator (experiment: the same in a world of events, without root)'
+	@echo '           TAGS=off|required (whether relays want a keyed tag on each datagram)'
 	@echo '           DATAPLANE=socket|batch|kernel (default: the best sockets that the machine has)'
 	@echo '           PEERS=openvpn,tinc,fastd,n2n,softether or all (single: other VPNs measured beside ours)'
 	@echo '           SEEDS=500 (simtest: so many scripts of faults)'

@@ -24,6 +24,7 @@ from experiments.isolation import (
 
 if TYPE_CHECKING:
     from experiments.course import Parameters
+    from experiments.deployment import Settings
     from topologies.plan import Plan
 
 RESULTS = Path("results")
@@ -62,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
     from experiments import multicast, single
     from experiments.capture import CaptureError
     from experiments.course import Parameters
-    from experiments.deployment import DeploymentError, Settings
+    from experiments.deployment import DeploymentError
     from experiments.environment import create_run_folder, describe_checkout, point_latest
     from experiments.evidence.table import contradictions
     from experiments.probing import ProbingError
@@ -80,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
         options.seed,
         options.capture,
         options.wire,
-        Settings(strip=options.strip, dataplane=options.dataplane, control=options.control),
+        _settings(options),
         peers,
         load=not (peers and options.peers_only),
     )
@@ -136,10 +137,10 @@ def _cli(options: argparse.Namespace) -> int:
     if not is_isolated():
         _check_control(options.control)
         return isolate(programs=_programs(plan))
-    from experiments.deployment import DeploymentError, Settings, deploy
+    from experiments.deployment import DeploymentError, deploy
     from topologies.emulate import EmulationError, emulate
 
-    settings = Settings(options.strip, dataplane=options.dataplane, control=options.control)
+    settings = _settings(options)
     try:
         with (
             orderly_termination(),
@@ -206,6 +207,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> Plan | None:
     """Returns the Plan that the options name, or None after saying what is wrong with them."""
+    from topologies.branches import with_room_for_hop_tags
     from topologies.catalog import CATALOG, WITH_SERVERS
     from topologies.graphml import SUFFIX
     from topologies.plan import PlanError
@@ -225,10 +227,17 @@ def _plan(options: argparse.Namespace) -> Plan | None:
         print(f"TOPO={options.topo}: --{name}: expected none", file=sys.stderr)
         return None
     try:
-        return _planned(options, counts)
+        plan = _planned(options, counts)
     except PlanError as error:
         print(error, file=sys.stderr)
         return None
+    if plan.multicast_routers and options.hop_tags != "off":
+        print(
+            f"TOPO={options.topo}: --hop-tags: expected off: no relay carries a frame",
+            file=sys.stderr,
+        )
+        return None
+    return with_room_for_hop_tags(plan) if options.hop_tags != "off" else plan
 
 
 def _peers(options: argparse.Namespace) -> tuple[str, ...] | None:
@@ -271,6 +280,18 @@ def _planned(options: argparse.Namespace, counts: dict[str, int]) -> Plan:
     if options.topo.endswith(SUFFIX):
         return read_plan(Path(options.topo), options.terminals, options.family)
     return CATALOG[options.topo](terminals=options.terminals, family=options.family, **counts)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Returns what the options say about the processes."""
+    from experiments.deployment import Settings
+
+    return Settings(
+        strip=options.strip,
+        dataplane=options.dataplane,
+        control=options.control,
+        hop_tags=options.hop_tags,
+    )
 
 
 def _check_control(control: str) -> None:
@@ -411,6 +432,12 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--terminals", type=int, default=2, help="terminals on each LAN")
     parser.add_argument("--family", type=int, default=6, choices=(4, 6), help="IP outside")
     parser.add_argument("--strip", default="keep", choices=("keep", "patent"))
+    parser.add_argument(
+        "--hop-tags",
+        default="off",
+        choices=("off", "required"),
+        help="whether relays drop datagrams without the tag of their hop",
+    )
     parser.add_argument(
         "--control",
         default="tls",

@@ -161,6 +161,7 @@ def observe(
         keys={group.vpn_id: _keys_of(deployment, group.vpn_id) for group in plan.groups},
         server_kernel=_udp_besides_ike(network, server.name, parameters.settings),
         routes=read_routes(plan, network.pid) if plan.family == 4 else {},
+        hop_tags=parameters.settings.hop_tags == "required",
     )
 
 

@@ -57,6 +57,8 @@ class Settings:
     """What protects registration and keys on their way: ``tls``, or an SA set up by ``ike``."""
     dataplane: str | None = None
     """How servers move datagrams; None: by the best way that the machine has."""
+    hop_tags: str = "off"
+    """Whether relays drop datagrams without the tag of their hop (``required``)."""
     forwarding: str = "relay"
     """Or ``hub``: the server of `single` opens every frame and seals it again."""
 
@@ -240,6 +242,7 @@ def _relay_tables(plan: Plan, relay: Node, settings: Settings) -> dict[str, dict
         "certificate_authority": "authority.pem",
         "status_socket": f"{relay.name}.status",
         "strip": settings.strip,
+        "hop_tags": settings.hop_tags,
         **({"dataplane": settings.dataplane} if settings.dataplane else {}),
     }
     return {"relay": section}
@@ -266,6 +269,7 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         "rekey": settings.rekey,
         "control": settings.control,
         "strip": settings.strip,
+        "hop_tags": settings.hop_tags,
         **({"dataplane": settings.dataplane} if settings.dataplane else {}),
         **({"forwarding": settings.forwarding} if settings.forwarding != "relay" else {}),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.udp_payloads import esp_packets, udp_payloads
+from experiments.udp_payloads import esp_packets, udp_payloads, without_hop_tag
 from nodes.sections import DEFAULT_DATA_PORT
 from protocol.security_association import SecurityAssociation
 from protocol.types import Secret
@@ -68,7 +68,8 @@ def scapy_opens(
 def _inner_packets(capture: Path) -> Iterator[bytes]:
     """Yields what datagrams carry, and what was sent without one."""
     for payload, _, _ in udp_payloads(capture, DEFAULT_DATA_PORT):
-        yield payload if _version(payload) in (4, 6) else payload[_VPN_HEADER_LENGTH:]
+        stripped = _version(payload) in (4, 6)
+        yield payload if stripped else without_hop_tag(payload)[_VPN_HEADER_LENGTH:]
     yield from esp_packets(capture)
 
 

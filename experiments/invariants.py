@@ -14,7 +14,12 @@ from experiments.interop import scapy_opens, scapy_seals
 from experiments.probing import BROADCAST, Outcome
 from experiments.record import Invariant
 from experiments.traffic import Attempt
-from experiments.udp_payloads import udp_payloads
+from experiments.udp_payloads import (
+    has_hop_tag,
+    has_vpn_header,
+    udp_payloads,
+    without_hop_tag,
+)
 from nodes.sections import DEFAULT_DATA_PORT
 from protocol.wire.vpn_header import LENGTH
 from topologies.kernel_trees import Routes
@@ -50,6 +55,8 @@ class Seen:
     """Counters of processes when what is counted began, where that was not at their start."""
     routes: Routes = field(default_factory=dict)
     """What multicast routers' kernels forward by, where the Plan does not say."""
+    hop_tags: bool = False
+    """Whether relays took datagrams with the tag of their hop alone."""
 
     def counter(self, node: str, name: str) -> int:
         """Returns a process's counter."""
@@ -220,27 +227,58 @@ def server_seals_and_opens_nothing(seen: Seen) -> Invariant:
 def octets_stay_as_they_are(seen: Seen) -> Invariant:
     """Every payload that a server sent is one that it received, from its VPN header or inner packet on.
 
+    To another server it has the tag of that hop in place of the one that it came with.
+
     Not told of are those before the first that it received from a client in the capture: copies of
     datagrams from before its capture began.
     """
     forwarders = {seen.plan.data_address(name): name for name in seen.forwarders}
-    received: set[tuple[str, bool, bytes]] = set()
-    sent: Counter[tuple[tuple[str, bool, bytes], bool]] = Counter()
+    received: set[tuple[str, str, bytes]] = set()
+    sent: Counter[tuple[tuple[str, str, bytes], bool]] = Counter()
     begun: set[str] = set()
     for payload, source, destination in udp_payloads(seen.outside, DEFAULT_DATA_PORT):
         if destination in forwarders:
             name = forwarders[destination]
             # Another server's capture, begun before, has what these two send each other.
             begun |= set() if source in forwarders else {name}
-            received |= {(name, False, payload), (name, True, payload[LENGTH:])}
+            untagged = without_hop_tag(payload)
+            received |= {(name, "whole", payload), (name, "between", untagged)}
+            received.add((name, "stripped", untagged[LENGTH:]))
         if forwarders.get(source) in begun:
-            stripped = seen.strip == "patent" and destination not in forwarders
-            sent[(forwarders[source], stripped, payload), destination in forwarders] += 1
+            name = forwarders[source]
+            if destination in forwarders:
+                sent[(name, "between", without_hop_tag(payload)), True] += 1
+            else:
+                sent[(name, "stripped" if seen.strip == "patent" else "whole", payload), False] += 1
     # Seen at one of two servers only, it was under way when what is looked at began or ended.
     judged = {one: count for (one, between), count in sent.items() if not between or count > 1}
     changed = sum(count for one, count in judged.items() if one not in received)
     detail = f"{sent.total()} payloads sent, {changed} of them not as received"
     return Invariant(bool(sent) and not changed, detail)
+
+
+def every_datagram_is_tagged(seen: Seen) -> Invariant:
+    """Every datagram with a VPN header has a hop tag, between servers another than on the way there."""
+    places = {seen.plan.data_address(name) for name in seen.forwarders}
+    tags: dict[bytes, list[set[bytes]]] = {}
+    count = bare = 0
+    for payload, source, destination in udp_payloads(seen.outside, DEFAULT_DATA_PORT):
+        if not has_vpn_header(payload):
+            continue
+        count += 1
+        if not has_hop_tag(payload):
+            bare += 1
+            continue
+        known = tags.setdefault(without_hop_tag(payload), [set(), set()])
+        if destination in places:
+            known[source in places].add(payload)
+    crossed = [known for known in tags.values() if known[1]]
+    same = sum(bool(known[0] & known[1]) for known in crossed)
+    detail = (
+        f"{count} datagrams, {bare} without a hop tag; {len(crossed)} payloads between servers, "
+        f"{same} of them under a client's tag"
+    )
+    return Invariant(count > 0 and not bare and not same, detail)
 
 
 def counters_balance(seen: Seen) -> Invariant:
@@ -314,11 +352,18 @@ INVARIANTS: dict[str, Callable[[Seen], Invariant]] = {
 }
 
 
+TAGGED: dict[str, Callable[[Seen], Invariant]] = {
+    "every_datagram_has_the_tag_of_its_hop": every_datagram_is_tagged,
+}
+"""What holds besides where hop tags are required."""
+
+
 def check_all(
     seen: Seen, invariants: Mapping[str, Callable[[Seen], Invariant]] = INVARIANTS
 ) -> dict[str, Invariant]:
     """Tells of every invariant whether it held, and what was seen."""
-    return {name: check(seen) for name, check in invariants.items()}
+    checks = {**invariants, **TAGGED} if seen.hop_tags else invariants
+    return {name: check(seen) for name, check in checks.items()}
 
 
 def _describe(attempt: Attempt) -> str:

@@ -7,6 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from experiments.capture import read_packets
+from protocol import hop_tag
+from protocol.wire.vpn_header import HOP_TAG_FOLLOWS
 
 ESP = 50
 
@@ -27,6 +29,21 @@ def udp_payloads(
         if port in ports:
             end = int.from_bytes(datagram[4:6], "big")
             yield bytes(datagram[8:end]), ip_address(source), ip_address(destination)
+
+
+def has_vpn_header(payload: bytes) -> bool:
+    """Tells whether a payload begins with a VPN header: no probe, and none that was stripped."""
+    return payload[:1] in (b"\x01", b"\x02")
+
+
+def has_hop_tag(payload: bytes) -> bool:
+    """Tells whether a payload's VPN header says that a hop tag follows."""
+    return has_vpn_header(payload) and payload[1:2] == bytes((HOP_TAG_FOLLOWS,))
+
+
+def without_hop_tag(payload: bytes) -> bytes:
+    """Returns a payload as its sender would send it without a hop tag: the same on every hop."""
+    return hop_tag.remove(payload) if has_hop_tag(payload) else payload
 
 
 def esp_packets(capture: Path) -> Iterator[bytes]:

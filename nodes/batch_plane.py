@@ -16,11 +16,14 @@ from nodes.batch_socket import MOST_OCTETS, MOST_SEGMENTS, BatchUdpSocket, Piece
 from nodes.clock import now
 from nodes.data_plane import BATCH, Deciding, Resealing
 from nodes.outside_socket import LARGEST_DATAGRAM
-from protocol.relay import Run
-from protocol.types import Address
+from protocol.relay import Destination, Run
+from protocol.types import Secret
 
 BUFFER_OCTETS = 4 * (LARGEST_DATAGRAM + 1)
 """Room for what one wake-up receives; when it is used up, what waits is sent first."""
+
+
+_AS_IT_CAME = (0, None)
 
 
 class DecidingBatches(Deciding, Protocol):
@@ -145,20 +148,20 @@ class BatchDecidingPlane(BatchPlane):
                 for at in range(run.start, run.stop, most):
                     self._put(at, min(at + most, run.stop), size, run.verdict.destinations)
 
-    def _put(
-        self, start: int, stop: int, size: int, destinations: tuple[tuple[Address, int], ...]
-    ) -> None:
+    def _put(self, start: int, stop: int, size: int, destinations: tuple[Destination, ...]) -> None:
         """Puts into the outbox what all of these destinations are sent of one batch."""
         add, view = self._outbox.add, self._view
-        cut: dict[int, list[Piece]] = {0: [view[start:stop]]}
-        for destination, strip in destinations:
-            pieces = cut.get(strip)
+        cut: dict[tuple[int, Secret | None], list[Piece]] = {_AS_IT_CAME: [view[start:stop]]}
+        for destination in destinations:
+            to, strip, hop_key = destination
+            pieces = cut.get((strip, hop_key))
             if pieces is None:
-                pieces = cut[strip] = [
-                    view[at + strip : min(at + size, stop)] for at in range(start, stop, size)
+                pieces = cut[strip, hop_key] = [
+                    destination.copy_of(view[at : min(at + size, stop)])
+                    for at in range(start, stop, size)
                 ]
             octets = stop - start - strip * len(pieces) if strip else stop - start
-            add(destination, pieces, size - strip, octets)
+            add(to, pieces, size - strip, octets)
 
 
 class BatchResealingPlane(BatchPlane):

@@ -76,9 +76,9 @@ def load_server(path: Path | str, forwarding: ForwardingName | None = None) -> S
             ("server", "keys"), '"tls", because a hub needs its clients\' SAs', '"manual"'
         )
     _check_control(document, "server", server)
-    alone = server.keys == "tls" and server.forwarding == "relay" and not configuration.servers
-    if server.hop_tags == "required" and not alone:
-        expected = '"off" unless keys is "tls", forwarding "relay" and there are no VPN servers'
+    relays = server.keys == "tls" and server.forwarding == "relay"
+    if server.hop_tags == "required" and not relays:
+        expected = '"off" unless keys is "tls" and forwarding "relay"'
         raise document.error(("server", "hop_tags"), expected, '"required"')
     if server.keys == "tls" and not configuration.groups:
         raise document.error(("groups",), "at least one table such as [groups.1001]", "none")

@@ -69,8 +69,8 @@ class DecidingPlane(SocketPlane):
         self._send = udp.send
 
     def _move(self, payload: bytes, source: tuple[str, int], time: int) -> None:
-        for destination, strip in self._decide(payload, source, time).destinations:
-            self._send(memoryview(payload)[strip:] if strip else payload, destination)
+        for destination in self._decide(payload, source, time).destinations:
+            self._send(destination.copy_of(payload), destination.address)
 
 
 class ResealingPlane(SocketPlane):

@@ -28,7 +28,7 @@ from nodes.sections import DataPlaneName, RelayConfiguration
 from nodes.status import StatusError, close_status, print_status, serve_status
 from nodes.udp import UdpSocket
 from protocol.distribution.subscriber import NOTHING, Subscriber
-from protocol.relay import Relay, Strip
+from protocol.relay import Relay, Strip, TaggedRelay
 from protocol.types import SECOND
 
 
@@ -43,7 +43,8 @@ class RelayServer:
         self._kernel: Beside | None = None
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self.relay = Relay(
+        kind = TaggedRelay if section.hop_tags == "required" else Relay
+        self.relay = kind(
             Strip(section.strip),
             round(timers.mac_lifetime_s * SECOND),
             round(timers.hold_down_s * SECOND),

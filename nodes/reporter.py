@@ -136,5 +136,7 @@ class Reporter:
             if isinstance(action, SendReport):
                 self._channel.send(action.message)
             else:
+                if action.reason:
+                    self._complain(action.reason)
                 self._channel.close()
         self._arm_timer()

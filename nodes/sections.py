@@ -73,7 +73,7 @@ class ServerSection(Section, frozen=True, kw_only=True):
     """How datagrams are moved; unless given, by the best sockets that the machine has."""
     strip: Literal["keep", "patent"] = "keep"
     hop_tags: Literal["off", "required"] = "off"
-    """Whether clients tag their datagrams and the relay drops those without their sender's tag."""
+    """Whether senders tag their datagrams and relays drop those without their sender's tag."""
     keys: KeySource = "tls"
     manual_file: Path | None = None
     admin_socket: Path | None = None
@@ -140,6 +140,8 @@ class RelaySection(Section, frozen=True, kw_only=True):
     representative_name: str | None = None
     strip: Literal["keep", "patent"] = "keep"
     dataplane: DataPlaneName | None = None
+    hop_tags: Literal["off", "required"] = "off"
+    """As at the representative, which gives the keys."""
 
 
 class RelayConfiguration(Section, frozen=True, kw_only=True):

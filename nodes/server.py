@@ -35,6 +35,7 @@ from nodes.sections import ForwardingName, ServerSection
 from nodes.status import StatusError, close_status, print_status, serve_status
 from nodes.users import CHECKS_AT_ONCE, UserDatabase, UserDatabaseError
 from nodes.vpn_servers import VpnServerChannels
+from protocol.distribution.hop_keys import HopKeys
 from protocol.distribution.publisher import CloseServer, Publisher, SendTables
 from protocol.distribution.representative import Representative
 from protocol.errors import WireError
@@ -384,6 +385,7 @@ class Server:
             section.delivery_by,
             section.distribution,
             section.mac_reports,
+            hop_keys=HopKeys(os.urandom) if section.hop_tags == "required" else None,
         )
 
     def _snapshot(self) -> dict[str, Any]:

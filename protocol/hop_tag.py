@@ -1,4 +1,4 @@
-"""The hop tag: shows a relay that the clear headers of a datagram are as its client wrote them.
+"""The hop tag: shows a relay that the clear headers of a datagram are as whoever sent it wrote them.
 
 SipHash-2-4 (Aumasson and Bernstein, 2012) under a key of that hop, over the VPN header, the inner IP
 header and the ESP header. It stands behind the VPN header, whose flag says so. A hop key opens nothing:
@@ -63,6 +63,18 @@ def add(payload: bytes, key: Secret) -> bytes:
     flagged = payload[:1] + bytes((vpn_header.HOP_TAG_FOLLOWS,)) + payload[2:]
     tag = _tag(key, flagged[: _covered(header_length, payload[header_length])])
     return flagged[:header_length] + tag + flagged[header_length:]
+
+
+def renewed(payload: bytes | memoryview, key: Secret) -> bytes:
+    """Returns VPN header and tag of a tagged payload as they go to the next hop, under its key.
+
+    They stand in place of as many octets of ``payload``, which `Tagged.parse` has taken before.
+    """
+    header_length = _HEADER_LENGTHS[payload[0]]
+    behind = header_length + LENGTH
+    covered = _covered(header_length, payload[behind])
+    header = bytes(payload[:header_length])
+    return header + _tag(key, header + bytes(payload[behind : covered + LENGTH]))
 
 
 def remove(payload: bytes) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from protocol.errors import DropReason
 from protocol.relay.tables import Member, RelayedGroup, UnicastGroupTable
-from protocol.relay.verdicts import Drop, Forward, Run, Verdict, add_run
+from protocol.relay.verdicts import Destination, Drop, Forward, Run, Verdict, add_run
 from protocol.types import ClientId
 
 _FIRST_OCTET_OF_DESTINATION = 10
@@ -77,5 +77,7 @@ class NullForwarder:
             for index, member in enumerate(members):
                 others = (*members[index + 1 :], *members[:index])
                 if others:
-                    self._all[member.address] = Forward(tuple((one.address, 0) for one in others))
-                    self._one[member.address] = Forward(((others[0].address, 0),))
+                    self._all[member.address] = Forward(
+                        tuple(Destination(one.address) for one in others)
+                    )
+                    self._one[member.address] = Forward((Destination(others[0].address),))

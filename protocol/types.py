@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, NamedTuple, NewType
@@ -48,7 +49,10 @@ class Address(NamedTuple):
 
 
 class Secret:
-    """Octets that must not be shown: a key or a password. ``repr`` and ``str`` hide them."""
+    """Octets that must not be shown: a key or a password. ``repr`` and ``str`` hide them.
+
+    Equal octets are equal secrets; the comparison's time says nothing of where they differ.
+    """
 
     __slots__ = ("_value",)
 
@@ -61,6 +65,14 @@ class Secret:
 
     def __len__(self) -> int:
         return len(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value, other._value)
+
+    def __hash__(self) -> int:
+        return hash(self._value)
 
     def __repr__(self) -> str:
         return f"<secret of {len(self._value)} octets>"

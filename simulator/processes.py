@@ -294,9 +294,10 @@ class DataPort:
         world.observer.at_relay(process.name, packet.payload)
         verdict = self.relay.receive_datagram(packet.payload, packet.sender(), process.now)
         if isinstance(verdict, Forward):
-            for destination, strip in verdict.destinations:
+            for destination in verdict.destinations:
                 self.copies += 1
-                process.send_datagram(packet.payload[strip:], destination)
+                copy = bytes(destination.copy_of(packet.payload))
+                process.send_datagram(copy, destination.address)
         process.act()
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from protocol.distribution.hop_keys import HopKeys
 from protocol.distribution.publisher import CloseServer, Publisher, SendTables
 from protocol.distribution.representative import Representative
 from protocol.errors import WireError
@@ -193,6 +194,7 @@ class ServerProcess(Process):
 
     def _publisher(self) -> Publisher:
         settings, placement = self.world.settings, self.management.placement
+        chance = self.world.chance
         assert self.management.servers is not None
         return Publisher(
             self.management.servers,
@@ -202,6 +204,9 @@ class ServerProcess(Process):
             self.world.plan.delivery,
             settings.distribution,
             settings.mac_reports,
+            hop_keys=HopKeys(chance.octets("hops", self.name, str(self._start)))
+            if settings.hop_tags
+            else None,
         )
 
 

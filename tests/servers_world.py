@@ -19,13 +19,14 @@ from typing import Protocol
 from protocol.client import Client
 from protocol.client import actions as client_actions
 from protocol.client.tables import AuthenticationInformation
+from protocol.distribution.hop_keys import HopKeys
 from protocol.distribution.publisher import CloseServer, Distribution, Publisher, SendTables
 from protocol.distribution.representative import Representative
 from protocol.distribution.subscriber import SendReport, Subscriber
 from protocol.management import GroupConfiguration, Management, UserRecord
 from protocol.management import actions as management_actions
 from protocol.management.servers import VpnServer, VpnServers
-from protocol.relay import Forward, Relay
+from protocol.relay import Forward, Relay, TaggedRelay
 from protocol.types import SECOND, Address, Secret, ServerDelivery, VpnId
 from protocol.wire import messages, table_messages
 from protocol.wire.codec import Message, MessageBuffer, pack
@@ -104,6 +105,7 @@ class ServersWorld:
         split_horizon: bool = True,
         mac_lifetime: int = 3600 * SECOND,
         seed: int = 0,
+        hop_tags: bool = False,
     ) -> None:
         """Takes the users (``d@1002`` is of VPN 1002), the servers' names and the switches."""
         self.now = SECOND
@@ -125,6 +127,7 @@ class ServersWorld:
         self.representative: Representative | None = None
         self._delivery, self._distribution, self._reports = delivery, distribution, reports
         self._split_horizon, self._lifetime = split_horizon, mac_lifetime
+        self.hop_tags = hop_tags
         self._numbers = count(1)
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._channels: dict[int, Channel] = {}
@@ -156,6 +159,7 @@ class ServersWorld:
             recovered_at=self.now + RECOVERY if self.epoch > 1 else 0,
             delivery=self._delivery,
             open_at=self.now + OPEN_TIME,
+            hop_tags=self.hop_tags,
         )
         assert management.servers is not None
         publisher = Publisher(
@@ -167,6 +171,7 @@ class ServersWorld:
             self._distribution,
             self._reports,
             GRACE,
+            HopKeys(self.random.randbytes) if self.hop_tags else None,
         )
         self.representative = Representative(management, publisher)
         for server in self.servers.values():
@@ -460,13 +465,15 @@ class ServersWorld:
         if not isinstance(verdict, Forward):
             server.drops[verdict.reason.value] += 1
             return
-        for destination, strip in verdict.destinations:
-            self.transmit(Datagram(server.address, destination, datagram.payload[strip:]))
+        for to in verdict.destinations:
+            octets = bytes(to.copy_of(datagram.payload))
+            self.transmit(Datagram(server.address, to.address, octets))
 
     # -- making
 
     def _server_process(self, name: str, address: Address) -> ServerProcess:
-        relay = Relay(mac_lifetime=self._lifetime, split_horizon=self._split_horizon)
+        kind = TaggedRelay if self.hop_tags else Relay
+        relay = kind(mac_lifetime=self._lifetime, split_horizon=self._split_horizon)
         return ServerProcess(name, address, relay, Subscriber(relay))
 
     def _peer(self, name: str, index: int) -> Peer:
@@ -480,8 +487,15 @@ def relay_state(relay: Relay) -> tuple[object, ...]:
     """Returns all that a relay holds of the representative's tables, so that two states compare."""
     return (
         {row.vpn_id: (row.multicast_address, row.spis) for row in relay.multicast_addresses.rows()},
-        {one.client_id: one for _, members in relay.unicast_groups.rows() for one in members},
-        {hop.name: (hop, vpn_ids) for hop, vpn_ids in relay.next_hops.rows()},
+        {
+            one.client_id: (one, one.hop_keys)
+            for _, members in relay.unicast_groups.rows()
+            for one in members
+        },
+        {
+            hop.name: (hop, hop.send_key, hop.hop_keys, vpn_ids)
+            for hop, vpn_ids in relay.next_hops.rows()
+        },
         {station: member.client_id for station, member in relay.stations.elsewhere()},
     )
 

@@ -51,6 +51,7 @@ REACH = {
     "protocol.distribution.subscriber": {
         "protocol.distribution.tables",
         "protocol.errors",
+        "protocol.hop_tag",
         "protocol.learning",
         "protocol.relay",
         "protocol.types",

@@ -384,8 +384,9 @@ class World:
             self.relay_dropped[verdict.reason] += 1
             return
         self.relay_forwarded += 1
-        for destination, strip in verdict.destinations:
-            copy = Datagram(datagram.destination, destination, datagram.payload[strip:])
+        for to in verdict.destinations:
+            octets = bytes(to.copy_of(datagram.payload))
+            copy = Datagram(datagram.destination, to.address, octets)
             self.downlink.append(copy)
             for passed in self.on_downlink(copy):
                 self.deliver(passed)

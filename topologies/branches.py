@@ -6,7 +6,7 @@ Outside addresses are the patent's (IPv6) or from 198.18.0.0/15, RFC 2544 (IPv4)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface
 
 from topologies.plan import Group, Interface, Kind, Link, Node, Plan, PlanError, Role
@@ -18,6 +18,8 @@ LAN_MTU = {6: 1346, 4: 1386}
 """Octets of a LAN packet that still fit, sealed and encapsulated, into an outside MTU of 1500."""
 MULTICAST_LAN_MTU = {6: 1410, 4: 1430}
 """The same when the sealed packet is sent as it is."""
+HOP_TAG = 8
+"""Octets that a hop tag takes of it."""
 
 _LETTERS = ("aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff")
 _TERMINALS_ON_A_SUBNET = 254
@@ -121,6 +123,21 @@ def assemble(
         nodes += client_nodes
         links += client_links
     return Plan(name, embodiment, family, groups_of(members, family), tuple(nodes), tuple(links))
+
+
+def with_room_for_hop_tags(plan: Plan) -> Plan:
+    """Returns the plan with LAN packets that leave room for a hop tag."""
+
+    def smaller(interface: Interface) -> Interface:
+        if interface.kind is not Kind.LAN:
+            return interface
+        return replace(interface, mtu=interface.mtu - HOP_TAG)
+
+    links = [
+        replace(link, interfaces=(smaller(link.interfaces[0]), smaller(link.interfaces[1])))
+        for link in plan.links
+    ]
+    return replace(plan, links=tuple(links))
 
 
 def groups_of(members: Sequence[Member], family: int) -> tuple[Group, ...]:

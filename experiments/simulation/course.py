@@ -114,6 +114,7 @@ def observe_world(
         member_delivery="spi" if given.member_delivery == "spi" else "patent",
         distribution="full" if given.distribution == "full" else "delta",
         mac_reports=given.mac_reports,
+        hop_tags=given.hop_tags == "required",
     )
     world = World(plan, parameters.seed, settings)
     progress.step(STEPS[1])
@@ -146,6 +147,7 @@ def observe_world(
             "InDatagrams": server["kept"],
             "OutDatagrams": server["sent"],
         },
+        hop_tags=given.hop_tags == "required",
     )
     return seen, world
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments.invariants import INVARIANTS, Seen, examples
 from experiments.record import Invariant
-from experiments.udp_payloads import udp_payloads
+from experiments.udp_payloads import udp_payloads, without_hop_tag
 from experiments.vpn_servers.nearest import equally_near
 from nodes.sections import DEFAULT_DATA_PORT
 from protocol.wire.vpn_header import MAC_BLOCK_FOLLOWS
@@ -154,9 +154,15 @@ def _sightings(seen: Seen) -> Counter[tuple[_Address, _Address, bytes]]:
     servers = {seen.plan.data_address(name) for name in seen.forwarders}
     return Counter(
         (source, destination, payload)
-        for payload, source, destination in udp_payloads(seen.outside, DEFAULT_DATA_PORT)
+        for payload, source, destination in _payloads(seen)
         if source in servers
     )
+
+
+def _payloads(seen: Seen) -> Iterator[tuple[bytes, _Address, _Address]]:
+    """Yields (payload, source, destination); a payload is the same on every hop."""
+    for payload, source, destination in udp_payloads(seen.outside, DEFAULT_DATA_PORT):
+        yield without_hop_tag(payload), source, destination
 
 
 def _entered(seen: Seen) -> dict[bytes, str]:
@@ -164,7 +170,7 @@ def _entered(seen: Seen) -> dict[bytes, str]:
     servers = {seen.plan.data_address(name): name for name in seen.forwarders}
     return {
         payload: servers[destination]
-        for payload, source, destination in udp_payloads(seen.outside, DEFAULT_DATA_PORT)
+        for payload, source, destination in _payloads(seen)
         if destination in servers and source not in servers
     }
 

@@ -12,8 +12,9 @@ import struct
 from collections.abc import Sequence
 from ipaddress import ip_address
 
+from protocol.relay import Destination
 from protocol.relay.flow_table import FlowKey
-from protocol.types import Address, IpAddress
+from protocol.types import IpAddress
 from protocol.wire import vpn_header
 
 MAXIMUM_DESTINATIONS = 64
@@ -24,7 +25,7 @@ WORD = 8
 LEASE, PASSED_UP = 0, 1
 """Words of the state: until when the program serves (ns), and how often it passed something up."""
 KEY_LENGTH = 88
-LIST_LENGTH = 4 + 20 * MAXIMUM_DESTINATIONS
+LIST_LENGTH = 8 + 40 * MAXIMUM_DESTINATIONS
 FLOW = struct.Struct("=II16s")
 LIST_NUMBER = struct.Struct("=I")
 
@@ -32,7 +33,8 @@ _ADDRESS_LENGTH = 16
 _KEPT_LENGTH = 64
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _SETTINGS = struct.Struct(f"={_ADDRESS_LENGTH}s2sHI")
-_DESTINATION = struct.Struct(f"!{_ADDRESS_LENGTH}sH2x")
+_DESTINATION = struct.Struct(f"!16s{_ADDRESS_LENGTH}sHB5x")
+"""Hop key, address, port, whether the copy is tagged with the key."""
 _KEY = struct.Struct(f"!{_KEPT_LENGTH}s{_ADDRESS_LENGTH}sH6x")
 # fragment field | protocol | source, destination and SPI, as `protocol.relay.flow` cuts them out
 _IPV4_TAIL = struct.Struct("!2sc12s")
@@ -60,16 +62,18 @@ def flow_key(key: FlowKey, version: int) -> bytes | None:
     return _KEY.pack(_KEPT[version].pack(head, *parts), address, source[1])
 
 
-def destination_list(destinations: Sequence[tuple[Address, int]], version: int) -> bytes | None:
+def destination_list(destinations: Sequence[Destination], version: int) -> bytes | None:
     """Returns a list of destinations; None when the program cannot send to one of them as asked."""
     if len(destinations) > MAXIMUM_DESTINATIONS:
         return None
-    rows = [LIST_NUMBER.pack(len(destinations))]
-    for destination, strip in destinations:
-        address = packed_address(destination.host, version)
+    rows = [LIST_NUMBER.pack(len(destinations)) + bytes(4)]
+    # a tag is made over the one before: those that get the sender's go first
+    for to, strip, hop_key in sorted(destinations, key=lambda one: one.hop_key is not None):
+        address = packed_address(to.host, version)
         if address is None or strip:
             return None
-        rows.append(_DESTINATION.pack(address, destination.port))
+        key = b"" if hop_key is None else hop_key.reveal()
+        rows.append(_DESTINATION.pack(key, address, to.port, hop_key is not None))
     return b"".join(rows).ljust(LIST_LENGTH, b"\0")
 
 

@@ -34,13 +34,16 @@ struct flow {
 };
 
 struct destination {
+	__u64 hop_key[2];
 	__u32 address[ADDRESS_WORDS];
 	__be16 port;
-	__u16 reserved;
+	__u8 tagged; /* with hop_key, in place of the sender's tag; such ones stand last */
+	__u8 reserved[5];
 };
 
 struct destinations {
 	__u32 count;
+	__u32 reserved;
 	struct destination row[MAXIMUM_DESTINATIONS];
 };
 

@@ -15,16 +15,16 @@ from typing import NamedTuple, Protocol
 from nodes.kernel import layout
 from nodes.kernel.library import KernelPlaneError
 from nodes.kernel.program import KernelProgram
-from protocol.relay import Member, Relay, Strip, TaggedRelay
+from protocol.relay import Destination, Relay, Strip
 from protocol.relay.flow_table import FlowEntry, FlowKey
 from protocol.relay.tables import Sender
 from protocol.relay.transfer import SWEEP_INTERVAL
-from protocol.types import Address, IpAddress
+from protocol.types import IpAddress
 
 LEASE = 3 * SWEEP_INTERVAL
 """How long the program serves without a sign of life, in ns: a relay that died forgets nothing more."""
 
-Destinations = tuple[tuple[Address, int], ...]
+Destinations = tuple[Destination, ...]
 
 
 class Program(Protocol):
@@ -147,11 +147,13 @@ class KernelPlane:
     # -- keys, lists and slots
 
     def _hop_key(self, sender: Sender) -> bytes | None:
-        """Returns what the program checks the sender's tags with; None when it cannot."""
-        if not isinstance(self._relay, TaggedRelay):
+        """Returns what the program checks the sender's tags with; None when it cannot.
+
+        That is the key in use: a datagram with the tag of an earlier one goes up to the process.
+        """
+        if not self._relay.requires_hop_tags:
             return b""
-        key = sender.hop_key if isinstance(sender, Member) else None
-        return None if key is None else key.reveal()
+        return sender.hop_keys[0].reveal() if sender.hop_keys else None
 
     def _list_of(self, destinations: Destinations) -> _List | None:
         """Returns the list in the kernel, which many flows share, and counts one flow more."""
@@ -192,4 +194,4 @@ def open_kernel_plane(relay: Relay, address: IpAddress, port: int) -> KernelPlan
     """Loads and attaches the program for a relay; raises KernelPlaneError, naming what is missing."""
     if relay.strip is not Strip.KEEP:
         raise KernelPlaneError('strip = "patent": the kernel cannot cut a header off a batch')
-    return KernelPlane(relay, KernelProgram(address, port, isinstance(relay, TaggedRelay)))
+    return KernelPlane(relay, KernelProgram(address, port, relay.requires_hop_tags))

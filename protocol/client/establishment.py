@@ -22,7 +22,7 @@ from protocol.client.actions import (
 from protocol.client.probing import Probing
 from protocol.client.tables import AuthenticationInformation, SaManagementTable, VpnInformation
 from protocol.security_association import SecurityAssociation
-from protocol.types import ClientId, IpAddress, VpnId
+from protocol.types import ClientId, IpAddress, Secret, VpnId
 from protocol.wire.messages import (
     VERSION,
     Candidates,
@@ -184,7 +184,7 @@ class Establishment:
         association = self._association(message.security_association)
         if association is None or None in older:
             return
-        if message.hop_key is not None and len(message.hop_key) != hop_tag.KEY_LENGTH:
+        if not _is_hop_key(message.hop_key):
             self._act(CloseChannel())
             return
         self.state = State.REGISTERED
@@ -244,10 +244,14 @@ class Establishment:
     def _new_relay(self, message: NewRelay) -> None:
         """Sends to another VPN server: the one before is gone."""
         assert self.information is not None
+        if not _is_hop_key(message.hop_key):
+            self._act(CloseChannel())
+            return
         self.information = replace(
             self.information,
             relay=message.relay.address,
             relays=frozenset(one.address for one in message.relays),
+            hop_key=message.hop_key,
         )
 
     def _listen_to(self, multicast_address: IpAddress | None) -> None:
@@ -304,3 +308,7 @@ class Establishment:
         except ValueError:
             self._act(CloseChannel())
             return None
+
+
+def _is_hop_key(key: Secret | None) -> bool:
+    return key is None or len(key) == hop_tag.KEY_LENGTH

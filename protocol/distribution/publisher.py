@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from protocol.distribution.hop_keys import HopKeys
 from protocol.distribution.tables import Tables, station_key
 from protocol.distribution.view import Dirty, Server, View
 from protocol.relay.stations import STATIONS_PER_CLIENT
@@ -91,9 +92,11 @@ class Publisher:
         distribution: Distribution = "delta",
         reports: bool = True,
         grace: int = 30 * SECOND,
+        hop_keys: HopKeys | None = None,
     ) -> None:
         """Takes the servers, who is told of them, and the switches.
 
+        ``hop_keys``, where hop tags are required, makes those between servers.
         ``reports`` has servers say which stations they see (direct delivery only); ``grace`` is how
         long, in ns, a server uses rows of the epoch before beside those of this one.
         """
@@ -106,6 +109,7 @@ class Publisher:
         self._token = token
         self._reports = reports and delivery == "direct"
         self._grace = grace
+        self._hop_keys = hop_keys
         self._views = {server.name: View(server) for server in servers}
         self._by_connection: dict[int, View] = {}
         self._members: dict[ClientId, tuple[Member, str]] = {}
@@ -113,8 +117,7 @@ class Publisher:
         self._stations: dict[StationKey, ClientId] = {}
         self._stations_of: dict[ClientId, dict[StationKey, None]] = {}
         self._actions: deque[PublisherAction] = deque()
-        for view in self._views.values():
-            self._tell_of_servers(view)
+        self._tell_all_of_servers()
 
     # -- what user VPN management says
 
@@ -146,8 +149,10 @@ class Publisher:
             home = view.name == server
             if home or self.delivery == "direct":
                 endpoint = Endpoint.of(member.address)
-                row = MemberRow(member.client_id, member.vpn_id, endpoint, home, member.sub_id)
-                view.put_member(row)
+                keys = member.hop_keys if home else ()
+                view.put_member(
+                    MemberRow(member.client_id, member.vpn_id, endpoint, home, member.sub_id, keys)
+                )
             else:
                 view.remove_member(member.client_id)
 
@@ -267,6 +272,7 @@ class Publisher:
             self._token,
             self._reports,
             self._grace // MILLISECOND,
+            self._hop_keys is not None,
         )
         self._actions.append(SendTables(view.connection, message))
         self._expect(view, view.tables.members.values())
@@ -292,6 +298,9 @@ class Publisher:
             return
         if not view.up:
             view.up = True
+            if not view.has_keys:
+                view.has_keys = True
+                self._tell_all_of_servers()
             self._events.server_up(view.name, now)
         while view.unconfirmed and view.unconfirmed[0][0] <= message.sequence:
             _, client_id = view.unconfirmed.popleft()
@@ -308,8 +317,11 @@ class Publisher:
         before = self._held[server][member.vpn_id]
         self._held[server][member.vpn_id] += change
         if self.delivery == "cascade" and (before == 0 or before + change == 0):
-            for view in self._views.values():
-                self._tell_of_servers(view)
+            self._tell_all_of_servers()
+
+    def _tell_all_of_servers(self) -> None:
+        for view in self._views.values():
+            self._tell_of_servers(view)
 
     def _tell_of_servers(self, view: View) -> None:
         """Names the other servers to one, with direct delivery none: they send it nothing."""
@@ -318,7 +330,18 @@ class Publisher:
         for other in self._views.values():
             if other is not view:
                 held = tuple(sorted(vpn for vpn, count in self._held[other.name].items() if count))
-                view.put_server(ServerRow(other.name, Endpoint.of(other.server.address), held))
+                endpoint = Endpoint.of(other.server.address)
+                view.put_server(ServerRow(other.name, endpoint, held, *self._keys_of(view, other)))
+
+    def _keys_of(self, view: View, other: View) -> tuple[Secret | None, tuple[Secret, ...]]:
+        """Returns what a server tags what it sends the other with, and checks the other's with.
+
+        The first once the other has the key, so that nothing is tagged with what it could not check.
+        """
+        if self._hop_keys is None:
+            return None, ()
+        send = self._hop_keys.of(view.name, other.name) if other.has_keys else None
+        return send, (self._hop_keys.of(other.name, view.name),)
 
     def _seen(self, view: View, message: Stations) -> None:
         """Takes a server's word for stations at its own clients, and for nobody else's."""

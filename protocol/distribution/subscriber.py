@@ -10,16 +10,17 @@ Patent: Fig. 15 parts 1502, 1503; Figs. 16, 18, 19; tables 507, 508.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from protocol import hop_tag
 from protocol.distribution.tables import Tables, difference, station_key
 from protocol.relay.flow_table import Station
 from protocol.relay.tables import Member, NextHop, RelayedGroup
-from protocol.types import SECOND, ClientId, SubId, VpnId
+from protocol.types import SECOND, ClientId, Secret, SubId, VpnId
 from protocol.wire.table_messages import (
     VERSION,
     Alive,
@@ -58,6 +59,9 @@ class SendReport:
 @dataclass(frozen=True)
 class CloseReport:
     """End the channel to the representative."""
+
+    reason: str = ""
+    """What its user should mend, if something."""
 
 
 SubscriberAction = SendReport | CloseReport
@@ -159,6 +163,13 @@ class Subscriber:
     # -- tables
 
     def _take_whole(self, message: Snapshot, now: int) -> None:
+        if message.hop_tags != self._relay.requires_hop_tags:
+            self.ignored["other_hop_tags"] += 1
+            here, there = map(_hop_tags, (self._relay.requires_hop_tags, message.hop_tags))
+            self._actions.append(
+                CloseReport(f'hop_tags: expected "{there}" as there, got "{here}"')
+            )
+            return
         tables = Tables.of(message.rows)
         if not _fits_together(tables):
             self.ignored["inconsistent"] += 1
@@ -205,7 +216,15 @@ class Subscriber:
         removed, put = difference(self._in_force, tables)
         for key in removed.stations:
             relay.remove_station(_station(key))
-        changed = [row.client_id for row in put.members if row.client_id in self._in_force.members]
+        joined, changed = [], []
+        for row in put.members:
+            known = self._in_force.members.get(row.client_id)
+            if known is not None and replace(known, hop_keys=row.hop_keys) == row:
+                relay.change_hop_keys(ClientId(row.client_id), row.hop_keys)
+                continue
+            joined.append(row)
+            if known is not None:
+                changed.append(row.client_id)
         for client_id in (*removed.members, *changed):
             relay.remove_member(ClientId(client_id))
         for name in removed.servers:
@@ -220,10 +239,10 @@ class Subscriber:
             relay.remove_group(VpnId(group.vpn_id))
         for group in put.groups:
             relay.install_group(_relayed_group(group))
-        for member in put.members:
+        for member in joined:
             relay.add_member(_member(member))
         for server in put.servers:
-            hop = NextHop(server.name, server.endpoint.address)
+            hop = NextHop(server.name, server.endpoint.address, server.send_key, server.hop_keys)
             relay.install_next_hop(hop, frozenset(VpnId(vpn_id) for vpn_id in server.vpn_ids))
         self._install_stations(put.stations, now)
         self._install_stations(self._missing_stations(tables, now), now)
@@ -243,7 +262,8 @@ class Subscriber:
 def beside(current: Tables, earlier: Tables) -> Tables:
     """Returns the rows of both; where they are about the same, the current ones, and all SPIs.
 
-    A client of the earlier epoch ends when one of this epoch has its address: it has come back.
+    A client of the earlier epoch ends when one of this epoch has its address: it has come back. Until it
+    knows its new hop key it uses the one from before, and so do servers that have not been told yet.
     """
     both = current.copy()
     addresses = {row.multicast_address for row in current.groups.values()}
@@ -257,23 +277,40 @@ def beside(current: Tables, earlier: Tables) -> Tables:
             )
         elif group.multicast_address not in addresses:
             both.groups[group.vpn_id] = group
-    taken = {row.endpoint for row in current.members.values()}
+    taken = {row.endpoint: row for row in current.members.values()}
     for member in earlier.members.values():
-        if member.endpoint not in taken and member.client_id not in both.members:
-            both.members[member.client_id] = member
+        back = taken.get(member.endpoint)
+        if back is None:
+            both.members.setdefault(member.client_id, member)
+        elif back.home and (back.vpn_id, back.sub_id) == (member.vpn_id, member.sub_id):
+            keys = _all_of(back.hop_keys, member.hop_keys)
+            both.members[back.client_id] = replace(back, hop_keys=keys)
     for server in earlier.servers.values():
         same = current.servers.get(server.name)
         if same is not None:
             vpn_ids = tuple(sorted({*same.vpn_ids, *server.vpn_ids}))
-            both.servers[server.name] = ServerRow(same.name, same.endpoint, vpn_ids)
+            both.servers[server.name] = ServerRow(
+                same.name,
+                same.endpoint,
+                vpn_ids,
+                same.send_key or server.send_key,
+                _all_of(same.hop_keys, server.hop_keys),
+            )
     for station in earlier.stations.values():
         if station.client_id in both.members:
             both.stations.setdefault(station_key(station), station)
     return both
 
 
+def _all_of(current: tuple[Secret, ...], earlier: tuple[Secret, ...]) -> tuple[Secret, ...]:
+    return tuple(dict.fromkeys((*current, *earlier)))
+
+
 def _fits_together(tables: Tables) -> bool:
-    """Tells whether no two rows claim the same address, and stations are behind clients there are."""
+    """Tells whether no two rows claim the same address, and stations are behind clients there are.
+
+    And whether every hop key is one.
+    """
     addresses = {row.multicast_address for row in tables.groups.values()}
     endpoints = {row.endpoint for row in tables.members.values()}
     endpoints |= {row.endpoint for row in tables.servers.values()}
@@ -281,7 +318,17 @@ def _fits_together(tables: Tables) -> bool:
         len(addresses) == len(tables.groups)
         and len(endpoints) == len(tables.members) + len(tables.servers)
         and all(_is_behind_its_client(row, tables) for row in tables.stations.values())
+        and all(len(key) == hop_tag.KEY_LENGTH for key in _hop_keys(tables))
     )
+
+
+def _hop_keys(tables: Tables) -> Iterator[Secret]:
+    for member in tables.members.values():
+        yield from member.hop_keys
+    for server in tables.servers.values():
+        yield from server.hop_keys
+        if server.send_key is not None:
+            yield server.send_key
 
 
 def _is_behind_its_client(row: StationRow, tables: Tables) -> bool:
@@ -308,4 +355,9 @@ def _member(row: MemberRow) -> Member:
         row.endpoint.address,
         row.home,
         SubId(row.sub_id),
+        row.hop_keys,
     )
+
+
+def _hop_tags(required: bool) -> str:
+    return "required" if required else "off"

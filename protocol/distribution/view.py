@@ -55,6 +55,8 @@ class View:
         self.connection: int | None = None
         self.up = False
         self.greeted = False
+        self.has_keys = False
+        """Whether it has ever had tables of this epoch, and so the keys of the hops to it."""
         self.deadline = 0
         self.unconfirmed: deque[tuple[int, ClientId]] = deque()
         """(sequence number of the message that told it, own client)."""

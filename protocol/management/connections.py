@@ -8,7 +8,7 @@ from enum import Enum
 
 from protocol.management.tables import UserRecord
 from protocol.relay.tables import Member
-from protocol.types import ClientId, SenderId, SubId, VpnId
+from protocol.types import ClientId, Secret, SenderId, SubId, VpnId
 from protocol.wire.messages import Register
 
 
@@ -51,6 +51,11 @@ class Connection:
     """When it became a member, in ns."""
     moving: bool = False
     """Its new VPN server is being told of it."""
+
+    @property
+    def hop_key(self) -> Secret | None:
+        """What the client is to tag its datagrams with; None: not at all."""
+        return self.member.hop_keys[0] if self.member is not None and self.member.hop_keys else None
 
 
 class Connections:

@@ -103,8 +103,6 @@ class Management:
         predecessor go on sealing with that; up to ``open_at`` they wait for servers not yet up.
         ``rekeying`` says which changes bring a new SA, ``member_delivery`` whom relays send packets.
         """
-        if hop_tags and isinstance(relay, VpnServers):
-            raise ValueError("hop tags with VPN servers: their keys are not distributed")
         self._hop_tags = hop_tags
         self._random_octets = random_octets
         self._actions: deque[Action] = deque()
@@ -137,6 +135,7 @@ class Management:
                 self._admit,
                 self._registered,
                 open_at,
+                self._new_hop_key,
             )
         self._keepalive_interval = keepalive_interval
         self._timeout = timeout
@@ -344,13 +343,13 @@ class Management:
         if earlier is not None:
             detail = f"user {user.user} has registered again"
             self._refuse(earlier, RefusalReason.SUPERSEDED, detail)
-        hop_key = Secret(self._random_octets(hop_tag.KEY_LENGTH)) if self._hop_tags else None
+        fresh = self._new_hop_key()
         member = Member(
             ClientId(self._next_client_id),
             user.vpn_id,
             address,
             sub_id=user.sub_id,
-            hop_key=hop_key,
+            hop_keys=() if fresh is None else (fresh, *_same_hop(known, earlier, address)),
         )
         self._next_client_id += 1
         known.deadline = now + self._timeout
@@ -395,9 +394,13 @@ class Management:
             lan_mtu=_lan_mtu(group, relay.host.version, self._hop_tags),
             keepalive_interval=self._keepalive_interval // MILLISECOND,
             delivery=group.delivery,
-            hop_key=known.member.hop_key if group.delivery == "relay" else None,
+            hop_key=known.hop_key if group.delivery == "relay" else None,
         )
         self._actions.append(SendMessage(known.number, message))
+
+    def _new_hop_key(self) -> Secret | None:
+        """Makes the key of a client's hop to its relay; None where hops have no tags."""
+        return Secret(self._random_octets(hop_tag.KEY_LENGTH)) if self._hop_tags else None
 
     def _relays(self, known: Connection) -> tuple[Endpoint, tuple[Endpoint, ...]]:
         """Returns where the client sends, and whose datagrams it accepts."""
@@ -451,6 +454,15 @@ class Management:
                     raise ValueError(
                         f"VPN {group.vpn_id}: address of another IP version than {address}"
                     )
+
+
+def _same_hop(
+    known: Connection, earlier: Connection | None, address: Address
+) -> tuple[Secret, ...]:
+    """Returns what a client that registers again may tag with until it knows its new key."""
+    if earlier is None or earlier.member is None or earlier.server != known.server:
+        return ()
+    return earlier.member.hop_keys[:1] if earlier.member.address == address else ()
 
 
 def _lan_mtu(group: GroupConfiguration, relay_version: int, hop_tags: bool) -> int:

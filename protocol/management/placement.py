@@ -9,6 +9,7 @@ Patent: Figs. 15, 16 (the representative tells a client the nearest VPN server);
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from protocol.management.actions import Action, MemberMoved, SendMessage
 from protocol.management.connections import Connection, State
@@ -38,6 +39,7 @@ class Placement:
         admit: Callable[[Connection, int], bool],
         registered: Callable[[Connection, int], None],
         open_at: int = 0,
+        new_hop_key: Callable[[], Secret | None] = lambda: None,
     ) -> None:
         """Takes the servers, where actions go, and what to do with a client that has one.
 
@@ -51,6 +53,7 @@ class Placement:
         self._admit = admit
         self._registered = registered
         self._open_at = open_at
+        self._new_hop_key = new_hop_key
         self._waiting: dict[int, Connection] = {}
         self._members: dict[ClientId, Connection] = {}
         self._stranded: dict[ClientId, Connection] = {}
@@ -122,7 +125,7 @@ class Placement:
         if known.state is State.PLACING:
             self._registered(known, now)
         elif moving:
-            self._act(SendMessage(known.number, NewRelay(*self.relays(server))))
+            self._act(SendMessage(known.number, NewRelay(*self.relays(server), known.hop_key)))
 
     def relays(self, server: str) -> tuple[Endpoint, tuple[Endpoint, ...]]:
         """Returns where a client of ``server`` sends, and whose datagrams it accepts."""
@@ -155,5 +158,8 @@ class Placement:
             self._stranded[known.member.client_id] = known
             return
         known.server, known.moving = nearest.name, True
+        fresh = self._new_hop_key()
+        if fresh is not None:
+            known.member = replace(known.member, hop_keys=(fresh,))
         self._servers.count(nearest.name, 1)
         self._act(MemberMoved(known.member, nearest.name))

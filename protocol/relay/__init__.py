@@ -17,9 +17,10 @@ from protocol.relay.flow_table import Passed
 from protocol.relay.tables import Member, RelayedGroup
 from protocol.relay.tagged import TaggedRelay
 from protocol.relay.transfer import Relay, Strip
-from protocol.relay.verdicts import Drop, Forward, Run, Verdict
+from protocol.relay.verdicts import Destination, Drop, Forward, Run, Verdict
 
 __all__ = [
+    "Destination",
     "Drop",
     "Forward",
     "Member",

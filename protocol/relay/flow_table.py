@@ -93,9 +93,9 @@ class PassedTable:
             sent.add(entry.packets, entry.octets)
         if isinstance(entry.verdict, Drop):
             return
-        for destination, strip in entry.verdict.destinations:
+        for to, strip, _ in entry.verdict.destinations:
             octets = entry.octets - strip * entry.packets
-            self.received.setdefault(destination, Passed()).add(entry.packets, octets)
+            self.received.setdefault(to, Passed()).add(entry.packets, octets)
 
     def copy(self) -> PassedTable:
         """Returns a table of its own with the same counts."""
@@ -132,11 +132,11 @@ class Totals:
             return
         self.sought += entry.packets * entry.sought
         self.copies_between += entry.packets * entry.between
-        for _, strip in entry.verdict.destinations:
+        for _, strip, _ in entry.verdict.destinations:
             self.copies_out += entry.packets
             self.octets_out += entry.octets - strip * entry.packets
         if entry.unreadable:
-            strip = max(strip for _, strip in entry.verdict.destinations)  # servers get it whole
+            strip = max(to.strip for to in entry.verdict.destinations)  # servers get it whole
             self.copies_unreadable += entry.packets * entry.unreadable
             self.octets_unreadable += (entry.octets - strip * entry.packets) * entry.unreadable
 

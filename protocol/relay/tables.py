@@ -32,8 +32,9 @@ class Member:
     """Whether it sends by this relay; another VPN server's client is only sent to."""
     sub_id: SubId = ONLY_SUB_ID
     """Which of the group's SAs it holds."""
-    hop_key: Secret | None = field(default=None, repr=False, compare=False)
-    """What its datagrams are tagged with, where tags are required. It opens nothing."""
+    hop_keys: tuple[Secret, ...] = field(default=(), repr=False, compare=False)
+    """What its datagrams are tagged with, where tags are required; behind the first, which is in use, those
+    from before that it may still use. They open nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class NextHop:
 
     name: str
     address: Address
+    send_key: Secret | None = field(default=None, repr=False, compare=False)
+    """Where tags are required, what it is sent is tagged with; None: it could not check them yet."""
+    hop_keys: tuple[Secret, ...] = field(default=(), repr=False, compare=False)
+    """What its datagrams are tagged with, as those of a :class:`Member`."""
 
 
 Sender = Member | NextHop
@@ -91,6 +96,11 @@ class UnicastGroupTable:
             raise ValueError(f"client {member.client_id} at {member.address} is registered already")
         self._by_address[member.address] = member
         group[member.client_id] = member
+
+    def change(self, member: Member) -> None:
+        """Puts a client with other hop keys in the place of what is its equal in all else."""
+        self._by_address[member.address] = member
+        self._by_group[member.vpn_id][member.client_id] = member
 
     def remove(self, member: Member) -> None:
         """Removes a client, and the group's entry with its last one."""

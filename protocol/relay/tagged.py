@@ -1,7 +1,7 @@
-"""A relay that takes only datagrams with the hop tag of their sender.
+"""A relay that takes only datagrams with the hop tag of their sender: a client, or another VPN server.
 
 The tag is checked for every datagram before its flow is looked up, so that nobody who does not have the
-client's hop key can have a datagram forwarded, or a station learnt, in its name.
+key of that hop can have a datagram forwarded, or a station learnt, in its sender's name.
 
 Patent: Fig. 7-2 steps 709-711.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 from protocol.errors import DropReason
 from protocol.hop_tag import LENGTH, Tagged
 from protocol.relay.flow import flow_octets
-from protocol.relay.tables import Member
 from protocol.relay.transfer import Relay
 from protocol.relay.verdicts import Verdict
 from protocol.wire.probe import PROBE
@@ -19,7 +18,13 @@ from protocol.wire.vpn_header import HOP_TAG_FOLLOWS
 
 
 class TaggedRelay(Relay):
-    """Checks tags, and forwards as any relay does. The tag stays in what is sent on."""
+    """Checks tags, and forwards as any relay does.
+
+    What goes to another VPN server gets the tag of that hop; to clients the tag goes as it came, and
+    says nothing to them.
+    """
+
+    requires_hop_tags = True
 
     _flags = HOP_TAG_FOLLOWS
     _tag_length = LENGTH
@@ -38,8 +43,7 @@ class TaggedRelay(Relay):
         if sender is None:
             return self._drop(DropReason.UNREGISTERED_SENDER, length)
         tagged = Tagged.parse(datagram)
-        key = sender.hop_key if isinstance(sender, Member) else None
-        if tagged is None or key is None or not tagged.holds(key):
+        if tagged is None or not any(tagged.holds(key) for key in sender.hop_keys):
             return self._drop(DropReason.FORGED_HOP_TAG, length)
         return self._decide(flow_octets(tagged.payload), length, source, now)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import Enum
 
 from protocol.errors import DropReason, WireError
@@ -34,8 +35,8 @@ from protocol.relay.tables import (
     Sender,
     UnicastGroupTable,
 )
-from protocol.relay.verdicts import Drop, Forward, Run, Verdict, add_run
-from protocol.types import SECOND, Address, ClientId, VpnId
+from protocol.relay.verdicts import Destination, Drop, Forward, Run, Verdict, add_run
+from protocol.types import SECOND, Address, ClientId, Secret, VpnId
 from protocol.wire.ethernet import is_station
 from protocol.wire.probe import PROBE, Probe
 
@@ -57,6 +58,7 @@ class Relay:
     _flags = 0
     _tag_length = 0
     """The flags of the VPN headers that it takes, and the octets that these add."""
+    requires_hop_tags = False
 
     def __init__(
         self,
@@ -115,18 +117,27 @@ class Relay:
         self._invalidate(member.vpn_id)
         self.flows.forget_counts(member)
 
+    def change_hop_keys(self, client_id: ClientId, hop_keys: tuple[Secret, ...]) -> None:
+        """Has a client's datagrams tagged with other keys; nothing else changes."""
+        member = replace(self._members[client_id], hop_keys=hop_keys)
+        self._members[client_id] = member
+        self.unicast_groups.change(member)
+        self._invalidate(member.vpn_id)
+
     # -- what the representative says of other VPN servers
 
     def install_next_hop(self, hop: NextHop, vpn_ids: frozenset[VpnId]) -> None:
-        """Adds another VPN server, or changes the groups that it has clients of.
+        """Adds another VPN server, or changes its hop keys or the groups that it has clients of.
 
         Patent: Fig. 19.
         """
-        if self.next_hops.named(hop.name) not in (hop, None):
+        known = self.next_hops.named(hop.name)
+        if known not in (hop, None):
             self.remove_next_hop(hop.name)
         before = self.next_hops.install(hop, vpn_ids)
         self.stations.purge_hop(hop, before - vpn_ids)
-        for vpn_id in before ^ vpn_ids:
+        same_keys = known is None or _hop_keys(known) == _hop_keys(hop)
+        for vpn_id in before ^ vpn_ids if same_keys else before | vpn_ids:
             self._invalidate(vpn_id)
 
     def remove_next_hop(self, name: str) -> None:
@@ -256,7 +267,7 @@ class Relay:
         if token not in self._probe_tokens:
             return self._drop(DropReason.UNKNOWN_TOKEN, len(datagram))
         self.probes_echoed += 1
-        return Forward(((Address(*source), 0),))
+        return Forward((Destination(Address(*source)),))
 
     def next_timeout(self) -> int | None:
         """Returns when :meth:`handle_timeout` is due, or None."""
@@ -325,22 +336,29 @@ class Relay:
         if isinstance(holder, Member):
             if not group.is_sent_to(holder, spi):
                 return Drop(DropReason.OTHER_SUB_ID)
-            return Forward(((holder.address, strip),))
+            return Forward((Destination(holder.address, strip),))
         if isinstance(sender, NextHop) and self._split_horizon:
             return Drop(DropReason.SPLIT_HORIZON)
-        return Forward(((holder.address, 0),))
+        over = self._over(self.next_hops.at(holder.address))
+        return Forward(over) if over else Drop(DropReason.NO_OTHER_MEMBER)
 
     def _to_others(self, sender: Sender, strip: int, group: RelayedGroup, spi: int) -> Verdict:
         """Sends to all of the group but the sender (718, 719), and a copy to each further server."""
         others = [
-            (other.address, strip)
+            Destination(other.address, strip)
             for other in self.unicast_groups.members(group.vpn_id)
             if other is not sender and group.is_sent_to(other, spi)
         ]
         if isinstance(sender, Member) or not self._split_horizon:
             hops = self.next_hops.of_group(group.vpn_id)
-            others += [(hop.address, 0) for hop in hops if hop != sender]
+            others += [to for hop in hops if hop != sender for to in self._over(hop)]
         return Forward(tuple(others)) if others else Drop(DropReason.NO_OTHER_MEMBER)
+
+    def _over(self, hop: NextHop | None) -> tuple[Destination, ...]:
+        """Returns how another VPN server is sent a copy; empty while it could not check a tag."""
+        if hop is None or (self.requires_hop_tags and hop.send_key is None):
+            return ()
+        return (Destination(hop.address, 0, hop.send_key if self.requires_hop_tags else None),)
 
     # -- decisions in force
 
@@ -359,7 +377,7 @@ class Relay:
         station = self._station(flow, group.vpn_id)
         held = station is not None and self.stations.holder(station, now) not in (sender, None)
         entry = FlowEntry(verdict, sender, group.vpn_id, None if held else station, now)
-        entry.between = sum(self.next_hops.at(to) is not None for to, _ in verdict.destinations)
+        entry.between = sum(self.next_hops.at(to) is not None for to, *_ in verdict.destinations)
         entry.sought = self._is_sought(flow, verdict, group.vpn_id, now)
         entry.unreadable = self._unreadable(verdict, group, flow.spi)
         self.flows.keep(key, entry)
@@ -381,7 +399,7 @@ class Relay:
 
     def _unreadable(self, verdict: Verdict, group: RelayedGroup, spi: int) -> int:
         """Counts the copies that go to members who do not hold the SPI: the price of not looking."""
-        members = (self.unicast_groups.at(address) for address, _ in verdict.destinations)
+        members = (self.unicast_groups.at(to) for to, *_ in verdict.destinations)
         return sum(one is not None and not group.is_read_by(one, spi) for one in members)
 
     @staticmethod
@@ -414,6 +432,10 @@ class Relay:
     def _invalidate(self, vpn_id: VpnId) -> None:
         """Takes the decisions of one group out of force: what they rest on has changed."""
         self.flows.forget_group(vpn_id)
+
+
+def _hop_keys(hop: NextHop) -> tuple[Secret | None, ...]:
+    return (hop.send_key, *hop.hop_keys)
 
 
 def _rests_on_others(verdict: Verdict) -> bool:

@@ -1,19 +1,36 @@
-"""What a relay answers about a datagram: where it goes, or why nowhere. Never the octets themselves."""
+"""What a relay answers about a datagram: where it goes, or why nowhere."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from protocol import hop_tag
 from protocol.errors import DropReason
-from protocol.types import Address
+from protocol.types import Address, Secret
+
+
+class Destination(NamedTuple):
+    """Where a copy goes, and what of the payload: all from octet ``strip`` on."""
+
+    address: Address
+    strip: int = 0
+    hop_key: Secret | None = None
+    """That of the hop to another VPN server, whose tag takes the place of the sender's."""
+
+    def copy_of(self, payload: bytes | memoryview) -> bytes | memoryview:
+        """Returns a payload as it goes there."""
+        if self.hop_key is not None:
+            head = hop_tag.renewed(payload, self.hop_key)
+            return head + payload[len(head) :]
+        return memoryview(payload)[self.strip :] if self.strip else payload
 
 
 @dataclass(frozen=True)
 class Forward:
-    """Send the datagram's payload, from octet ``strip`` on, to each (destination, strip)."""
+    """Send the datagram's payload to each destination."""
 
-    destinations: tuple[tuple[Address, int], ...]
+    destinations: tuple[Destination, ...]
 
 
 @dataclass(frozen=True)
@@ -21,7 +38,7 @@ class Drop:
     """Send it nowhere."""
 
     reason: DropReason
-    destinations: tuple[tuple[Address, int], ...] = ()
+    destinations: tuple[Destination, ...] = ()
 
 
 Verdict = Forward | Drop

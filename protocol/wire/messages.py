@@ -31,7 +31,7 @@ from protocol.wire.codec import (
     Version,
 )
 
-VERSION = 2
+VERSION = 3
 
 ProbeCount = Annotated[int, Meta(ge=1, le=255)]
 Microseconds = Annotated[int, Meta(ge=0, le=60_000_000)]
@@ -103,11 +103,13 @@ class Measured(Message, tag="measured", frozen=True):
     measurements: Annotated[tuple[Measurement, ...], Meta(max_length=64)]
 
 
-class NewRelay(Message, tag="new_relay", frozen=True):
+class NewRelay(Message, tag="new_relay", frozen=True, omit_defaults=True):
     """Server to client: send there from now on; and whose datagrams to accept."""
 
     relay: Endpoint
     relays: Relays
+    hop_key: Secret | None = None
+    """What datagrams to that relay are tagged with; None: not at all."""
 
 
 class Registered(Message, tag="registered", frozen=True, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""The messages between the representative and the VPN servers: tables 507 and 508, and no key.
+"""The messages between the representative and the VPN servers: tables 507 and 508, and no data key.
 
 The channel below (mutual TLS) keeps them in order between these two. A message of the representative
 has an epoch, which grows with each start of the representative, and a sequence number, which grows by
@@ -27,7 +27,7 @@ from protocol.wire.codec import (
     Version,
 )
 
-VERSION = 1
+VERSION = 2
 MAXIMUM_LENGTH = 64 * 1024 * 1024
 """Octets of one message: whole tables of some hundred thousand clients."""
 
@@ -60,10 +60,16 @@ class MemberRow(Part, frozen=True, omit_defaults=True):
     endpoint: Endpoint
     home: bool
     sub_id: Id = ONLY_SUB_ID
+    hop_keys: tuple[Secret, ...] = ()
+    """Where hop tags are required, what its own server checks them with: first what the client has been
+    given last, then what it may use until it has that."""
 
 
-class ServerRow(Part, frozen=True):
+class ServerRow(Part, frozen=True, omit_defaults=True):
     """Another VPN server in place of its clients: the groups that it has some of.
+
+    Where hop tags are required: ``send_key`` for what it is sent, once it could check that, and what its
+    datagrams are checked with.
 
     Patent: Fig. 19; table 19.
     """
@@ -71,6 +77,8 @@ class ServerRow(Part, frozen=True):
     name: ServerName
     endpoint: Endpoint
     vpn_ids: tuple[Id, ...]
+    send_key: Secret | None = None
+    hop_keys: tuple[Secret, ...] = ()
 
 
 class StationKey(Part, frozen=True):
@@ -106,7 +114,7 @@ class Keys(Part, frozen=True, omit_defaults=True):
     stations: tuple[StationKey, ...] = ()
 
 
-class Snapshot(Message, tag="snapshot", frozen=True):
+class Snapshot(Message, tag="snapshot", frozen=True, omit_defaults=True):
     """Representative to server: these are the tables, whole."""
 
     epoch: Number
@@ -118,6 +126,8 @@ class Snapshot(Message, tag="snapshot", frozen=True):
     """Whether the server is to report the stations that it sees."""
     grace: Milliseconds
     """How long the rows of an earlier epoch serve beside these."""
+    hop_tags: bool = False
+    """Whether datagrams without a hop tag are dropped; the server is to be set up for the same."""
 
 
 class Changes(Message, tag="changes", frozen=True):

@@ -35,7 +35,11 @@ def _with_server(program: str) -> Plan:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Writes a run's files."""
     folder = tmp_path_factory.mktemp("files")
-    write_files(PLAN, folder, Settings("patent", "aes-256-gcm", rekey="never", dataplane="socket"))
+    write_files(
+        PLAN,
+        folder,
+        Settings("patent", "aes-256-gcm", rekey="never", dataplane="socket", hop_tags="required"),
+    )
     return folder
 
 
@@ -43,6 +47,7 @@ def test_every_file_is_one_that_the_processes_take(files: Path) -> None:
     server = load_server(files / "server.toml")
     assert (server.server.strip, server.server.forwarding) == ("patent", "relay")
     assert (server.server.dataplane, server.server.rekey) == ("socket", "never")
+    assert server.server.hop_tags == "required"
     assert {vpn_id: group.algorithm for vpn_id, group in server.groups.items()} == {
         1001: "aes-256-gcm",
         1002: "aes-256-gcm",

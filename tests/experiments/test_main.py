@@ -25,6 +25,11 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "no number": (["run", "--clients", "two"], "--clients"),
     "family": (["run", "--family", "5"], "--family"),
     "strip": (["run", "--strip", "all"], "--strip"),
+    "hop tags": (["run", "--hop-tags", "on"], "--hop-tags"),
+    "hop tags without a hop": (
+        ["run", "--topo", "multicast", "--hop-tags", "required"],
+        "TOPO=multicast: --hop-tags: expected off: no relay",
+    ),
     "seed": (["run", "--seed", "x"], "--seed"),
     "unknown option": (["run", "--nosuch"], "--nosuch"),
     "unknown command": (["fly"], "fly"),

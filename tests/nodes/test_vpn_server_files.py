@@ -68,6 +68,9 @@ def test_a_relays_file_becomes_values(tmp_path: Path) -> None:
     assert section.certificate == tmp_path / "a.pem"
     assert (section.data_port, section.servers_port, section.strip) == (4790, 4792, "keep")
     assert configuration.timers.hold_down_s == 0.5
+    assert section.hop_tags == "off"
+    tagged = RELAY.replace("[timers]", 'hop_tags = "required"\n[timers]')
+    assert load_relay(_written(tmp_path, tagged)).relay.hop_tags == "required"
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,7 @@ def test_a_relays_file_becomes_values(tmp_path: Path) -> None:
         ('distribution = "full"', 'distribution = "some"', "expected one of full, delta"),
         ('distribution = "full"', 'forwarding = "hub"', 'expected "relay", because'),
         ('distribution = "full"', 'keys = "manual"\nmanual_file = "x"', 'expected "tls", because'),
+        ('distribution = "full"', 'hop_tags = "on"', "expected one of off, required"),
         ('"ff1e::1"', '"ff1e::1"\ndelivery = "multicast"', 'expected "relay", because'),
     ],
 )
@@ -100,6 +104,7 @@ def test_a_mistake_in_a_representatives_file_is_one_line(
         ('"3ffe::1000"', '"192.0.2.1"', ":3: relay.representative: expected IPv6"),
         ('certificate = "a.pem"\n', "", "relay.certificate: expected a path, got nothing"),
         ("[timers]", 'key = "00"\n[timers]', ":8: relay.key: expected one of"),
+        ("[timers]", 'hop_tags = "on"\n[timers]', ":8: relay.hop_tags: expected one of off, req"),
         ("[timers]", "[groups.1001]", ":8: groups: expected one of relay, timers"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from tests.protocol.relay.datagrams import (
     receivers,
     relay_with,
 )
+from tests.protocol.vectors import octets_of, vectors
 
 KEY, OTHER_KEY = Secret(bytes(range(16))), Secret(bytes(16))
 VPN, IPV4_VPN = 1001, 1003
@@ -38,6 +41,16 @@ REFERENCE = {
 def test_the_function_gives_the_reference_outputs(length: int) -> None:
     found = siphash(KEY.reveal(), bytes(range(length))).to_bytes(8, "little")
     assert found.hex() == REFERENCE[length]
+
+
+@pytest.mark.parametrize("vector", vectors("hop_tag").values(), ids=vectors("hop_tag"))
+def test_a_tagged_datagram_is_the_vector(vector: dict[str, Any]) -> None:
+    untagged, key = bytes.fromhex(vector["untagged"]), Secret(bytes.fromhex(vector["key"]))
+    assert hop_tag.add(untagged, key) == octets_of(vector)
+    other = hop_tag.add(untagged, OTHER_KEY)
+    head = hop_tag.renewed(other, key)
+    assert head + other[len(head) :] == octets_of(vector)
+    assert hop_tag.remove(octets_of(vector)) == untagged
 
 
 @pytest.mark.parametrize("vpn_id", [VPN, IPV4_VPN])
@@ -100,7 +113,7 @@ def tagging_relay(*names: str, strip: Strip = Strip.KEEP) -> TaggedRelay:
     for name in names:
         known = member(name)
         relay.add_member(
-            Member(known.client_id, known.vpn_id, known.address, hop_key=hop_key(name))
+            Member(known.client_id, known.vpn_id, known.address, hop_keys=(hop_key(name),))
         )
     return relay
 
@@ -179,7 +192,7 @@ def test_with_the_header_the_tag_is_stripped_too() -> None:
     payload = tagged_datagram("a")
     verdict = relay.receive_datagram(payload, Address(*address("a")), 0)
     assert isinstance(verdict, Forward)
-    ((_, strip),) = verdict.destinations
+    ((_, strip, _),) = verdict.destinations
     assert payload[strip:] == datagram(VPN)[16:]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocol.null_forwarder import NullForwarder
-from protocol.relay import Drop, Forward, Member
+from protocol.relay import Destination, Drop, Forward, Member
 from protocol.types import Address, ClientId, VpnId
 
 
@@ -24,10 +24,10 @@ def test_one_copy_for_a_station_and_one_for_each_other_client_for_a_group_addres
     for member in some:
         null.add_member(member)
     assert null.receive_datagram(header(0x02), some[2].address, 0) == Forward(
-        ((some[0].address, 0),)
+        (Destination(some[0].address),)
     )
     assert null.receive_datagram(header(0xFF), some[0].address, 0) == Forward(
-        ((some[1].address, 0), (some[2].address, 0))
+        (Destination(some[1].address), Destination(some[2].address))
     )
 
 

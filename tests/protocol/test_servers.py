@@ -20,6 +20,7 @@ from tests.servers_world import MILLISECOND, QUIET, ServersWorld
 from tests.world import Datagram, frame
 
 both_deliveries = pytest.mark.parametrize("delivery", ["direct", "cascade"])
+with_and_without_tags = pytest.mark.parametrize("hop_tags", [False, True])
 NEAR, FAR = 2 * MILLISECOND, 4_500_000
 """One-way delays whose round-trip times differ by 5 ms."""
 
@@ -43,9 +44,11 @@ def note_in(noted: list[Datagram], world: ServersWorld) -> None:
     world.on_datagram = note
 
 
-def apart(delivery: ServerDelivery = "direct", reports: bool = True) -> ServersWorld:
+def apart(
+    delivery: ServerDelivery = "direct", reports: bool = True, hop_tags: bool = False
+) -> ServersWorld:
     """Returns a world with clients a, b, c at servers one, two, three."""
-    world = ServersWorld("a", "b", "c", delivery=delivery, reports=reports)
+    world = ServersWorld("a", "b", "c", delivery=delivery, reports=reports, hop_tags=hop_tags)
     set_delay(world, "a", two=3 * MILLISECOND, three=5 * MILLISECOND)
     set_delay(world, "b", one=3 * MILLISECOND, three=3 * MILLISECOND)
     set_delay(world, "c", one=5 * MILLISECOND, two=3 * MILLISECOND)
@@ -163,8 +166,11 @@ def test_a_server_may_be_lost_at_any_moment_of_a_registration(after: float) -> N
 
 
 @both_deliveries
-def test_frames_flow_between_clients_of_three_servers_once_each(delivery: ServerDelivery) -> None:
-    world = apart(delivery)
+@with_and_without_tags
+def test_frames_flow_between_clients_of_three_servers_once_each(
+    delivery: ServerDelivery, hop_tags: bool
+) -> None:
+    world = apart(delivery, hop_tags=hop_tags)
     reaches(world, "a", frame("*", "aa"), "b", "c")
     reaches(world, "b", frame("aa", "bb"), "a")
     reaches(world, "c", frame("bb", "cc"), "b")
@@ -291,8 +297,11 @@ def test_a_station_seen_while_the_channel_was_away_is_known_elsewhere_afterwards
 
 
 @both_deliveries
-def test_clients_of_a_lost_server_go_to_the_next_nearest(delivery: ServerDelivery) -> None:
-    world = apart(delivery)
+@with_and_without_tags
+def test_clients_of_a_lost_server_go_to_the_next_nearest(
+    delivery: ServerDelivery, hop_tags: bool
+) -> None:
+    world = apart(delivery, hop_tags=hop_tags)
     for name in "abc":
         world.send(name, frame("*", name * 2))
     world.crash_server("two")
@@ -338,11 +347,12 @@ def sealing(world: ServersWorld) -> set[int]:
 
 
 @both_deliveries
+@with_and_without_tags
 @pytest.mark.parametrize("outage", [0.3, 7.0])
 def test_frames_go_on_while_the_representative_is_away_and_comes_back(
-    delivery: ServerDelivery, outage: float
+    delivery: ServerDelivery, hop_tags: bool, outage: float
 ) -> None:
-    world = apart(delivery)
+    world = apart(delivery, hop_tags=hop_tags)
     for name, delay in zip("cab", (1, 40, 300), strict=True):
         world.delays[frozenset(("representative", name))] = delay * MILLISECOND
     before = sealing(world)

@@ -26,10 +26,17 @@ class Faults(RuleBasedStateMachine):
         number=st.integers(1, 4),
         delivery=st.sampled_from(["direct", "cascade"]),
         distribution=st.sampled_from(["full", "delta"]),
+        hop_tags=st.booleans(),
     )
-    def begin(self, number: int, delivery: ServerDelivery, distribution: Distribution) -> None:
+    def begin(
+        self, number: int, delivery: ServerDelivery, distribution: Distribution, hop_tags: bool
+    ) -> None:
         self.world = ServersWorld(
-            *USERS, servers=SERVERS[:number], delivery=delivery, distribution=distribution
+            *USERS,
+            servers=SERVERS[:number],
+            delivery=delivery,
+            distribution=distribution,
+            hop_tags=hop_tags,
         )
         self.world.run(0.5)
 

@@ -10,7 +10,7 @@ from protocol.management.servers import VpnServer
 from protocol.relay import Member, Relay, RelayedGroup
 from protocol.types import SECOND, Address, ClientId, MemberDelivery, Secret, SubId, VpnId
 from protocol.wire.codec import LENGTH_OCTETS, pack
-from protocol.wire.table_messages import Hello, parse_from_representative
+from protocol.wire.table_messages import VERSION, Hello, parse_from_representative
 
 VPN = VpnId(1001)
 SERVER = VpnServer("a", Address("3ffe::1000:a", 5000))
@@ -48,7 +48,7 @@ class Pair:
         self.relay = Relay()
         self.subscriber = Subscriber(self.relay)
         self.publisher.server_connected(1, "a", SECOND)
-        self.publisher.receive_message(1, Hello(1), SECOND)
+        self.publisher.receive_message(1, Hello(VERSION), SECOND)
         self.subscriber.channel_opened(SECOND)
         self.settle()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from topologies.branches import with_room_for_hop_tags
 from topologies.catalog import CATALOG, single, subgroups, user_of
 from topologies.plan import Kind, Plan, PlanError, Role
 
@@ -95,6 +96,20 @@ def test_the_lan_mtu_leaves_room_for_sealing() -> None:
         outside = {i.mtu for node in plan.nodes for i in plan.interfaces(node.name, Kind.OUTSIDE)}
         assert (inside, outside) == ({mtu}, {1500})
     assert single(lan_mtu=1400).lan_interface("t1a").mtu == 1400
+
+
+@pytest.mark.parametrize("topo", ["single", "subgroups", "multiserver", "cascade"])
+@pytest.mark.parametrize(("family", "expected"), [(6, 1338), (4, 1378)])
+def test_a_hop_tag_makes_the_lans_smaller_and_changes_nothing_else(
+    topo: str, family: int, expected: int
+) -> None:
+    plan = CATALOG[topo](family=family)
+    smaller = with_room_for_hop_tags(plan)
+    found = {smaller.lan_interface(node.name).mtu for node in smaller.terminals()}
+    assert found == {expected}
+    mtu = plan.lan_interface("t1a").mtu
+    restored = json.dumps(smaller.to_json()).replace(f'"mtu": {expected}', f'"mtu": {mtu}')
+    assert json.loads(restored) == json.loads(json.dumps(plan.to_json()))
 
 
 def test_ipv4_addresses_are_those_for_benchmarks() -> None:

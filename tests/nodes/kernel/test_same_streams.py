@@ -179,9 +179,9 @@ def group_of(family: int, size: int, given: bool) -> RelayedGroup:
 
 def member_of(family: int, number: int, tagged: bool) -> Member:
     (size,) = (size for size in SIZES if number in members_of(size))
-    key = hop_key(number) if tagged else None
+    keys = (hop_key(number),) if tagged else ()
     return Member(
-        ClientId(number), VpnId(size), Address(str(host(family, number)), PORT), hop_key=key
+        ClientId(number), VpnId(size), Address(str(host(family, number)), PORT), hop_keys=keys
     )
 
 
@@ -235,8 +235,8 @@ class Compared:
         source = str(host(self.wire.family, step.sender)), PORT
         for octets in step.payloads:
             verdict = self.oracle.receive_datagram(octets, source, self.now)
-            for destination, strip in verdict.destinations:
-                expected[names[destination.host]].append(octets[strip:])
+            for to in verdict.destinations:
+                expected[names[to.address.host]].append(bytes(to.copy_of(octets)))
         awaited = self.oracle.flows.totals()
         found: dict[int, list[bytes]] = {number: [] for number in expected}
         self.wire.send(step)

@@ -73,8 +73,8 @@ def relay_knowing_all(family: int, tagged: bool = False) -> Relay:
         relay.install_group(RelayedGroup(vpn_id, group_address(family, size), spis))
         for number in members_of(size):
             address = Address(str(host(family, number)), PORT)
-            key = hop_key(number) if tagged else None
-            relay.add_member(Member(ClientId(number), vpn_id, address, hop_key=key))
+            keys = (hop_key(number),) if tagged else ()
+            relay.add_member(Member(ClientId(number), vpn_id, address, hop_keys=keys))
     return relay
 
 
@@ -112,7 +112,7 @@ def expected_of(
         source = str(host(family, sending.sender)), PORT
         for octets in sending.payloads:
             verdict: Verdict = relay.receive_datagram(octets, source, now)
-            for destination, _ in verdict.destinations:
+            for destination, *_ in verdict.destinations:
                 found[numbers[destination.host]].append(octets)
     return {number: sorted(payloads) for number, payloads in found.items()}
 

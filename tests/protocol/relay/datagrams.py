@@ -76,7 +76,7 @@ def receivers(verdict: Verdict) -> set[str] | str:
     """Returns the names of the clients that a datagram goes to, or the reason why to none."""
     if not isinstance(verdict, Forward):
         return verdict.reason.value
-    hosts = [destination.host for destination, _ in verdict.destinations]
+    hosts = [destination.host for destination, *_ in verdict.destinations]
     assert len(hosts) == len(set(hosts))
     return {name for name in PLACES if address(name).host in hosts}
 

@@ -150,7 +150,7 @@ def test_a_segment_of_another_flow_in_the_midst_goes_its_own_way() -> None:
     broadcast, unicast = datagram(VPN, "aa"), datagram(VPN, "aa", "bb")
     stray = datagram(VPN, "aa", spi=9999)
     verdicts = give(relay, [broadcast, broadcast, unicast, stray, broadcast], len(stray), "a", 0)
-    hosts = [{place.host for place, _ in one.destinations} for one in verdicts]
+    hosts = [{place.host for place, *_ in one.destinations} for one in verdicts]
     both = {address("b").host, address("c").host}
     assert hosts == [both, both, {address("b").host}, set(), both]
     assert verdicts[3] == Drop(DropReason.UNKNOWN_SPI)

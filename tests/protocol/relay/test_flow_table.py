@@ -8,13 +8,14 @@ from protocol.errors import DropReason
 from protocol.relay import Drop, Forward, Passed
 from protocol.relay.flow_table import FLOWS_PER_CLIENT, FlowEntry, FlowKey, FlowTable
 from protocol.relay.tables import Member, NextHop, Sender
+from protocol.relay.verdicts import Destination
 from protocol.types import Address, ClientId, VpnId
 
 A, B, C = (Address(f"3ffe::{number}", 4790) for number in (1, 2, 3))
 OF_A, OF_B = ClientId(1), ClientId(2)
 VPN = VpnId(1001)
 AT_A, AT_B = Member(OF_A, VPN, A), Member(OF_B, VPN, B)
-TO_B_AND_C = Forward(((B, 0), (C, 16)))
+TO_B_AND_C = Forward((Destination(B), Destination(C, 16)))
 
 
 def key(number: int) -> FlowKey:
@@ -31,7 +32,7 @@ def used(table: FlowTable, number: int, verdict: Forward | Drop, sender: Sender 
 def test_what_a_client_has_sent_and_what_went_to_each_address() -> None:
     table = FlowTable()
     used(table, 1, TO_B_AND_C)
-    used(table, 2, Forward(((A, 0),)), AT_B)
+    used(table, 2, Forward((Destination(A),)), AT_B)
     sent, received = table.passed()
     assert sent == {OF_A: Passed(3, 300), OF_B: Passed(3, 300)}
     assert received == {A: Passed(3, 300), B: Passed(3, 300), C: Passed(3, 252)}
@@ -74,7 +75,7 @@ def test_what_is_told_does_not_change_afterwards() -> None:
 def test_a_client_that_has_left_is_counted_no_more() -> None:
     table = FlowTable()
     used(table, 1, TO_B_AND_C)
-    used(table, 2, Forward(((A, 0),)), AT_B)
+    used(table, 2, Forward((Destination(A),)), AT_B)
     table.forget_group(VPN)
     table.forget_counts(AT_A)
     assert table.passed() == ({OF_B: Passed(3, 300)}, {B: Passed(3, 300), C: Passed(3, 252)})

@@ -180,7 +180,7 @@ class RelayMachine(RuleBasedStateMachine):
             self.drops[verdict.reason] += 1
             return
         below = 0 if self.strip is Strip.KEEP else 4 if payload[0] == 2 else 16
-        assert {strip for _, strip in verdict.destinations} == {below}
+        assert {strip for _, strip, _ in verdict.destinations} == {below}
         self.forwarded += 1
         self.copies += len(verdict.destinations)
         self.octets_out += len(verdict.destinations) * (len(payload) - below)
@@ -221,7 +221,7 @@ class RelayMachine(RuleBasedStateMachine):
     def nothing_goes_to_where_it_came_from(self) -> None:
         for (source, *_), entry in self.relay.flows.items():
             if isinstance(entry.verdict, Forward):
-                assert source not in [place for place, _ in entry.verdict.destinations]
+                assert source not in [place for place, *_ in entry.verdict.destinations]
 
 
 def test_the_relay_answers_as_the_model_does() -> None:

@@ -150,7 +150,7 @@ def test_strip_says_from_which_octet_on_the_payload_is_sent(
     relay = relay_with("a", "b", "c", strip=strip)
     verdict = relay.receive_datagram(datagram(VPN, source), address("a"), 0)
     assert isinstance(verdict, Forward)
-    assert {strip for _, strip in verdict.destinations} == {expected}
+    assert {strip for _, strip, _ in verdict.destinations} == {expected}
     totals = relay.flows.totals()
     assert totals.octets_out == 2 * (totals.octets_in - expected)
 
