@@ -18,6 +18,7 @@ from experiments.addition import Addition
 from experiments.capture import Capture, DecodingKey, merge
 from experiments.deployment import Deployment, DeploymentError, Settings, deploy, stop
 from experiments.environment import describe_checkout, describe_environment, utc_now
+from experiments.ike_outside import look_outside
 from experiments.instrument.settings import Wire
 from experiments.invariants import Seen, check_all
 from experiments.probing import plan_round, run_round
@@ -100,6 +101,8 @@ def walk(
                 progress.step(STEPS[5])
                 found = check_all(seen, invariants)
                 found |= addition.after(deployment, Path(private), progress)
+                if parameters.settings.control == "ike":
+                    found |= look_outside(deployment, Path(private))
                 progress.step(STEPS[6])
                 found["processes_end_in_order"] = end(deployment)
         if parameters.capture:
