@@ -1,6 +1,6 @@
 # `make help` lists the targets. Every target first installs what is missing (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment simtest regression instrument planes claims cli report compare test test-fast check format lock clean distclean
+.PHONY: help setup experiment simtest regression instrument planes startup claims cli report compare test test-fast check format lock clean distclean
 
 PYTHON := .venv/bin/python
 TOPO ?= single
@@ -72,6 +72,10 @@ instrument: ## checks what load is measured with: fit or not fit, and why
 planes: ## measures the data planes against each other; SOAK=1: a long stream through each instead
 	@scripts/setup
 	@scripts/run --root -m experiments planes $(call flag,QUICK,--quick) $(call flag,SOAK,--soak) $(call option,SEED,--seed) $(ARGS)
+
+startup: ## measures how soon clients are in their group, by TLS and by IKE; N=64, CONTROL=tls
+	@scripts/setup
+	@scripts/run --root -m experiments startup $(call flag,QUICK,--quick) $(call option,N,--clients) $(call option,CONTROL,--control) $(call option,SEED,--seed) $(ARGS)
 
 claims: ## runs what shows each of the patent's claims and judges it: CLAIMS.md
 	@scripts/setup

@@ -170,6 +170,12 @@ def _planes(options: argparse.Namespace) -> int:
     return command.run(options)
 
 
+def _startup(options: argparse.Namespace) -> int:
+    from experiments.startup import command
+
+    return command.run(options)
+
+
 def _regression(options: argparse.Namespace) -> int:
     from experiments import regression
 
@@ -378,6 +384,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     planes.add_argument("--seed", type=int, default=1, help="what chance begins with")
     planes.set_defaults(command=_planes)
+    startup = commands.add_parser(
+        "startup", help="measures how long clients take until they are in their group"
+    )
+    startup.add_argument("--quick", action="store_true", help="2 starts each: within 2 minutes")
+    startup.add_argument("--clients", type=_number_of_clients, help="2 to 64 (default: several)")
+    startup.add_argument("--control", choices=("tls", "ike"), help="default: both")
+    startup.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    startup.set_defaults(command=_startup)
     cli = commands.add_parser("cli", help="opens Mininet's command line in the running network")
     _add_network(cli)
     cli.set_defaults(command=_cli)
@@ -423,6 +437,13 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(command=_compare)
     commands.metavar = "|".join(commands.choices)
     return parser
+
+
+def _number_of_clients(text: str) -> int:
+    """Reads how many clients to start."""
+    if not text.isdecimal() or not 2 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"expected a number from 2 to 64, got {text}")
+    return int(text)
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:

@@ -160,6 +160,17 @@ class Capture:
 
 def read_packets(path: Path) -> Iterator[bytes]:
     """Yields the octets of every packet of a pcap or pcapng file, from the link layer up."""
+    for octets, _ in _read(path):
+        yield octets
+
+
+def read_timed_packets(path: Path) -> Iterator[tuple[float, bytes]]:
+    """Yields, of a pcapng file, when each packet was captured (s since 1970), and its octets."""
+    for octets, about in _read(path):
+        yield ((about.tshigh << 32) + about.tslow) / about.tsresol, octets
+
+
+def _read(path: Path) -> Iterator[tuple[bytes, Any]]:
     # Imported here: scapy takes longer to load than everything else in this module.
     from scapy.error import Scapy_Exception
     from scapy.utils import RawPcapReader
@@ -167,8 +178,7 @@ def read_packets(path: Path) -> Iterator[bytes]:
     try:
         # Given the file, as scapy leaves it open when it finds no capture in it.
         with path.open("rb") as file, RawPcapReader(cast(Any, file)) as reader:
-            for octets, _ in reader:
-                yield octets
+            yield from reader
     except (OSError, Scapy_Exception) as error:
         raise CaptureError(f"{path.name}: {error}") from error
 

@@ -34,7 +34,7 @@ def look_outside(deployment: Deployment, private: Path) -> dict[str, Invariant]:
     plan, network = deployment.plan, deployment.network
     (server,) = plan.servers
     client = next(one for one in plan.clients() if one.name in deployment.processes)
-    beside, interface = _other_end(plan, server.name)
+    beside, interface = other_end(plan, server.name)
     shows = network.run(server.name, ["ip", "link", "show", "dev", _CHARONS_DEVICE]).returncode == 0
     inside = private / "ike-inside.pcapng"
     with ExitStack() as captures:
@@ -96,7 +96,7 @@ def tcp_payloads(capture: Path) -> Iterator[bytes]:
                 yield payload
 
 
-def _other_end(plan: Plan, node: str) -> tuple[str, str]:
+def other_end(plan: Plan, node: str) -> tuple[str, str]:
     """Returns the machine that a node is linked to, and its interface of that link."""
     link = next(link for link in plan.links if node in link.ends)
     index = 1 - link.ends.index(node)

@@ -1,0 +1,149 @@
+"""``make startup``: from the start of clients to their being in their group, with TLS and with IKE.
+
+Times decide nothing: the exit code is 1 only when a process does not come up or end in order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.capture import CaptureError
+from experiments.deployment import DeploymentError
+from experiments.environment import (
+    create_run_folder,
+    describe_checkout,
+    describe_environment,
+    point_latest,
+    utc_now,
+)
+from experiments.isolation import MachineError, is_isolated, isolate, orderly_termination
+from experiments.progress import Progress
+from experiments.record import (
+    SCHEMA,
+    Record,
+    Summary,
+    relative_arguments,
+    summarise,
+    write_record,
+    write_summary,
+)
+from experiments.report import headline, write_report
+from experiments.startup import results
+from experiments.startup.measure import CONTROLS, Control, Start, Starts, plan_of
+from nodes.ike.machine import missing_packages
+from topologies.emulate import EmulationError, emulate
+
+RESULTS = Path("results")
+TOPIC = "startup"
+QUICK_CLIENTS: tuple[int, ...] = (3, 32)
+FULL_CLIENTS: tuple[int, ...] = (3, 32, 64)
+QUICK_REPETITIONS, FULL_REPETITIONS = 2, 10
+EXIT_HELD, EXIT_BROKEN = 0, 1
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measures; returns the exit code. MachineError when this machine cannot."""
+    controls = _controls(options.control)
+    if not is_isolated():
+        return isolate()
+    counts = QUICK_CLIENTS if options.quick else FULL_CLIENTS
+    if options.clients:
+        counts = (options.clients,)
+    repetitions = QUICK_REPETITIONS if options.quick else FULL_REPETITIONS
+    folder = create_run_folder(RESULTS, TOPIC, describe_checkout())
+    started = utc_now()
+    try:
+        with orderly_termination(), Progress(len(counts) * (repetitions + 1) + 1) as progress:
+            starts = _measure(counts, controls, repetitions, options.seed, progress)
+            progress.step("writing the report")
+            summary = _write(folder, options, starts, started)
+    except (EmulationError, DeploymentError, CaptureError) as error:
+        print(f"{TOPIC}: {error}", file=sys.stderr)
+        folder.rmdir()
+        return EXIT_BROKEN
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    point_latest(folder)
+    said = headline(summary)
+    print(said.text)
+    for fault in said.faults:
+        print(f"  {fault}")
+    print(f"results: {folder}")
+    return EXIT_HELD if summary.ok else EXIT_BROKEN
+
+
+def _controls(wanted: Control | None) -> tuple[Control, ...]:
+    """Returns what to measure; MachineError when IKE is asked for and cannot be had."""
+    missing = missing_packages()
+    if wanted == "ike" and missing:
+        raise MachineError(f"CONTROL=ike: missing Debian packages: {' '.join(missing)}")
+    if wanted is not None:
+        return (wanted,)
+    if missing:
+        print(
+            f"{TOPIC}: without IKE: missing Debian packages: {' '.join(missing)}", file=sys.stderr
+        )
+        return ("tls",)
+    return CONTROLS
+
+
+def _measure(
+    counts: Sequence[int],
+    controls: tuple[Control, ...],
+    repetitions: int,
+    seed: int,
+    progress: Progress,
+) -> list[Start]:
+    """Starts each number of clients so often by each control, in random order within a repetition."""
+    chance = random.Random(seed)
+    starts = []
+    for count in counts:
+        progress.step(f"a network for {count} clients")
+        with (
+            tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private,
+            emulate(plan_of(count)) as network,
+        ):
+            each = Starts(network, Path(private), controls)
+            for repetition in range(repetitions):
+                progress.step(f"{count} clients, start {repetition + 1} of {repetitions}")
+                for control in chance.sample(controls, len(controls)):
+                    starts.append(each.start(control, repetition))
+                    progress.note(f"  {control}: ready after {starts[-1].ready_after:.2f} s")
+    return starts
+
+
+def _write(
+    folder: Path, options: argparse.Namespace, starts: Sequence[Start], started: str
+) -> Summary:
+    checkout = describe_checkout()
+    record = Record(
+        schema=SCHEMA,
+        topo=TOPIC,
+        plan=plan_of(min(len(start.clients) for start in starts)).to_json(),
+        parameters={
+            "quick": options.quick,
+            "control": options.control,
+            "clients": options.clients,
+        },
+        seed=options.seed,
+        argv=relative_arguments(sys.argv[1:], Path.cwd()),
+        commit=checkout.commit,
+        dirty=checkout.dirty,
+        environment=describe_environment(),
+        started=started,
+        ended=utc_now(),
+        samples=tuple(sample for start in starts for sample in start.samples()),
+        tables=(results.table(starts),),
+    )
+    summary = summarise(TOPIC, results.invariants(starts), results.figures(starts), {})
+    write_record(folder, record)
+    write_summary(folder, summary)
+    write_report(folder)
+    return summary

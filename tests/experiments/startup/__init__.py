@@ -1,0 +1,1 @@
+"""Tests of how long clients take until they are in their group."""
