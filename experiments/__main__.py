@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from experiments.isolation import (
     MachineError,
@@ -21,6 +21,7 @@ from experiments.isolation import (
     isolate,
     orderly_termination,
 )
+from nodes.command_line import Parser
 
 if TYPE_CHECKING:
     from experiments.course import Parameters
@@ -179,6 +180,11 @@ def _startup(options: argparse.Namespace) -> int:
 def _regression(options: argparse.Namespace) -> int:
     from experiments import regression
 
+    for topo in options.topos:
+        if topo not in regression.TOPOLOGIES:
+            names = ", ".join(regression.TOPOLOGIES)
+            print(f"regression: {topo}: expected some of {names}", file=sys.stderr)
+            return EXIT_USAGE
     return regression.run(options)
 
 
@@ -331,15 +337,8 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage before it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m experiments", description=__doc__)
+    parser = Parser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="runs an experiment and writes its results")
     _add_network(run)

@@ -9,12 +9,13 @@ key in the client too. Needs the right to trace the process (root).
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from nodes.command_line import Parser
 
 PIECE = 1024 * 1024
 """Octets that are read at a time."""
@@ -139,7 +140,7 @@ def _region(line: str) -> Region:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line: 0 when none of the keys is there, 1 when one is."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.memory_scan", description=__doc__)
+    parser = Parser(prog="python -m experiments.memory_scan", description=__doc__)
     parser.add_argument("pid", type=int)
     parser.add_argument("keys", nargs="+", metavar="key", type=bytes.fromhex)
     options = parser.parse_args(arguments)

@@ -6,7 +6,6 @@ printed with the one command that plays it again. Exit codes: 0 nothing found, 1
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 import time
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from nodes.command_line import Parser
 from simulator.faults import KINDS, LONGEST_MS, Fault, Script
 from simulator.search import Play, Played
 from topologies.catalog import CATALOG
@@ -97,7 +97,7 @@ def search(count: int, beginning: int, topos: Sequence[str]) -> tuple[Script | N
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.simtest", description=__doc__)
+    parser = Parser(prog="python -m experiments.simtest", description=__doc__)
     parser.add_argument("--scripts", type=int, default=SCRIPTS, help="how many to play")
     parser.add_argument("--seed", type=int, default=1, help="what chance begins with")
     parser.add_argument("--topo", action="append", choices=_SIZES, help="only this; repeatable")

@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 
 from nodes.administration import announce
+from nodes.command_line import Parser
 from nodes.configuration import ConfigurationError, ServerConfiguration, load_server, read_password
 from nodes.private_file import PASSWORD_LENGTH, parse_password
 from nodes.status import print_table
@@ -211,9 +212,7 @@ class _Commands:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m nodes.admin", description="Administers the users of a server."
-    )
+    parser = Parser(prog="python -m nodes.admin", description="Administers the users of a server.")
     parser.add_argument("--config", type=Path, required=True, help="the server's TOML file")
     commands = _Commands(parser)
     group = commands.change(_add_group, "add-group", "add a VPN group", "vpn_id")

@@ -5,7 +5,6 @@ Patent: Fig. 3-1 parts 102-104; Fig. 3-2; claim 10.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from contextlib import closing
@@ -15,6 +14,7 @@ from typing import Any
 
 from nodes import client_view
 from nodes.channel import ChannelError
+from nodes.command_line import Parser
 from nodes.configuration import (
     ClientConfiguration,
     ClientSection,
@@ -190,7 +190,7 @@ async def _run(configuration: ClientConfiguration) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m nodes.client", description=__doc__)
+    parser = Parser(prog="python -m nodes.client", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, metavar="client.toml")
     parser.add_argument("--status", action="store_true", help="show a running client's tables")
     parser.add_argument("--json", action="store_true", help="with --status: as JSON")

@@ -8,7 +8,6 @@ Patent: Fig. 15 parts 1502, 1503; Fig. 17; effects E4, E5.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 from nodes import relay_view
 from nodes.channel import ChannelError
 from nodes.clock import Timer, now
+from nodes.command_line import Parser
 from nodes.configuration import ConfigurationError, load_relay
 from nodes.kernel.beside import Beside
 from nodes.kernel.plane import open_kernel_plane
@@ -156,7 +156,7 @@ async def _run(configuration: RelayConfiguration) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m nodes.relay", description=__doc__)
+    parser = Parser(prog="python -m nodes.relay", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, metavar="a.toml")
     parser.add_argument("--status", action="store_true", help="show a running relay's tables")
     parser.add_argument("--json", action="store_true", help="with --status: as JSON")

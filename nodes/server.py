@@ -9,7 +9,6 @@ Patent: Fig. 5-1 part 101; Fig. 5-2; Fig. 15 part 1501; claims 1, 10, 11.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import sys
@@ -20,6 +19,7 @@ from nodes import relay_view, representative_view, server_view
 from nodes.administration import Administration
 from nodes.channel import HANDSHAKE_TIME, Channel, ChannelError, server_context
 from nodes.clock import Timer, now
+from nodes.command_line import Parser
 from nodes.configuration import (
     ConfigurationError,
     ServerConfiguration,
@@ -491,7 +491,7 @@ async def _run(configuration: ServerConfiguration) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m nodes.server", description=__doc__)
+    parser = Parser(prog="python -m nodes.server", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, metavar="server.toml")
     parser.add_argument(
         "--forwarding",

@@ -10,7 +10,6 @@ Patent: tables 308, 309, 311, 506-509.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from nodes.command_line import Parser
 from nodes.unix_socket import ANSWER_SECONDS, UnixSocketError, connect, listen
 from nodes.unix_socket import close as close_status
 
@@ -148,7 +148,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs ``python -m nodes.status``; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m nodes.status", description="Shows a process's tables and counters."
     )
     parser.add_argument("socket", type=Path, help="the status_socket of its configuration file")

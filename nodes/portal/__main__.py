@@ -5,7 +5,6 @@ Patent: Fig. 11 (embodiment 2).
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import socket
 import ssl
@@ -16,6 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from nodes.channel import ChannelError, server_context
+from nodes.command_line import Parser
 from nodes.portal.application import PROGRAM, application
 from nodes.portal.configuration import PortalConfiguration, load_portal
 from nodes.portal.desk import Desk
@@ -81,7 +81,7 @@ def _listener(configuration: PortalConfiguration) -> socket.socket:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m nodes.portal", description=__doc__)
+    parser = Parser(prog="python -m nodes.portal", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, metavar="portal.toml")
     options = parser.parse_args(arguments)
     try:

@@ -12,6 +12,7 @@ import pytest
 from junitparser import Failure, JUnitXml, Skipped, TestCase
 
 from experiments import regression
+from experiments.__main__ import main
 from experiments.record import Claim, Figure, Invariant, Summary, summarise, write_summary
 from experiments.regression import COUNTS, REPORT, TOPOLOGIES, counts_of, suite_of
 from topologies.catalog import CATALOG
@@ -232,3 +233,11 @@ def test_results_that_cannot_be_read_are_one_line_and_exit_2(
     assert regression.run(argparse.Namespace(topos=["single"], accept=False)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("regression: results/nowhere: ")
+
+
+def test_an_unknown_topology_is_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["regression", "single", "nosuch"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"regression: nosuch: expected some of {', '.join(TOPOLOGIES)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -75,3 +76,32 @@ def test_a_password_file_that_others_can_read_is_refused(
     (line,) = capsys.readouterr().err.splitlines()
     assert "c1.toml:5: client.password_file: expected" in line
     assert "0644" in line
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "said"),
+    [
+        ("client", [], "the following arguments are required: --config"),
+        (
+            "server",
+            ["--config", "x", "--forwarding", "all"],
+            "argument --forwarding: invalid choice",
+        ),
+        ("relay", ["--config"], "argument --config: expected one argument"),
+        ("portal", ["--nothing"], "the following arguments are required: --config"),
+        ("status", [], "the following arguments are required"),
+        ("admin", ["--config", "x", "fly"], "invalid choice: 'fly'"),
+        ("admin", ["--config", "x", "move", "A", "two"], "invalid int value: 'two'"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], module: str, arguments: list[str], said: str
+) -> None:
+    name = f"nodes.{module}"
+    program = importlib.import_module(f"{name}.__main__" if module == "portal" else name)
+    with pytest.raises(SystemExit) as ended:
+        program.main(arguments)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"python -m {name}")
+    assert said in line
