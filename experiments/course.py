@@ -263,7 +263,8 @@ def record_of(
         plan=plan.to_json(),
         parameters={
             **_flat(parameters),
-            "dataplane": _dataplane(seen),
+            "dataplane": _said(seen, "dataplane"),
+            "control": _said(seen, "control") or parameters.settings.control,
             "links_delayed_by": means(plan),
         },
         seed=parameters.seed,
@@ -278,9 +279,12 @@ def record_of(
     )
 
 
-def _dataplane(seen: Seen) -> str | None:
-    """Returns how the servers have moved datagrams; None when none was there to move any."""
-    said = {status["process"].get("dataplane") for status in seen.statuses.values()} - {None}
+def _said(seen: Seen, what: str) -> str | None:
+    """Returns what the processes have said of themselves, such as how they move datagrams.
+
+    None when none has said it: none was there to move any.
+    """
+    said = {status["process"].get(what) for status in seen.statuses.values()} - {None}
     return ", ".join(sorted(said)) or None
 
 

@@ -63,6 +63,7 @@ def test_the_record_says_what_was_run(runs: Runs) -> None:
     assert record.seed == 7
     assert record.argv[:2] == ("run", "--quick")
     assert record.parameters["strip"] == "patent"
+    assert record.parameters["control"] == "tls"
     assert record.plan["family"] == 4
     other = load_record(folder / ended["altered"].folder)
     assert other.parameters["strip"] == "keep"
