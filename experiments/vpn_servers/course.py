@@ -220,8 +220,10 @@ def _point_figures(results: list[PointResult]) -> Iterator[tuple[str, Figure]]:
         yield f"copies_between_servers.{name}", figures_of.exact(between, "datagrams/s")
         if point.way == "single":
             continue
-        sought = result.total("unknown_unicast_in") / max(1, result.unicast)
-        yield f"flooded_known_unicast.{name}", figures_of.exact(sought, "share of unicast frames")
+        if result.crossing:
+            flooded = result.total("unknown_unicast_in") / result.crossing
+            unit = "share of unicast frames to stations at other servers"
+            yield f"flooded_known_unicast.{name}", figures_of.exact(flooded, unit)
         yield f"table_octets.{name}", figures_of.exact(result.octets_to_servers, "octets")
 
 

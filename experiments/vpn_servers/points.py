@@ -1,8 +1,8 @@
 """What servers carry, hold and cost: one point for a way of delivery, so many servers and clients.
 
-The same frames are offered to each: every client's first terminal sends to the next client's and to
-all, in rounds. What passes and what tables hold is counted, and so exact; processor time is measured for
-each round.
+The same frames are offered to each: every client's first terminal sends to that of one client and to
+all, in rounds. The one is at another server where clients are spread evenly, whoever of them is where.
+What passes and what tables hold is counted, and so exact; processor time is measured for each round.
 
 Patent: effects E1, E4, E5.
 """
@@ -12,8 +12,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from experiments.probe import MARKER_LENGTH, SendPlan, Stream
 from experiments.probing import BROADCAST, ProbingError, mac_of
 from experiments.record import Sample, Table
 from experiments.traffic import settle
+from experiments.vpn_servers.faults import server_of
 from topologies.catalog import CATALOG
 from topologies.emulate import emulate
 from topologies.plan import Plan
@@ -101,6 +103,8 @@ class PointResult:
     loads: dict[str, ServerLoad]
     octets_to_servers: int
     """Octets of table messages that the representative has sent."""
+    crossing: int = 0
+    """Of the unicast frames those for a station at another server than the sender's."""
 
     @property
     def busiest(self) -> ServerLoad:
@@ -150,17 +154,20 @@ def measure(point: Point, settings: Settings, family: int, rounds: int) -> Point
 def _measure(point: Point, deployment: Deployment, rounds: int) -> PointResult:
     plan = deployment.plan
     servers = [node.name for node in plan.relays or plan.servers]
+    places = {client.name: server_of(deployment, client.name) for client in plan.clients()}
+    partners = pair(places)
     # One broadcast of each station lets every server and client know where it is.
-    _send(deployment, 0, 1, 0.1)
+    _send(deployment, partners, 0, 1, 0.1)
     before = settle(lambda: _counters(deployment, servers))
     senders = len(plan.clients())
+    apart = sum(places[one] != places[other] for one, other in partners.items())
     unicast = round(UNICAST_RATE * ROUND_SECONDS / senders)
     broadcasts = round(BROADCAST_RATE * ROUND_SECONDS / senders)
     cpu: dict[str, list[int]] = {name: [] for name in servers}
     after = before
     for _ in range(rounds):
         begin = {name: _cpu_ns(deployment, name) for name in servers}
-        _send(deployment, unicast, broadcasts, ROUND_SECONDS)
+        _send(deployment, partners, unicast, broadcasts, ROUND_SECONDS)
         after = settle(lambda: _counters(deployment, servers))
         for name in servers:
             cpu[name].append(_cpu_ns(deployment, name) - begin[name])
@@ -180,17 +187,33 @@ def _measure(point: Point, deployment: Deployment, rounds: int) -> PointResult:
         ROUND_SECONDS * rounds,
         loads,
         representative.get("table_octets_sent", 0),
+        unicast * apart * rounds,
     )
 
 
-def _send(deployment: Deployment, unicast: int, broadcasts: int, seconds: float) -> None:
+def pair(places: Mapping[str, str]) -> dict[str, str]:
+    """Returns to whom each client sends, given the server that each is at: the next in turn of servers."""
+    at: dict[str, list[str]] = {server: [] for server in sorted(set(places.values()))}
+    for client, server in places.items():
+        at[server].append(client)
+    turns = [name for turn in zip_longest(*at.values()) for name in turn if name is not None]
+    return {one: turns[(number + 1) % len(turns)] for number, one in enumerate(turns)}
+
+
+def _send(
+    deployment: Deployment,
+    partners: Mapping[str, str],
+    unicast: int,
+    broadcasts: int,
+    seconds: float,
+) -> None:
     """Has each client's first terminal send its frames, evenly over ``seconds``; waits for their end."""
     plan, network = deployment.plan, deployment.network
     clients = plan.clients()
     running = {}
     for number, client in enumerate(clients):
         terminal = plan.terminals_of(client.name)[0]
-        there = plan.terminals_of(clients[(number + 1) % len(clients)].name)[0]
+        there = plan.terminals_of(partners[client.name])[0]
         for cast, destination, count in (
             ("unicast", mac_of(plan, there), unicast),
             ("broadcast", BROADCAST, broadcasts),

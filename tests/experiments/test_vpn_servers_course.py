@@ -15,6 +15,7 @@ from experiments.vpn_servers.course import (
     FULL_CLIENTS,
     FULL_SERVERS,
     QUICK_CLIENTS,
+    _point_figures,
     held_elsewhere,
     points_of,
     spread,
@@ -26,6 +27,7 @@ from experiments.vpn_servers.points import (
     PointResult,
     ServerLoad,
     Way,
+    pair,
     plan_of,
     table,
 )
@@ -211,3 +213,24 @@ def test_samples_tell_points_servers_and_rounds_apart() -> None:
     assert len(keys) == len(samples)
     cpu = [sample.value for sample in ALONE.samples() if sample.name == "point.cpu"]
     assert cpu == [2_000_000, 3_000_000]
+
+
+@pytest.mark.parametrize("places", ["aabbcc", "abcabc", "cbbaca", "abababab", "aaaabbbb"])
+def test_where_clients_are_spread_evenly_each_sends_to_another_server(places: str) -> None:
+    at = {f"c{number}": server for number, server in enumerate(places)}
+    partners = pair(at)
+    assert sorted(partners) == sorted(partners.values()) == sorted(at)
+    assert all(at[one] != at[other] for one, other in partners.items())
+
+
+def test_at_one_server_each_sends_to_the_next() -> None:
+    assert pair({"c1": "a", "c2": "a", "c3": "a"}) == {"c1": "c2", "c2": "c3", "c3": "c1"}
+
+
+def test_what_is_flooded_is_a_share_of_what_crosses() -> None:
+    flooding = load(300, 540, 6)
+    flooding.counts["unknown_unicast_in"] = 120
+    found = replace(result(DIRECT, flooding, flooding), crossing=480)
+    figures = dict(_point_figures([found, result(CASCADE, flooding)]))
+    assert figures["flooded_known_unicast.multiserver.3x6"].value == 0.5
+    assert "flooded_known_unicast.cascade.3x6" not in figures
