@@ -78,6 +78,12 @@ class _Bridge(_Recorded, LinuxBridge):  # type: ignore[misc]
         """Has nothing to do: `terminate` ends the namespace."""
 
 
+class CommandLine(CLI):  # type: ignore[misc]
+    """Mininet's command line, which takes for a node's name all that a Plan allows in one."""
+
+    identchars = f"{CLI.identchars}-."
+
+
 class _Interface(Intf):  # type: ignore[misc]
     """Tells Mininet's CLI an interface's addresses from the Plan instead of asking ifconfig."""
 
@@ -179,7 +185,7 @@ class Network:
 
     def cli(self) -> None:
         """Opens Mininet's command line and returns when the user leaves it."""
-        CLI(self._mininet)
+        CommandLine(self._mininet)
 
     def build(self) -> None:
         """Makes namespaces, links and addresses; EmulationError when something is refused."""
