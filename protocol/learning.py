@@ -29,7 +29,7 @@ class Learnt(Enum):
     """The place has as many stations as it may have: the table stays as it is."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry(Generic[Place]):
     """Where a station is, and the times (ns) it was seen there first and last."""
 

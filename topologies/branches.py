@@ -5,6 +5,7 @@ Outside addresses are the patent's (IPv6) or from 198.18.0.0/15, RFC 2544 (IPv4)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface
@@ -12,6 +13,8 @@ from ipaddress import ip_address, ip_interface
 from topologies.plan import Group, Interface, Kind, Link, Node, Plan, PlanError, Role
 
 MAXIMUM_CLIENTS = 64
+"""As many as one machine emulates."""
+MAXIMUM_SIMULATED_CLIENTS = 1000
 MAXIMUM_TERMINALS = 26
 OUTSIDE_MTU = 1500
 LAN_MTU = {6: 1346, 4: 1386}
@@ -22,7 +25,10 @@ HOP_TAG = 8
 """Octets that a hop tag takes of it."""
 
 _LETTERS = ("aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff")
+_NETWORKS = 255
 _TERMINALS_ON_A_SUBNET = 254
+"""With more in a group its subnet is a /16."""
+_TERMINALS_OF_A_GROUP = 26_000
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Member:
     terminals: int
     terminals_before: int
     sub_id: int = 1
+    prefix: int = 24
+    """Length of the prefix of the terminals' IPv4 addresses."""
 
 
 def user_of(number: int) -> str:
@@ -69,18 +77,23 @@ def number_members(name: str, clients: Sequence[tuple[str, int, int]]) -> list[M
 
     PlanError when a group has more terminals than its subnet has addresses.
     """
-    members: list[Member] = []
-    for number, (client, vpn_id, terminals) in enumerate(clients, 1):
-        peers = [member for member in members if member.vpn_id == vpn_id]
-        before = sum(member.terminals for member in peers)
-        members.append(Member(number, len(peers) + 1, vpn_id, client, terminals, before))
-    for vpn_id in {member.vpn_id for member in members}:
-        count = sum(member.terminals for member in members if member.vpn_id == vpn_id)
-        if count > _TERMINALS_ON_A_SUBNET:
+    totals: Counter[int] = Counter()
+    for _, vpn_id, terminals in clients:
+        totals[vpn_id] += terminals
+    for count in totals.values():
+        if count > _TERMINALS_OF_A_GROUP:
             raise PlanError(
-                f"{name}: clients x terminals: expected at most {_TERMINALS_ON_A_SUBNET}, "
-                f"got {count}"
+                f"{name}: clients x terminals: expected at most {_TERMINALS_OF_A_GROUP}, got {count}"
             )
+    members: list[Member] = []
+    peers: Counter[int] = Counter()
+    before: Counter[int] = Counter()
+    for number, (client, vpn_id, terminals) in enumerate(clients, 1):
+        peers[vpn_id] += 1
+        prefix = 24 if totals[vpn_id] <= _TERMINALS_ON_A_SUBNET else 16
+        place = (number, peers[vpn_id], vpn_id, client, terminals, before[vpn_id])
+        members.append(Member(*place, prefix=prefix))
+        before[vpn_id] += terminals
     return members
 
 
@@ -214,7 +227,11 @@ def _client_addresses(number: int, family: int) -> tuple[str, str]:
     """Returns the client's and the router's address on the client's prefix.
 
     The patent has 3ffe:aaaa::, bbbb and cccc; after ffff the client's decimal number is used.
+    IPv4 networks after the 255th are from 172.16.0.0/12, RFC 1918.
     """
+    if family == 4 and number > _NETWORKS:
+        network = f"172.{16 + number // 256}.{number % 256}"
+        return f"{network}.1/24", f"{network}.254/24"
     if family == 4:
         return f"198.18.{number}.1/24", f"198.18.{number}.254/24"
     part = _LETTERS[number - 1] if number <= len(_LETTERS) else str(number)
@@ -224,12 +241,15 @@ def _client_addresses(number: int, family: int) -> tuple[str, str]:
 def _terminal_interface(terminal: str, member: Member, index: int, mtu: int) -> Interface:
     """Plans a terminal's interface: its addresses depend only on its place in the group."""
     position = member.position
-    lan = _LETTERS[position - 1][:2] if position <= len(_LETTERS) else f"{position:02d}"
+    lan = _LETTERS[position - 1][:2] if position <= len(_LETTERS) else f"{position % 100:02d}"
     host = member.terminals_before + index + 1
     return Interface(
         f"{terminal}-eth0",
         Kind.LAN,
-        f"02:00:00:00:{lan}:{index + 1:02d}",
-        (ip_interface(f"10.0.0.{host}/24"), ip_interface(f"fd00::{host:x}/64")),
+        f"02:00:00:{position // 100:02d}:{lan}:{index + 1:02d}",
+        (
+            ip_interface(f"10.0.{host // 256}.{host % 256}/{member.prefix}"),
+            ip_interface(f"fd00::{host:x}/64"),
+        ),
         mtu,
     )

@@ -8,7 +8,7 @@ from ipaddress import ip_interface
 
 from topologies.branches import (
     LAN_MTU,
-    MAXIMUM_CLIENTS,
+    MAXIMUM_SIMULATED_CLIENTS,
     MULTICAST_LAN_MTU,
     OUTSIDE_MTU,
     assemble,
@@ -57,7 +57,7 @@ def single(
     """
     check_family("single", family)
     mtu = LAN_MTU[family] if lan_mtu is None else lan_mtu
-    check_range("single", "clients", clients, 2, MAXIMUM_CLIENTS)
+    check_range("single", "clients", clients, 2, MAXIMUM_SIMULATED_CLIENTS)
     members = members_of("single", clients, terminals, second_group, mtu)
     return assemble("single", 1, trunk(family), members, family, mtu, ("internet",))
 
@@ -78,7 +78,7 @@ def subgroups(
     """
     check_family("subgroups", family)
     mtu = LAN_MTU[family] if lan_mtu is None else lan_mtu
-    check_range("subgroups", "clients", clients, 4, MAXIMUM_CLIENTS)
+    check_range("subgroups", "clients", clients, 4, MAXIMUM_SIMULATED_CLIENTS)
     members = members_of("subgroups", clients, terminals, second_group, mtu)
     members[2] = replace(members[2], sub_id=2)
     return assemble("subgroups", 2, trunk(family), members, family, mtu, ("internet",))

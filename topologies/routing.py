@@ -40,8 +40,10 @@ def static_routes(graph: nx.Graph, nodes: Sequence[Node], family: int) -> dict[s
     outside = _outside(graph)
     attached = _attached(outside)
     speakers = {node.name for node in nodes if node.multicast} if family == 4 else set()
+    roles = {node.name: node.role for node in nodes}
     return {
-        node.name: _routes_of(node, outside, nodes, attached, family, speakers)
+        node.name: _only_route(node, outside, roles, attached, family)
+        or _routes_of(node, outside, nodes, attached, family, speakers)
         for node in nodes
         if outside.degree(node.name) and node.role is not Role.LAN
     }
@@ -105,6 +107,29 @@ def _interfaces(graph: nx.Graph, name: str) -> Iterator[Interface]:
         yield link.interface_of(name)
 
 
+def _only_route(
+    node: Node,
+    outside: nx.Graph,
+    roles: Mapping[str, Role],
+    attached: Mapping[Network, Sequence[str]],
+    family: int,
+) -> list[Route]:
+    """Returns the default route of a node with nothing but one router; no route for any other.
+
+    That the router reaches all networks is seen when its own routes are computed.
+    """
+    (first, *more) = outside.neighbors(node.name)
+    if more or node.role is Role.ROUTER or roles[first] is not Role.ROUTER:
+        return []
+    if all(node.name in holders for holders in attached.values()):
+        return []
+    return [_route((node.name, first), _everything(family), outside)]
+
+
+def _everything(family: int) -> Network:
+    return ip_network("::/0" if family == 6 else "0.0.0.0/0")
+
+
 def _routes_of(
     node: Node,
     outside: nx.Graph,
@@ -126,8 +151,7 @@ def _routes_of(
     gateways = {(route.gateway, route.interface) for route in routes}
     if node.role is Role.ROUTER or len(gateways) != 1:
         return routes
-    everything = ip_network("::/0" if family == 6 else "0.0.0.0/0")
-    return [Route(everything, routes[0].gateway, routes[0].interface)]
+    return [Route(_everything(family), routes[0].gateway, routes[0].interface)]
 
 
 def _path(

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from topologies.branches import (
     LAN_MTU,
-    MAXIMUM_CLIENTS,
+    MAXIMUM_SIMULATED_CLIENTS,
     assemble,
     check_family,
     check_range,
@@ -107,7 +107,7 @@ def _plan(
 ) -> Plan:
     check_family(name, family)
     mtu = LAN_MTU[family] if lan_mtu is None else lan_mtu
-    check_range(name, "clients", clients, 2, MAXIMUM_CLIENTS)
+    check_range(name, "clients", clients, 2, MAXIMUM_SIMULATED_CLIENTS)
     check_range(name, "servers", servers, 1, MAXIMUM_SERVERS)
     members = members_of(name, clients, terminals, second_group, mtu)
     nodes, links = trunk(family)

@@ -21,6 +21,7 @@ Runs = tuple[Path, dict[str, Ended]]
 USAGE: dict[str, tuple[list[str], str]] = {
     "topology": (["run", "--topo", "nosuch"], "TOPO=nosuch: expected one of"),
     "one client": (["run", "--clients", "1"], "clients: expected 2 to 64, got 1"),
+    "too many for one machine": (["run", "--clients", "65"], "clients: expected 2 to 64, got 65"),
     "no terminal": (["run", "--terminals", "0"], "terminals: expected 1 to 26, got 0"),
     "no number": (["run", "--clients", "two"], "--clients"),
     "family": (["run", "--family", "5"], "--family"),

@@ -149,9 +149,9 @@ def test_subgroups_is_single_with_the_third_client_in_sub_id_2() -> None:
     assert plan.groups == like.groups
 
 
-@pytest.mark.parametrize("clients", [3, 65])
+@pytest.mark.parametrize("clients", [3, 1001])
 def test_subgroups_wants_one_who_moves_one_who_is_expelled_and_two_who_stay(clients: int) -> None:
-    with pytest.raises(PlanError, match=f"subgroups: clients: expected 4 to 64, got {clients}"):
+    with pytest.raises(PlanError, match=f"subgroups: clients: expected 4 to 1000, got {clients}"):
         subgroups(clients=clients)
 
 
@@ -162,16 +162,30 @@ def test_users_are_lettered_like_columns() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"clients": 1}, "clients: expected 2 to 64, got 1"),
-        ({"clients": 65}, "clients: expected 2 to 64, got 65"),
-        ({"clients": "3"}, "clients: expected 2 to 64, got '3'"),
+        ({"clients": 1}, "clients: expected 2 to 1000, got 1"),
+        ({"clients": 1001}, "clients: expected 2 to 1000, got 1001"),
+        ({"clients": "3"}, "clients: expected 2 to 1000, got '3'"),
         ({"terminals": 0}, "terminals: expected 1 to 26, got 0"),
         ({"family": 5}, "family: expected 4 or 6, got 5"),
         ({"second_group": 4}, "second_group: expected 0 to 3, got 4"),
         ({"lan_mtu": 1279}, "lan_mtu: expected 1280 to 9000, got 1279"),
-        ({"clients": 64, "terminals": 4}, "clients x terminals: expected at most 254, got 256"),
     ],
 )
 def test_a_parameter_out_of_range_is_named(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError, match=message):
         single(**parameters)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_thousand_clients_have_addresses_of_their_own(family: int) -> None:
+    """A Plan refuses an address that two have; the last terminals are on the first one's subnet."""
+    plan = single(clients=1000, terminals=1, family=family, second_group=0)
+    first, last = (plan.lan_interface(name).addresses for name in ("t1a", "t1000a"))
+    assert [one.network for one in first] == [one.network for one in last]
+
+
+def test_a_small_group_has_the_addresses_that_it_always_had() -> None:
+    plan = single(clients=64, terminals=1)
+    found = plan.lan_interface("t64a")
+    assert [str(one) for one in found.addresses] == ["10.0.0.64/24", "fd00::40/64"]
+    assert found.mac == "02:00:00:00:64:01"
