@@ -1,6 +1,6 @@
 # `make help` lists the targets. Every target first installs what is missing (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment simtest regression instrument planes startup claims cli report compare test test-fast check format lock clean distclean
+.PHONY: help setup experiment simtest simbench regression instrument planes startup claims cli report compare test test-fast check format lock clean distclean
 
 PYTHON := .venv/bin/python
 TOPO ?= single
@@ -60,6 +60,10 @@ experiment: ## builds the topology, checks and measures, writes results/TOPO/...
 simtest: ## searches scripts of faults in the simulator: SEEDS=500 of them
 	@scripts/setup --python
 	@scripts/run -m experiments.simtest $(call option,SEEDS,--scripts) $(ARGS)
+
+simbench: ## measures the simulator: frames a second, and 1,000 clients (QUICK=1: 200)
+	@scripts/setup --python
+	@scripts/run -m experiments simbench $(call flag,QUICK,--quick) $(ARGS)
 
 regression: ## runs every topology QUICK, compares exact counts, writes results/regression.xml (JUnit)
 	@scripts/setup

@@ -73,16 +73,17 @@ class Outcome:
     comparison: ProbeOutcome
 
 
-def plan_round(plan: Plan, count: int, chance: random.Random) -> Round:
+def plan_round(plan: Plan, count: int, chance: random.Random, senders: int | None = None) -> Round:
     """Plans ``count`` unicast and ``count`` broadcast frames of each size for one sender on each LAN.
 
-    A sender's unicast frames go to a terminal of the next LAN of its group.
+    A sender's unicast frames go to a terminal of the next LAN of its group. With ``senders`` there are
+    so many of them in each group at most, the first ones.
     """
     marker = chance.randbytes(MARKER_LENGTH)
     plans = {}
     number = 0
     for group in plan.groups:
-        for client in plan.clients(group.vpn_id):
+        for client in plan.clients(group.vpn_id)[:senders]:
             number += 1
             sender = plan.terminals_of(client.name)[0]
             there = plan.terminals_of(_next_client(plan, client))

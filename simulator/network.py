@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from ipaddress import ip_network
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from simulator.chance import Chance
 from simulator.engine import Engine
 from simulator.links import Direction
 from simulator.packets import Packet
-from topologies.plan import Kind, Link, Plan, PlanError, Role
+from topologies.plan import Kind, Link, Plan, PlanError, Role, Route
 
 Receive = Callable[[Packet], None]
 Tap = Callable[[int, str, Packet], None]
@@ -43,7 +43,7 @@ class Fate(Enum):
 class NetworkNode:
     """A host or router: what it forwards, and what it keeps for itself."""
 
-    def __init__(self, plan: Plan, name: str) -> None:
+    def __init__(self, plan: Plan, name: str, routes: Iterable[Route]) -> None:
         self.name = name
         self.forwards = plan.node(name).role is Role.ROUTER
         interfaces = plan.interfaces(name, Kind.OUTSIDE)
@@ -56,9 +56,7 @@ class NetworkNode:
         self._networks = [
             (address.network, one.name) for one in interfaces for address in one.addresses
         ]
-        self._networks += [
-            (ip_network(route.destination), route.interface) for route in plan.routes(name)
-        ]
+        self._networks += [(ip_network(route.destination), route.interface) for route in routes]
         self._networks.sort(key=lambda row: -row[0].prefixlen)
         self._fates: dict[IpAddress, Way | Fate] = {}
 
@@ -91,9 +89,10 @@ class Network:
         """By the names of both ends, in the way of the packets."""
         self._engine = engine
         self._chance = chance
+        routes = plan.converged_routes()
         for node in plan.nodes:
             if plan.interfaces(node.name, Kind.OUTSIDE):
-                self.nodes[node.name] = NetworkNode(plan, node.name)
+                self.nodes[node.name] = NetworkNode(plan, node.name, routes.get(node.name, ()))
         for link in plan.links:
             if link.kind is Kind.OUTSIDE:
                 self._lay(link, *link.ends)

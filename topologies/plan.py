@@ -215,6 +215,10 @@ class Plan:
         self.node(name)
         return self._routes.get(name, ())
 
+    def converged_routes(self) -> dict[str, list[Route]]:
+        """Returns every node's routes, with those that routers find by a routing protocol."""
+        return static_routes(self.graph, self.nodes, self.family, converged=True)
+
     @property
     def multicast_routers(self) -> tuple[str, ...]:
         """Names the routers that forward multicast packets."""

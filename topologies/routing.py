@@ -27,7 +27,9 @@ _LINK_UNITS = 1_000_000
 """A nanosecond of delay costs as much as so many links: fewer links only decide between equals."""
 
 
-def static_routes(graph: nx.Graph, nodes: Sequence[Node], family: int) -> dict[str, list[Route]]:
+def static_routes(
+    graph: nx.Graph, nodes: Sequence[Node], family: int, converged: bool = False
+) -> dict[str, list[Route]]:
     """Computes every node's routes to the outside networks it is not on.
 
     A path is the one of least delay, and of those the one of fewest links; it leads through
@@ -36,10 +38,12 @@ def static_routes(graph: nx.Graph, nodes: Sequence[Node], family: int) -> dict[s
 
     Multicast routers on IPv4 speak a routing protocol, and get no route that they learn from each
     other: to networks that any of them is on, and to those that a path through another leads to.
+    With ``converged`` they have those too, as if the protocol had found them.
     """
     outside = _outside(graph)
     attached = _attached(outside)
-    speakers = {node.name for node in nodes if node.multicast} if family == 4 else set()
+    speaking = family == 4 and not converged
+    speakers = {node.name for node in nodes if node.multicast and speaking}
     roles = {node.name: node.role for node in nodes}
     return {
         node.name: _only_route(node, outside, roles, attached, family)

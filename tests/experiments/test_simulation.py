@@ -9,10 +9,11 @@ import pytest
 from experiments.__main__ import main
 from experiments.probing import Outcome, Round
 from experiments.record import COUNT, Sample, load_record, load_summary
+from experiments.regression import COUNTS, read_counts
 from experiments.report import DROPS
 from experiments.simulation import course
 from simulator.world import World
-from tests.experiments.runs import Ended
+from tests.experiments.runs import CHECKOUT, Ended
 from topologies.catalog import CATALOG
 
 SIMULATED = ("run", "--world", "simulator", "--quick")
@@ -27,15 +28,29 @@ def simulate(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> tu
 
 
 @pytest.mark.parametrize("topo", CATALOG)
-def test_all_invariants_hold_in_the_simulators_world(
+def test_all_invariants_hold_and_counts_are_the_emulators(
     topo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(course, "QUICK_PROBES", 2)
+    """Packets with probe frames by interface, frames by terminal and rows of tables, as kept."""
     code, results = simulate(tmp_path, monkeypatch, "--topo", topo)
     summary = load_summary(results)
     assert [name for name, one in summary.invariants.items() if not one.held] == []
     assert code == 0
     assert (results / "report.html").exists()
+    assert counts_of(results) == {
+        f"{COUNT}{name}": count for name, count in read_counts(CHECKOUT / COUNTS)[topo].items()
+    }
+
+
+@pytest.mark.parametrize("topo", CATALOG)
+def test_all_invariants_hold_in_ipv4(
+    topo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(course, "QUICK_PROBES", 2)
+    code, results = simulate(tmp_path, monkeypatch, "--topo", topo, "--family", "4")
+    summary = load_summary(results)
+    assert [name for name, one in summary.invariants.items() if not one.held] == []
+    assert code == 0
 
 
 def test_a_frame_that_does_not_arrive_is_found(
@@ -49,12 +64,34 @@ def test_a_frame_that_does_not_arrive_is_found(
     assert "broadcast_probes_reach_every_other_once" in broken
 
 
-def test_a_network_whose_routers_find_their_own_ways_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--control", "ike"), "WORLD=simulator: CONTROL=ike: expected tls"),
+        (("--dataplane", "batch"), "WORLD=simulator: DATAPLANE=batch: expected none"),
+        (("--peers", "tinc"), "WORLD=simulator: PEERS=tinc: expected none"),
+        (("--clients", "1001"), "single: clients: expected 2 to 1000, got 1001"),
+    ],
+)
+def test_what_a_world_of_events_does_not_have_is_refused(
+    options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, _ = simulate(tmp_path, monkeypatch, "--topo", "multicast", "--family", "4")
-    assert code == 2
-    assert "FAMILY=4 with multicast routers: expected 6" in capsys.readouterr().err
+    assert main([*SIMULATED, *options]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(message)
+    assert said.count("\n") == 1
+
+
+def test_more_clients_than_a_machine_emulates_are_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(course, "MAXIMUM_CLIENTS", 2)
+    monkeypatch.setattr(course, "MANY_SENDERS", 1)
+    code, results = simulate(tmp_path, monkeypatch, "--clients", "6", "--terminals", "1")
+    assert code == 0
+    deliveries = load_summary(results).figures["probe_deliveries"].value
+    # One sender in each group, three sizes: to one, to all of six and to all of two.
+    assert deliveries == 3 * (1 + 5) + 3 * (1 + 1)
 
 
 def _without_one_receiver(world: World, sent: Round) -> Outcome:
