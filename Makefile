@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 TOPO ?= single
 
 # A misspelt variable would silently change what is measured.
-KNOWN := TOPO WORLD SEEDS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP TAGS CONTROL DATAPLANE WIRE PEERS SERIES SOAK RUN RUN_A RUN_B ARGS
+KNOWN := TOPO WORLD SEEDS WORKERS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP TAGS CONTROL DATAPLANE WIRE PEERS SERIES SOAK RUN RUN_A RUN_B ARGS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
@@ -26,7 +26,7 @@ RUN_OPTIONS = $(call flag,QUICK,--quick) $(call option,WIRE,--wire) $(call optio
 RUN_OPTIONS += $(call option,WORLD,--world)
 SIMULATED := $(filter simulator,$(WORLD))
 # A file's tests stay together: they share networks and runs.
-WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile
+PROCESSES := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 help: ## this list
 	@echo 'blindrelay: a layer-2 VPN whose relay never decrypts'
@@ -42,7 +42,7 @@ help: ## this list
 	@echo '           TAGS=off|required (whether relays want a keyed tag on each datagram)'
 	@echo '           DATAPLANE=socket|batch|kernel (default: the best sockets that the machine has)'
 	@echo '           PEERS=openvpn,tinc,fastd,n2n,softether or all (single: other VPNs measured beside ours)'
-	@echo '           SEEDS=500 (simtest: so many scripts of faults)'
+	@echo '           SEEDS=500 (simtest: so many scripts of faults)  WORKERS=2 (in so many processes)'
 	@echo '           CONTROL=tls|ike (what protects registration; ike: by strongSwan)'
 	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'
 	@echo '           ARGS="more arguments" (experiment, cli, test, test-fast)'
@@ -59,7 +59,7 @@ experiment: ## builds the topology, checks and measures, writes results/TOPO/...
 
 simtest: ## searches scripts of faults in the simulator: SEEDS=500 of them
 	@scripts/setup --python
-	@scripts/run -m experiments.simtest $(call option,SEEDS,--scripts) $(ARGS)
+	@scripts/run -m experiments.simtest $(call option,SEEDS,--scripts) $(call option,WORKERS,--workers) $(ARGS)
 
 simbench: ## measures the simulator: frames a second, and 1,000 clients (QUICK=1: 200)
 	@scripts/setup --python
@@ -99,11 +99,11 @@ compare: ## sets RUN_A and RUN_B side by side: do intervals overlap, are counts 
 
 test: ## all tests, those in network namespaces and in a browser too
 	@scripts/setup --tests
-	@scripts/run --root -m pytest --require-emulated $(WORKERS) $(ARGS)
+	@scripts/run --root -m pytest --require-emulated $(PROCESSES) $(ARGS)
 
 test-fast: ## the tests that need no root
 	@scripts/setup --python
-	@scripts/run -m pytest -m 'not emulated' $(WORKERS) $(ARGS)
+	@scripts/run -m pytest -m 'not emulated' $(PROCESSES) $(ARGS)
 
 check: ## style, types and who imports whom
 	@scripts/setup --python

@@ -1,26 +1,36 @@
 """Searches for scripts of faults that break an invariant: ``python -m experiments.simtest --scripts 500``.
 
 Hypothesis draws the scripts, and makes one that breaks something as short as it can. What is left is
-printed with the one command that plays it again. Exit codes: 0 nothing found, 1 something, 2 usage.
+printed with the one command that plays it again. Scripts are drawn in lots, each from a seed of its own:
+any number of workers plays the same ones, and the hash over all traces is the same. Exit codes: 0 nothing
+found, 1 something, 2 usage.
 """
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import repeat
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from nodes.command_line import Parser
-from simulator.faults import KINDS, LONGEST_MS, Fault, Script
+from simulator.faults import CHOICES, KINDS, LONGEST_MS, Fault, Script
 from simulator.search import Play, Played
-from topologies.catalog import CATALOG
+from topologies.catalog import CATALOG, WITH_SERVERS
 
 SCRIPTS = 100
+LOT = 50
+"""Scripts that one call of Hypothesis draws."""
 FAULTS = 16
 SEEDS = 1 << 16
 EXIT_HELD, EXIT_BROKEN, EXIT_USAGE = range(3)
@@ -61,15 +71,44 @@ def scripts(topos: Sequence[str]) -> st.SearchStrategy[Script]:
             max_size=FAULTS,
         )
     )
+    chosen = st.sampled_from(list(topos)).flatmap(
+        lambda topo: st.tuples(st.just(topo), _choices(topo))
+    )
     return st.builds(
-        Script, st.sampled_from(list(topos)), st.integers(0, SEEDS - 1), faults.map(tuple)
+        lambda where, number, some: Script(where[0], number, tuple(some), where[1]),
+        chosen,
+        st.integers(0, SEEDS - 1),
+        faults,
     )
 
 
-def search(count: int, beginning: int, topos: Sequence[str]) -> tuple[Script | None, Counter[str]]:
-    """Plays ``count`` scripts; returns the shortest that breaks something, and what was reached."""
+def _choices(topo: str) -> st.SearchStrategy[tuple[tuple[str, str | bool], ...]]:
+    """Draws what a script chooses: mostly little, so that what is found is easy to read."""
+    some = [
+        (name, value)
+        for name, values in CHOICES.items()
+        for value in values[1:]
+        if topo not in WITH_SERVERS or name != "hop_tags"
+    ]
+    drawn = st.lists(st.sampled_from(some), max_size=3, unique_by=lambda one: one[0])
+    return drawn.map(lambda chosen: tuple(sorted(chosen)))
+
+
+@dataclass
+class Found:
+    """What a search has come to: the shortest script that breaks something, if any; what was reached."""
+
+    script: Script | None
+    reached: Counter[str]
+    fingerprint: str
+    """Of all traces in their order."""
+
+
+def search(count: int, beginning: int, topos: Sequence[str]) -> Found:
+    """Plays ``count`` scripts, drawn from one seed, in this process."""
     last: list[Script] = []
     reached: Counter[str] = Counter()
+    traces = blake2b(digest_size=16)
 
     @seed(beginning)
     @settings(
@@ -84,6 +123,7 @@ def search(count: int, beginning: int, topos: Sequence[str]) -> tuple[Script | N
     def holds(script: Script) -> None:
         played = play(script)
         reached.update(played.reached)
+        traces.update(played.fingerprint.encode())
         if played.violations:
             last[:] = [script]
             raise ViolationError(played.violations[0])
@@ -91,8 +131,31 @@ def search(count: int, beginning: int, topos: Sequence[str]) -> tuple[Script | N
     try:
         holds()
     except ViolationError:
-        return last[0], reached
-    return None, reached
+        return Found(last[0], reached, traces.hexdigest())
+    return Found(None, reached, traces.hexdigest())
+
+
+def search_in_lots(count: int, beginning: int, topos: Sequence[str], workers: int) -> Found:
+    """Plays ``count`` scripts in so many processes; ends with the first lot in which something is found."""
+    sizes = [min(LOT, count - first) for first in range(0, count, LOT)]
+    seeds = [beginning * SEEDS + number for number in range(len(sizes))]
+    reached: Counter[str] = Counter()
+    traces = blake2b(digest_size=16)
+    with contextlib.ExitStack() as stack:
+        lots: Iterable[Found]
+        if workers == 1:
+            lots = map(search, sizes, seeds, repeat(topos))
+        else:
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, context))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            lots = pool.map(search, sizes, seeds, repeat(topos))
+        for lot in lots:
+            reached.update(lot.reached)
+            traces.update(lot.fingerprint.encode())
+            if lot.script is not None:
+                return Found(lot.script, reached, traces.hexdigest())
+    return Found(None, reached, traces.hexdigest())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,23 +163,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m experiments.simtest", description=__doc__)
     parser.add_argument("--scripts", type=int, default=SCRIPTS, help="how many to play")
     parser.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    parser.add_argument("--workers", type=int, default=1, help="processes to play in")
     parser.add_argument("--topo", action="append", choices=_SIZES, help="only this; repeatable")
     parser.add_argument("--replay", metavar="SCRIPT", help="plays one script, as was printed")
     options = parser.parse_args(arguments)
     try:
         if options.replay is not None:
             return _tell(Script.from_text(options.replay))
+        for name, least in (("scripts", 1), ("workers", 1), ("seed", 0)):
+            if getattr(options, name) < least:
+                raise ValueError(
+                    f"--{name} {getattr(options, name)}: expected a number from {least}"
+                )
     except ValueError as error:
         print(f"simtest: {error}", file=sys.stderr)
         return EXIT_USAGE
     begin = time.monotonic()
-    found, reached = search(options.scripts, options.seed, options.topo or list(_SIZES))
-    if found is not None:
-        return _tell(found)
+    topos = options.topo or list(_SIZES)
+    found = search_in_lots(options.scripts, options.seed, topos, options.workers)
+    if found.script is not None:
+        return _tell(found.script)
     seconds = time.monotonic() - begin
-    print(
-        f"{options.scripts} scripts in {seconds:.0f} s, nothing violated; reached: {_shown(reached)}"
-    )
+    print(f"{options.scripts} scripts in {seconds:.0f} s, nothing violated")
+    print(f"reached: {_shown(found.reached)}")
+    print(f"all traces: {found.fingerprint}")
     return EXIT_HELD
 
 

@@ -23,6 +23,15 @@ KINDS = (
 """The first six impair a link, ``cut`` breaks a control channel, ``replay`` sends old datagrams again."""
 LINK_KINDS = KINDS[:6]
 LONGEST_MS = 20_000
+CHOICES: dict[str, tuple[str | bool, ...]] = {
+    "rekey": ("on-leave", "on-change", "never"),
+    "member_delivery": ("patent", "spi"),
+    "distribution": ("delta", "full"),
+    "mac_reports": (True, False),
+    "strip": ("keep", "patent"),
+    "hop_tags": (False, True),
+}
+"""What a script may choose about the processes, the default first: fields of the world's settings."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +60,38 @@ class Fault:
 
 @dataclass(frozen=True)
 class Script:
-    """A topology of the catalog, a seed, and what goes wrong."""
+    """A topology of the catalog, a seed, what goes wrong, and which of CHOICES are not the default.
+
+    Raises ValueError for a choice that there is not.
+    """
 
     topo: str
     seed: int
     faults: tuple[Fault, ...] = ()
+    choices: tuple[tuple[str, str | bool], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value in self.choices:
+            if name not in CHOICES:
+                raise ValueError(f"script: choice {name!r}: expected one of {', '.join(CHOICES)}")
+            if not any(type(value) is type(one) and value == one for one in CHOICES[name]):
+                expected = ", ".join(json.dumps(one) for one in CHOICES[name])
+                raise ValueError(f"script: {name} {value!r}: expected one of {expected}")
 
     def to_text(self) -> str:
         """Writes the script in one line."""
-        return json.dumps([self.topo, self.seed, [astuple(fault) for fault in self.faults]])
+        faults = [astuple(fault) for fault in self.faults]
+        return json.dumps([self.topo, self.seed, faults, dict(self.choices)])
 
     @classmethod
     def from_text(cls, text: str) -> Script:
         """Reads what :meth:`to_text` has written; raises ValueError for anything else."""
         try:
-            topo, seed, faults = json.loads(text)
-            return cls(str(topo), int(seed), tuple(_fault(row) for row in faults))
+            topo, seed, faults, choices = json.loads(text)
+            chosen = tuple(sorted(dict(choices).items()))
+            return cls(str(topo), int(seed), tuple(_fault(row) for row in faults), chosen)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"script: {error}") from error
+            raise ValueError(f"script: {error}".replace("script: script:", "script:")) from error
 
 
 def _fault(row: Sequence[int | str]) -> Fault:

@@ -6,8 +6,12 @@ handed out when. Nothing in the world depends on it.
 
 from __future__ import annotations
 
+import gc
+from base64 import b64encode
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 from protocol.wire import ip, vpn_header
@@ -55,7 +59,7 @@ class Monitor(Observer):
         self._made: dict[int, int] = {}
         self._places: dict[int, Place] = {}
         self._since: dict[str, tuple[Place | None, int]] = {}
-        self._opened: Counter[tuple[int, bytes]] = Counter()
+        self._opened: Counter[tuple[ClientProcess, bytes]] = Counter()
 
     # -- what the search tells
 
@@ -121,7 +125,7 @@ class Monitor(Observer):
         if sent is None:
             self._violate(f"{process.name} opened a frame that nobody sent: {frame[:40].hex()}")
             return
-        key = (id(process), frame)
+        key = (process, frame)
         self._opened[key] += 1
         if self._opened[key] > 1:
             self._violate(f"{process.name} opened a frame of {sent.terminal} twice")
@@ -156,6 +160,11 @@ class Monitor(Observer):
         elif sent.terminal == terminal:
             self._violate(f"{terminal} saw a frame of its own come back")
 
+    def look_into(self, name: str, *held: object) -> None:
+        """Checks that what relays holds no data key anywhere in its memory, reached from ``held``."""
+        for octets in octets_within(*held):
+            self._look_for_secrets(f"in its memory {name}", octets)
+
     # -- what is wrong
 
     @property
@@ -169,8 +178,26 @@ class Monitor(Observer):
         if MARKER in octets:
             self._violate(f"{name} was shown a payload")
         for spi, key in self._keys.items():
-            if key in octets or key.hex().encode() in octets:
+            written = (key, key.hex().encode(), b64encode(key).rstrip(b"="))
+            if any(one in octets for one in written):
                 self._violate(f"{name} was given the key of SPI {spi:#x}")
+
+
+def octets_within(*held: object) -> Iterator[bytes]:
+    """Yields all octet strings that objects hold, through any number of others; code is left out."""
+    found: dict[int, object] = {}
+    waiting = list(held)
+    while waiting:
+        one = waiting.pop()
+        if id(one) in found or isinstance(one, (type, ModuleType, FunctionType, CodeType)):
+            continue
+        found[id(one)] = one
+        if isinstance(one, (bytes, bytearray)):
+            yield bytes(one)
+        elif isinstance(one, str):
+            yield one.encode(errors="replace")
+        else:
+            waiting.extend(gc.get_referents(one))
 
 
 def esp_of(payload: bytes) -> bytes:

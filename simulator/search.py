@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from protocol.errors import DropReason
+from protocol.relay import Strip
 from protocol.wire.ethernet import BROADCAST, EthernetHeader, parse_mac
 from simulator.faults import LINK_KINDS, Fault, Script
 from simulator.links import SOUND, Impairment
 from simulator.monitor import MARKER, Monitor
+from simulator.processes import DataPort
 from simulator.world import World, WorldSettings
 from topologies.plan import Kind, Plan
 
@@ -54,10 +57,14 @@ class Play:
         settings: WorldSettings | None = None,
         most_events: int = EVENTS,
     ) -> None:
-        """Takes the Plan that the script's topology stands for, and from how many events on it storms."""
+        """Takes the Plan that the script's topology stands for, and from how many events on it storms.
+
+        The script's choices change ``settings``.
+        """
         self._most_events = most_events
         self.monitor = Monitor()
-        self.world = World(plan, script.seed, settings, self.monitor)
+        chosen = chosen_settings(settings or WorldSettings(), script)
+        self.world = World(plan, script.seed, chosen, self.monitor)
         self.monitor.watch(self.world)
         self._plan = plan
         self._script = script
@@ -97,6 +104,9 @@ class Play:
         self._advance(world.engine.now + QUIET)
         self._expect_liveness()
         self._expect_balance()
+        for name, port in self._relaying().items():
+            subscriber = [self.world.relays[name].subscriber] if name in self.world.relays else []
+            self.monitor.look_into(name, port.relay, *subscriber)
 
     # -- time and traffic
 
@@ -272,19 +282,31 @@ class Play:
             told = sum(client.drops.values()) - client.drops[DropReason.UNEXPECTED_PROBE]
             if process.taken != client.frames_sealed + client.frames_delivered + told:
                 self._out_of_balance(name, process.taken, client.drops)
-        ports = {name: relay.data_port for name, relay in self.world.relays.items()}
-        server = self.world.server
-        if server is not None and server.data_port is not None:
-            ports[server.name] = server.data_port
-        for name, port in ports.items():
+        for name, port in self._relaying().items():
             totals = port.relay.flows.totals()
             echoed = port.relay.probes_echoed
             counted = (totals.datagrams_in + echoed, totals.copies_out + echoed)
             if counted != (port.taken, port.copies):
                 self._out_of_balance(name, port.taken, totals)
 
+    def _relaying(self) -> dict[str, DataPort]:
+        """Returns what relays at each node that does."""
+        ports = {name: relay.data_port for name, relay in self.world.relays.items()}
+        server = self.world.server
+        if server is not None and server.data_port is not None:
+            ports[server.name] = server.data_port
+        return ports
+
     def _out_of_balance(self, name: str, taken: int, counted: object) -> None:
         self.monitor.violations.append(f"{name} took {taken} and counted {counted}")
+
+
+def chosen_settings(settings: WorldSettings, script: Script) -> WorldSettings:
+    """Returns the settings with what a script has chosen."""
+    chosen: dict[str, Any] = dict(script.choices)
+    if "strip" in chosen:
+        chosen["strip"] = Strip(chosen["strip"])
+    return replace(settings, **chosen)
 
 
 def impaired(before: Impairment, fault: Fault) -> Impairment:

@@ -8,8 +8,10 @@ import pytest
 
 from experiments.simtest import main
 from protocol.client.transfer import Transfer
+from simulator.faults import Script
+from tests.experiments.planted import PLANTED
 
-REPLAYED = '["single", 1, [[2000, "replay", 0, 0, 30]]]'
+REPLAYED = '["single", 1, [[2000, "replay", 0, 0, 30]], {"strip": "patent"}]'
 
 
 def test_a_search_that_finds_nothing_says_what_it_has_reached(
@@ -19,7 +21,8 @@ def test_a_search_that_finds_nothing_says_what_it_has_reached(
     said = capsys.readouterr().out
     assert said.startswith("25 scripts in ")
     assert "nothing violated" in said
-    assert "crash" in said
+    assert "reached: an SA is made" in said
+    assert "all traces: " in said
 
 
 def test_a_script_is_played_again_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,14 +43,23 @@ def test_what_is_found_is_short_and_printed_with_the_command_that_shows_it_again
     command = shlex.split(again)
     assert command == [
         *("again:", "python", "-m", "experiments.simtest", "--replay"),
-        '["single", 0, []]',
+        '["single", 0, [], {}]',
     ]
     assert main(command[4:]) == 1
     assert trace in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    "text", ["{", '["nowhere", 1, []]', '["single", 1, [[0, "melt", 0, 0, 0]]]']
+    "text",
+    [
+        "{",
+        '["single", 1, []]',
+        '["nowhere", 1, [], {}]',
+        '["single", 1, [[0, "melt", 0, 0, 0]], {}]',
+        '["single", 1, [], {"rekey": "sometimes"}]',
+        '["single", 1, [], {"mac_reports": 1}]',
+        '["single", 1, [], {"colour": "red"}]',
+    ],
 )
 def test_a_script_that_is_none_is_refused_in_one_line(
     text: str, capsys: pytest.CaptureFixture[str]
@@ -56,3 +68,39 @@ def test_a_script_that_is_none_is_refused_in_one_line(
     said = capsys.readouterr().err
     assert said.startswith("simtest: script")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--scripts", "--workers"])
+def test_a_number_that_is_none_is_refused_in_one_line(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([option, "0"]) == 2
+    assert capsys.readouterr().err == f"simtest: {option} 0: expected a number from 1\n"
+
+
+def test_any_number_of_workers_plays_the_same_scripts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for hash_seed, workers in (("1", "1"), ("2", "2")):
+        monkeypatch.setenv("PYTHONHASHSEED", hash_seed)
+        assert main(["--scripts", "55", "--topo", "single", "--workers", workers]) == 0
+        said.append(capsys.readouterr().out.splitlines()[1:])
+    assert said[0] == said[1]
+    assert said[0][-1].startswith("all traces: ")
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_each_invariant_is_seen_to_break_and_shown_again(
+    what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is left of the script has two faults at most: all else has been shortened away."""
+    plant, topo, said = PLANTED[what]
+    plant(monkeypatch)
+    assert main(["--scripts", "40", "--topo", topo]) == 1
+    *violations, trace, again = capsys.readouterr().out.splitlines()
+    assert any(said in one for one in violations)
+    replayed = shlex.split(again)[-1]
+    assert len(Script.from_text(replayed).faults) <= 2
+    assert main(["--replay", replayed]) == 1
+    assert trace in capsys.readouterr().out
