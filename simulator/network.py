@@ -12,6 +12,7 @@ from protocol.types import IpAddress
 from simulator.chance import Chance
 from simulator.engine import Engine
 from simulator.links import Direction
+from simulator.nat import Nat, Ports
 from simulator.packets import Packet
 from topologies.plan import Kind, Link, Plan, PlanError, Role, Route
 
@@ -52,6 +53,7 @@ class NetworkNode:
         """By interface."""
         self.trees = {(route.group, route.source): route for route in plan.multicast_routes(name)}
         self.receive: Receive | None = None
+        self.nat: Nat | None = None
         self.counts: Counter[str] = Counter()
         self._networks = [
             (address.network, one.name) for one in interfaces for address in one.addresses
@@ -105,6 +107,26 @@ class Network:
         """Has a host's packets given to ``receive``."""
         self.nodes[name].receive = receive
 
+    def translate(self, name: str, outside: str, ports: Ports, lifetime: int, filters: bool) -> Nat:
+        """Has a router translate what leaves by its link to the node ``outside``, to its address there."""
+        link = self.plan.graph.edges[name, outside]["link"]
+        interface = link.interface_of(name)
+        nat = Nat(interface.name, interface.addresses[0].ip, ports, lifetime, filters)
+        self.nodes[name].nat = nat
+        return nat
+
+    def seen_as(self, source: str, destination: str) -> IpAddress:
+        """Returns the address that a host's packets have when they come to another one."""
+        address, target = self.plan.data_address(source), self.plan.data_address(destination)
+        node = self.nodes[source]
+        while node.name != destination:
+            way = node.fate(target)
+            assert isinstance(way, Way)
+            if node.nat is not None and way.interface == node.nat.outside:
+                address = node.nat.address
+            node = self.nodes[way.next_node]
+        return address
+
     def send(self, name: str, packet: Packet) -> None:
         """Sends a host's own packet; one to a multicast address leaves by the first interface."""
         node = self.nodes[name]
@@ -146,6 +168,12 @@ class Network:
     def _arrive(self, node: NetworkNode, interface: str, packet: Packet) -> None:
         if interface in self.taps:
             self.taps[interface](self._engine.now, interface, packet)
+        nat = node.nat
+        if nat is not None and nat.address == packet.destination:
+            inner = nat.back(packet, self._engine.now)
+            if inner is None:
+                return
+            packet = inner
         fate = node.fate(packet.destination)
         if fate is Fate.MULTICAST:
             self._replicate(node, interface, packet)
@@ -180,6 +208,12 @@ class Network:
         if packet.length > way.mtu:
             node.counts["too_large"] += 1
             return
+        nat = node.nat
+        if nat is not None and nat.outside == way.interface:
+            translated = nat.out(packet, self._engine.now)
+            if translated is None:
+                return
+            packet = translated
         if way.interface in self.taps:
             self.taps[way.interface](self._engine.now, way.interface, packet)
         way.direction.send(packet)

@@ -53,6 +53,7 @@ class Process:
         self.world = world
         self.engine = world.engine
         self.address = world.plan.data_address(node.name)
+        self.port = world.settings.data_ports.get(node.name, world.settings.data_port)
         self._armed: int | None = None
 
     @property
@@ -82,7 +83,7 @@ class Process:
 
     def send_datagram(self, payload: bytes, destination: Address) -> None:
         """Sends a datagram from the data port."""
-        ports = (self.world.settings.data_port, destination.port)
+        ports = (self.port, destination.port)
         packet = Packet(self.address, address_of(destination.host), UDP, payload, ports)
         self.world.network.send(self.name, packet)
 
@@ -178,7 +179,7 @@ class ClientProcess(Connecting):
         assert node.vpn_id is not None
         password = Secret(world.password_of(node.user))
         authentication = AuthenticationInformation(node.user, password, VpnId(node.vpn_id))
-        self.client = Client(authentication, world.settings.data_port)
+        self.client = Client(authentication, self.port)
         self.groups: set[IpAddress] = set()
         self.wanted = True
         """Whether it is to be in its group."""
@@ -236,7 +237,7 @@ class ClientProcess(Connecting):
     def receive_packet(self, packet: Packet) -> None:
         """Takes a packet from outside (step 810)."""
         self.note("packet", packet.payload)
-        if packet.protocol == UDP and packet.ports[1] == self.world.settings.data_port:
+        if packet.protocol == UDP and packet.ports[1] == self.port:
             self.taken += not is_probe(packet.payload)
             self.client.receive_datagram(packet.payload, packet.sender(), self.now)
         elif packet.protocol == esp.NEXT_HEADER and packet.destination in self.groups:
@@ -287,7 +288,7 @@ class DataPort:
     def receive(self, packet: Packet) -> None:
         """Takes a datagram (step 709), and sends what the relay decides (step 719)."""
         process, world = self.process, self.process.world
-        if packet.protocol != UDP or packet.ports[1] != world.settings.data_port:
+        if packet.protocol != UDP or packet.ports[1] != process.port:
             return
         process.note("datagram", packet.payload)
         self.taken += 1

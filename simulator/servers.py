@@ -75,7 +75,7 @@ class ServerProcess(Process):
         number = channel.number
         self._channels[number] = (channel, MessageBuffer(table_messages.MAXIMUM_LENGTH))
         if channel.kind == "client":
-            peer = str(self.world.plan.data_address(channel.host))
+            peer = str(self.world.network.seen_as(channel.host, self.name))
             self.management.connection_made(number, peer, self.now)
         elif self.representative is not None:
             self._names[number] = channel.host

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from protocol.distribution.publisher import Distribution
 from protocol.management import RekeyPolicy, UserRecord
@@ -41,6 +42,8 @@ class WorldSettings:
     hop_tags: bool = False
     recovery: int = 4 * SECOND
     data_port: int = 4790
+    data_ports: Mapping[str, int] = field(default_factory=dict)
+    """Those of clients that have another, by their nodes' names."""
 
 
 class World:
