@@ -104,10 +104,12 @@ def _vpn_servers(client: Client) -> list[list[Any]]:
 
 
 def client_counters(client: Client) -> dict[str, int]:
-    """Returns frames sealed and delivered, and drops by reason."""
+    """Returns frames sealed, cut, delivered and never completed, and drops by reason."""
     return {
         "frames_sealed": client.frames_sealed,
+        "frames_cut": client.frames_cut,
         "frames_delivered": client.frames_delivered,
+        "frames_incomplete": client.transfer.pieces.incomplete,
         **{f"dropped_{reason.value}": count for reason, count in sorted(client.drops.items())},
     }
 

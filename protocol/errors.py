@@ -39,6 +39,8 @@ class DropReason(str, Enum):
     OTHER_SUB_ID = "other_sub_id"
     LOCAL_DESTINATION = "local_destination"
     BRIDGE_LOCAL_DESTINATION = "bridge_local_destination"
+    # it waits for the other pieces of its frame
+    PIECE_KEPT = "piece_kept"
     # a client cannot or must not send it
     NOT_REGISTERED = "not_registered"
     FRAME_TOO_LARGE = "frame_too_large"

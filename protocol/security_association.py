@@ -18,6 +18,8 @@ from protocol.replay import ReplayWindow
 from protocol.types import KEY_LENGTHS, SALT_LENGTH
 from protocol.wire import esp, etherip
 from protocol.wire.messages import GroupSecurityAssociation
+from protocol.wire.piece import NEXT_HEADER as PIECE
+from protocol.wire.piece import Piece
 
 LAST_COUNTER = 2**32 - 1
 
@@ -85,14 +87,20 @@ class SecurityAssociation:
 
     def seal(self, frame: bytes) -> bytes:
         """Returns the ESP packet that carries ``frame``; raises SealError when the counter is used up."""
+        return self._seal(etherip.HEADER + frame, etherip.NEXT_HEADER)
+
+    def seal_piece(self, piece: Piece) -> bytes:
+        """Returns the ESP packet that carries a piece of a frame; raises SealError like :meth:`seal`."""
+        return self._seal(piece.pack(), PIECE)
+
+    def _seal(self, payload: bytes, next_header: int) -> bytes:
         counter = self.next_counter
         if counter > self.last_counter:
             raise SealError(DropReason.COUNTER_EXHAUSTED)
         self.next_counter = counter + 1
         low = counter & 0xFFFFFFFF
         header = esp.pack_header(self.spi, low, self.sender_id, counter >> 32, low)
-        trailer = esp.trailer(etherip.HEADER_LENGTH + len(frame), etherip.NEXT_HEADER)
-        plaintext = etherip.HEADER + frame + trailer
+        plaintext = payload + esp.trailer(len(payload), next_header)
         return header + self._aead.seal(self._salt + header[8:], plaintext, header[:8])
 
     def open(self, packet: bytes) -> bytes:
@@ -100,6 +108,14 @@ class SecurityAssociation:
 
         The window is checked first and changed last: a packet that fails leaves no trace.
         """
+        return _frame(self._open(packet))
+
+    def open_any(self, packet: bytes) -> bytes | Piece:
+        """Returns the frame, or piece of one, in a packet; raises OpenError like :meth:`open`."""
+        plaintext = self._open(packet)
+        return _piece(plaintext) if plaintext[-1] == PIECE else _frame(plaintext)
+
+    def _open(self, packet: bytes) -> bytes:
         if len(packet) < esp.MINIMUM_LENGTH:
             raise OpenError(DropReason.MALFORMED_DATAGRAM)
         _, sequence_number, sender_id, high, low = esp.unpack_header(packet)
@@ -116,7 +132,7 @@ class SecurityAssociation:
             raise OpenError(DropReason.FORGED_ICV)
         window.mark(counter)
         self._windows[sender_id] = window
-        return _frame(plaintext)
+        return plaintext
 
 
 def _history(predecessor: SecurityAssociation | None) -> History:
@@ -130,5 +146,13 @@ def _frame(plaintext: bytes) -> bytes:
         if next_header != etherip.NEXT_HEADER:
             raise WireError(f"ESP next header {next_header}, expected {etherip.NEXT_HEADER}")
         return etherip.parse(plaintext, end)
+    except WireError:
+        raise OpenError(DropReason.MALFORMED_PLAINTEXT) from None
+
+
+def _piece(plaintext: bytes) -> Piece:
+    """Takes a piece of a frame out of an opened packet."""
+    try:
+        return Piece.parse(esp.unpad(plaintext)[0])
     except WireError:
         raise OpenError(DropReason.MALFORMED_PLAINTEXT) from None

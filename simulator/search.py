@@ -27,6 +27,8 @@ SENDING_PAUSE = 50 * MILLISECOND
 QUIET = 45 * SECOND
 """After so long nothing of a fault is left: time-outs, pauses, roll-over and grace are over."""
 ROUNDS = 2
+LARGE, LARGE_SHARE = 64, 0.1
+"""Parts of a frame that is sent in pieces, and how many are."""
 SETTLING = 2 * SECOND
 EVENTS = 100_000
 """More than any script takes: a world with more is in a storm."""
@@ -121,14 +123,17 @@ class Play:
         if engine.now < end:
             sender, target = self._chance.integers(len(self._terminals), size=2)
             everybody = self._chance.random() < 0.5 or sender == target
-            self._send(self._terminals[sender], None if everybody else self._terminals[target])
+            large = self._chance.random() < LARGE_SHARE
+            to = None if everybody else self._terminals[target]
+            self._send(self._terminals[sender], to, LARGE if large else 1)
             engine.after(SENDING_PAUSE, self._send_until, end)
 
-    def _send(self, source: str, destination: str | None) -> bytes:
+    def _send(self, source: str, destination: str | None, parts: int = 1) -> bytes:
+        """Sends a frame like no other; with many parts it is above the LAN MTU."""
         self._number += 1
         to = BROADCAST if destination is None else self._mac(destination)
         head = EthernetHeader(to, self._mac(source), ETHER_TYPE).pack()
-        frame = head + MARKER + self._number.to_bytes(4, "big") + bytes(26)
+        frame = head + (MARKER + self._number.to_bytes(4, "big") + bytes(26)) * parts
         self.monitor.sends(source, frame)
         self.world.send(source, frame)
         return frame

@@ -26,6 +26,7 @@ from protocol.client.transfer import Transfer
 from protocol.errors import DropReason
 from protocol.security_association import SecurityAssociation
 from protocol.types import SECOND, IpAddress
+from protocol.wire.ethernet import HEADER_LENGTH
 from protocol.wire.messages import ServerMessage
 from protocol.wire.probe import LENGTH as PROBE_LENGTH
 from protocol.wire.probe import PROBE
@@ -49,6 +50,8 @@ class Client:
         self.transfer = Transfer(self.associations, mac_lifetime, hold_down)
         self.drops: Counter[DropReason] = Counter()
         self.frames_sealed = 0
+        self.frames_cut = 0
+        """Of these, how many were sent in pieces."""
         self.frames_delivered = 0
         self._actions: deque[Action] = deque()
         self.establishment = Establishment(
@@ -89,7 +92,8 @@ class Client:
     def receive_frame(self, frame: bytes, now: int) -> None:
         """Takes a frame that the LAN sent (step 801); it is sent as the server has said, or dropped.
 
-        A SendDatagram to the relay follows, or a SendPacket to the group, or a counted drop.
+        A SendDatagram to the relay follows, or a SendPacket to the group, or a counted drop; several
+        for a frame above the LAN MTU.
 
         Patent: Fig. 8-1 steps 801, 808, 809; Fig. 14.
         """
@@ -100,6 +104,9 @@ class Client:
         multicast = information.delivery == "multicast"
         seal = self.transfer.seal_packet if multicast else self.transfer.seal
         sealed = seal(frame, information, now)
+        if sealed is DropReason.FRAME_TOO_LARGE:
+            self._send_pieces(frame, information)
+            return
         if isinstance(sealed, DropReason):
             self.drops[sealed] += 1
             return
@@ -115,7 +122,12 @@ class Client:
         As `receive_frame` for each, but one SendDatagrams follows for all.
         """
         information = self.information
-        if len(frames) == 1 or information is None or information.delivery == "multicast":
+        if (
+            len(frames) == 1
+            or information is None
+            or information.delivery == "multicast"
+            or max(map(len, frames)) > information.lan_mtu + HEADER_LENGTH
+        ):
             for frame in frames:
                 self.receive_frame(frame, now)
             return
@@ -123,6 +135,20 @@ class Client:
         self.frames_sealed += len(payloads)
         if payloads:
             self._actions.append(SendDatagrams(payloads, information.relay))  # 809
+
+    def _send_pieces(self, frame: bytes, information: VpnInformation) -> None:
+        """Sends a frame above the LAN MTU in pieces."""
+        sealed = self.transfer.seal_pieces(frame, information)
+        if isinstance(sealed, DropReason):
+            self.drops[sealed] += 1
+            return
+        self.frames_sealed += 1
+        self.frames_cut += 1
+        for one in sealed:
+            if information.delivery == "multicast":
+                self._actions.append(SendPacket(one, information.multicast_address))
+            else:
+                self._actions.append(SendDatagram(one, information.relay))
 
     def receive_datagram(self, payload: bytes, source: tuple[str, int], now: int) -> None:
         """Takes a datagram (step 810); a DeliverFrame follows, or a counted drop.
@@ -219,6 +245,7 @@ class Client:
         self.establishment.handle_timeout(now)
         if now >= self._next_sweep:
             self.transfer.stations.expire(now)
+            self.transfer.pieces.expire(now)
             self.establishment.check_counter()
             self._next_sweep = now + SWEEP_INTERVAL
 

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 
 from protocol import hop_tag
 from protocol.client.clear_headers import ClearHeaders
+from protocol.client.reassembly import Reassembly
 from protocol.client.tables import SaManagementTable, Side, VpnInformation
 from protocol.errors import DropReason, OpenError, SealError, WireError
 from protocol.learning import LearningTable
 from protocol.types import SECOND, IpAddress
-from protocol.wire import esp, ethernet
+from protocol.wire import esp, etherip, ethernet
 from protocol.wire.ethernet import EthernetHeader
+from protocol.wire.piece import LARGEST_FRAME, NUMBERS, Piece, cut
 from protocol.wire.vpn_header import VpnHeader
 
 STATIONS = 8192
@@ -40,6 +42,8 @@ class Transfer:
         self._clear_headers = ClearHeaders()
         self._believed: tuple[bytes, int] | None = None
         """The station outside whose frame was taken last, and when: no frame of the LAN since."""
+        self.pieces = Reassembly()
+        self._cut = 0
 
     def seal(self, frame: bytes, information: VpnInformation, now: int) -> bytes | DropReason:
         """Returns the payload of the datagram that carries ``frame``, or why it is not sent.
@@ -71,6 +75,25 @@ class Transfer:
                     packet = hop_tag.add(packet, key)
             run.append(packet)
         return run
+
+    def seal_pieces(self, frame: bytes, information: VpnInformation) -> list[bytes] | DropReason:
+        """Returns what carries a frame above the LAN MTU, in pieces: datagrams' payloads, or ESP packets
+        where the network replicates. The frame has passed :meth:`seal`'s other checks.
+        """
+        association = self._associations.sealing
+        if association is None:
+            return DropReason.NOT_REGISTERED
+        if len(frame) > LARGEST_FRAME:
+            return DropReason.FRAME_TOO_LARGE
+        self._cut = (self._cut + 1) % NUMBERS
+        most = etherip.HEADER_LENGTH + information.lan_mtu + ethernet.HEADER_LENGTH
+        try:
+            packets = [association.seal_piece(piece) for piece in cut(frame, self._cut, most)]
+        except SealError as error:
+            return error.reason
+        if information.delivery == "multicast":
+            return packets
+        return [_datagram(packet, frame, information) for packet in packets]
 
     def seal_packet(
         self, frame: bytes, information: VpnInformation, now: int
@@ -162,9 +185,14 @@ class Transfer:
         if association is None:
             return DropReason.UNKNOWN_SPI
         try:
-            frame = association.open(packet)  # 814
+            opened = association.open_any(packet)  # 814
         except OpenError as error:
             return error.reason
+        frame = (
+            self._put_together(packet, opened, macs, now) if isinstance(opened, Piece) else opened
+        )
+        if isinstance(frame, DropReason):
+            return frame
         if len(frame) < ethernet.HEADER_LENGTH:
             return DropReason.MALFORMED_PLAINTEXT
         source = frame[ethernet.SOURCE]  # 815
@@ -180,6 +208,13 @@ class Transfer:
         self._believed = source, now
         return frame
 
+    def _put_together(
+        self, packet: bytes, piece: Piece, macs: tuple[bytes, bytes] | None, now: int
+    ) -> bytes | DropReason:
+        """Returns the frame that a piece completes, or why there is none."""
+        header = esp.EspHeader.parse(packet)
+        return self.pieces.take((header.spi, header.sender_id), piece, macs, now)
+
     def _seen_lately(self, mac: bytes, side: Side, now: int) -> bool:
         """Tells whether the station was seen on ``side`` within the hold-down."""
         entry = self.stations.entry(mac, now)
@@ -189,3 +224,10 @@ class Transfer:
 def _foreign(destination: IpAddress, information: VpnInformation) -> DropReason | None:
     """Returns a reason when a packet is to another group than the own."""
     return None if destination == information.multicast_address else DropReason.FOREIGN_GROUP
+
+
+def _datagram(packet: bytes, frame: bytes, information: VpnInformation) -> bytes:
+    """Returns the payload of the datagram that carries a piece of a frame."""
+    header = VpnHeader((frame[ethernet.SOURCE], frame[ethernet.DESTINATION])).pack()
+    payload = header + information.inner_header.pack(len(packet)) + packet
+    return payload if information.hop_key is None else hop_tag.add(payload, information.hop_key)

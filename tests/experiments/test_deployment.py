@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,24 @@ def test_waiting_ends_with_what_was_waited_for(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.emulated
 class TestOnANetwork:
+    @pytest.mark.parametrize(("family", "dataplane"), [(6, "batch"), (4, "socket")])
+    def test_terminals_with_the_usual_mtu_of_1500_reach_each_other(
+        self, family: int, dataplane: str, tmp_path: Path
+    ) -> None:
+        """Packets of 1500 octets, which nobody may cut, cross in two pieces each; an echo needs four."""
+        plan = single(clients=2, terminals=1, second_group=0, family=family, lan_mtu=1500)
+        target = str(plan.lan_interface("t2a").addresses[0].ip)
+        ping = ["ping", "-n", "-c", "3", "-i", "0.2", "-W", "5", "-M", "do", "-s", "1472", target]
+        settings = Settings(dataplane=dataplane)
+        with emulate(plan) as network, deploy(network, tmp_path, settings) as deployed:
+            process = network.popen("t1a", ping, stdout=subprocess.PIPE, text=True)
+            said, _ = process.communicate(timeout=30)
+            assert "3 received" in said, said
+            for name in ("c1", "c2"):
+                counters = deployed.status(name)["counters"]
+                assert (counters["frames_cut"], counters["dropped_piece_kept"]) == (3, 3)
+                assert counters["frames_incomplete"] == 0
+
     def test_all_come_up_and_end_in_order(self, tmp_path: Path) -> None:
         with emulate(PLAN) as network, deploy(network, tmp_path, Settings()) as deployed:
             assert len(deployed.status("server")["tables"]["507 unicast group"]["rows"]) == 3

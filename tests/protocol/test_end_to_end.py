@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import pytest
 
@@ -46,6 +47,54 @@ def test_three_clients_go_through_the_whole_protocol(family: int, strip: Strip) 
     exchange(world, "a", frame("*", "aa", b"nobody is left"))
     assert world.relay_dropped[DropReason.NO_OTHER_MEMBER] == 2
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(("family", "strip"), WAYS)
+@pytest.mark.parametrize("octets", [1347, 1500, 9000, 65_535])
+def test_a_frame_above_the_lan_mtu_crosses_in_pieces(
+    family: int, strip: Strip, octets: int
+) -> None:
+    """No datagram is above the path's 1500 octets, and nobody else sees a part of the frame."""
+    world = World("a", "b", "c", "d@1002", family=family, strip=strip)
+    world.join_all()
+    large = frame("*", "aa", bytes(number % 251 for number in range(octets)))
+    mtu = world.peers["a"].client.information
+    assert mtu is not None
+    exchange(world, "a", large, "b", "c")
+    size = (mtu.lan_mtu + 12) // 8 * 8
+    whole = octets <= mtu.lan_mtu
+    assert len(world.uplink) == (1 if whole else -(-len(large) // size))
+    headers = {6: 48, 4: 28}[family]
+    assert all(headers + len(one.payload) <= 1500 for one in world.uplink)
+    sender, receiver = world.peers["a"].client, world.peers["b"].client
+    assert (sender.frames_sealed, sender.frames_cut) == (1, int(len(world.uplink) > 1))
+    kept = receiver.drops[DropReason.PIECE_KEPT]
+    assert (receiver.frames_delivered, kept) == (1, len(world.uplink) - 1)
+
+
+def test_a_frame_beyond_the_largest_is_dropped() -> None:
+    world = World("a", "b")
+    world.join_all()
+    exchange(world, "a", frame("*", "aa", bytes(65_536)))
+    assert world.drops_of("a") == {DropReason.FRAME_TOO_LARGE: 1}
+
+
+def test_a_piece_that_is_lost_loses_the_frame_alone() -> None:
+    world = World("a", "b")
+    world.join_all()
+    large, next_one = (frame("*", "aa", bytes([number]) * 2000) for number in (1, 2))
+    first = [True]
+
+    def lose_first(datagram: Datagram) -> Iterable[Datagram]:
+        lost, first[0] = first[0], False
+        return () if lost else (datagram,)
+
+    world.on_uplink = lose_first
+    exchange(world, "a", large)
+    exchange(world, "a", next_one, "b")
+    world.advance(10)
+    assert world.peers["b"].client.transfer.pieces.incomplete == 1
+    assert len(world.peers["b"].client.transfer.pieces) == 0
 
 
 def test_a_frame_is_sealed_once_and_opened_once_by_each_receiver() -> None:

@@ -107,11 +107,49 @@ def test_a_frame_from_a_group_or_zero_address_stays_here(source: str) -> None:
     assert Station(1).sends(octets) is DropReason.GROUP_SOURCE
 
 
-def test_a_frame_may_fill_the_lan_mtu_and_no_octet_more() -> None:
+def test_a_frame_may_fill_the_lan_mtu_and_one_octet_more_goes_in_pieces() -> None:
     payload = Station(1).sends(frame("bb", "aa", bytes(MTU)))
     assert isinstance(payload, bytes)
     assert 40 + 8 + len(payload) <= 1500
-    assert Station(1).sends(frame("bb", "aa", bytes(MTU + 1))) is DropReason.FRAME_TOO_LARGE
+    first, second = pieces_of(Station(1), frame("bb", "aa", bytes(MTU + 1)))
+    assert 1490 < 40 + 8 + len(first) <= 1500
+    receiver = Station(2)
+    assert receiver.takes(second) is DropReason.PIECE_KEPT
+    assert receiver.takes(first) == frame("bb", "aa", bytes(MTU + 1))
+
+
+def test_a_piece_behind_another_vpn_header_spoils_its_frame() -> None:
+    first, second = pieces_of(Station(1), frame("bb", "aa", bytes(MTU + 1)))
+    receiver = Station(2)
+    assert receiver.takes(first) is DropReason.PIECE_KEPT
+    other = VpnHeader((mac("cc"), mac("bb"))).pack() + second[16:]
+    assert receiver.takes(other) is DropReason.HEADER_MISMATCH
+
+
+def test_pieces_behind_one_wrong_vpn_header_are_no_frame() -> None:
+    receiver = Station(2)
+    header = VpnHeader((mac("cc"), mac("bb"))).pack()
+    first, second = pieces_of(Station(1), frame("bb", "aa", bytes(MTU + 1)))
+    assert receiver.takes(header + first[16:]) is DropReason.PIECE_KEPT
+    assert receiver.takes(header + second[16:]) is DropReason.HEADER_MISMATCH
+
+
+def test_no_piece_is_sent_of_a_frame_for_which_counters_do_not_suffice() -> None:
+    station = Station(1)
+    sealing = station.client.associations.sealing
+    assert sealing is not None
+    sealing.next_counter = sealing.last_counter
+    assert station.sends(frame("bb", "aa", bytes(MTU + 1))) is DropReason.COUNTER_EXHAUSTED
+
+
+def pieces_of(station: Station, octets: bytes) -> list[bytes]:
+    """Has a station send a frame; the payloads of all its datagrams."""
+    station.client.receive_frame(octets, 0)
+    payloads = []
+    while (action := station.client.next_action()) is not None:
+        assert isinstance(action, SendDatagram)
+        payloads.append(action.payload)
+    return payloads
 
 
 def test_a_frame_between_two_stations_of_this_lan_stays_here() -> None:
@@ -136,7 +174,7 @@ def test_before_a_registration_nothing_is_sealed_and_nothing_opened() -> None:
 
 def test_a_frame_that_is_dropped_uses_up_no_counter() -> None:
     station = Station(1)
-    station.sends(frame("bb", "aa", bytes(MTU + 1)))
+    station.sends(frame("bb", "aa", bytes(66_000)))
     station.sends(b"short")
     assert station.client.associations.sealing is not None
     assert station.client.associations.sealing.next_counter == 1
