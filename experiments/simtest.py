@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from nodes.command_line import Parser
 from simulator.faults import CHOICES, KINDS, LONGEST_MS, Fault, Script
 from simulator.search import Play, Played
-from topologies.catalog import CATALOG, WITH_SERVERS
+from topologies.catalog import CATALOG
 
 SCRIPTS = 100
 LOT = 50
@@ -71,25 +71,18 @@ def scripts(topos: Sequence[str]) -> st.SearchStrategy[Script]:
             max_size=FAULTS,
         )
     )
-    chosen = st.sampled_from(list(topos)).flatmap(
-        lambda topo: st.tuples(st.just(topo), _choices(topo))
-    )
     return st.builds(
-        lambda where, number, some: Script(where[0], number, tuple(some), where[1]),
-        chosen,
+        Script,
+        st.sampled_from(list(topos)),
         st.integers(0, SEEDS - 1),
-        faults,
+        faults.map(tuple),
+        _choices(),
     )
 
 
-def _choices(topo: str) -> st.SearchStrategy[tuple[tuple[str, str | bool], ...]]:
+def _choices() -> st.SearchStrategy[tuple[tuple[str, str | bool], ...]]:
     """Draws what a script chooses: mostly little, so that what is found is easy to read."""
-    some = [
-        (name, value)
-        for name, values in CHOICES.items()
-        for value in values[1:]
-        if topo not in WITH_SERVERS or name != "hop_tags"
-    ]
+    some = [(name, value) for name, values in CHOICES.items() for value in values[1:]]
     drawn = st.lists(st.sampled_from(some), max_size=3, unique_by=lambda one: one[0])
     return drawn.map(lambda chosen: tuple(sorted(chosen)))
 

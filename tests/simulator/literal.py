@@ -18,7 +18,7 @@ from protocol.learning import LearningTable, Learnt
 from protocol.management.tables import GroupKey
 from protocol.relay import Forward, Relay, stations, transfer
 from protocol.relay.tables import Sender
-from protocol.relay.verdicts import Verdict
+from protocol.relay.verdicts import Destination, Verdict
 from protocol.replay import ReplayWindow
 from protocol.security_association import SecurityAssociation
 from protocol.types import Address, SenderId
@@ -99,7 +99,7 @@ def back_to_where_it_came_from(patch: pytest.MonkeyPatch, world: World) -> None:
         return DropReason.STATION_SEEN_OUTSIDE if seen else None
 
     def to_holder(self: Relay, _: Sender, holder: Sender, strip: int, *__: Any) -> Verdict:
-        return Forward(((holder.address, strip),))
+        return Forward((Destination(holder.address, strip),))
 
     patch.setattr(Transfer, "_why_not_outside", why_not)
     patch.setattr(Transfer, "_seen_lately", lambda *_: False)
