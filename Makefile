@@ -8,6 +8,7 @@ TOPO ?= single
 # A misspelt variable would silently change what is measured.
 KNOWN := TOPO WORLD SEEDS WORKERS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP TAGS CONTROL DATAPLANE WIRE PEERS SERIES SOAK RUN RUN_A RUN_B ARGS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+KNOWN += MODEL TOPOLOGIES WAYS SIZES ENGINE SCHEDULER
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
 
@@ -43,6 +44,8 @@ help: ## this list
 	@echo '           DATAPLANE=socket|batch|kernel (default: the best sockets that the machine has)'
 	@echo '           PEERS=openvpn,tinc,fastd,n2n,softether or all (single: other VPNs measured beside ours)'
 	@echo '           SEEDS=500 (simtest: so many scripts of faults)  WORKERS=2 (in so many processes)'
+	@echo '           MODEL=world  WAYS=single,cascade  SIZES=3,6 (sweep: values to combine, and seeds 1 to SEEDS)'
+	@echo '           ENGINE=process|dask  SCHEDULER=tcp://host:port (sweep: with dask on a cluster)'
 	@echo '           CONTROL=tls|ike (what protects registration; ike: by strongSwan)'
 	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'
 	@echo '           ARGS="more arguments" (experiment, cli, test, test-fast)'
@@ -84,6 +87,18 @@ startup: ## measures how soon clients are in their group, by TLS and by IKE; N=6
 claims: ## runs what shows each of the patent's claims and judges it: CLAIMS.md
 	@scripts/setup
 	@scripts/run --root -m experiments claims $(call flag,QUICK,--quick) $(ARGS)
+
+.PHONY: ns3
+ns3: ## compares our queues in arrays with ns-3: the same answers, and what they take
+	@scripts/setup --ns3
+	@scripts/run -m experiments ns3 $(call flag,QUICK,--quick) $(call option,SEED,--seed) $(ARGS)
+
+.PHONY: sweep
+sweep: ## works out all combinations of seeds, topologies, ways and sizes, each once; goes on where it was ended
+	@scripts/setup --python
+	@scripts/run -m experiments sweep $(call option,MODEL,--model) $(call option,SEEDS,--seeds) \
+		$(call option,TOPOLOGIES,--topology) $(call option,WAYS,--way) $(call option,SIZES,--clients) \
+		$(call option,WORKERS,--workers) $(call option,ENGINE,--engine) $(call option,SCHEDULER,--scheduler) $(ARGS)
 
 cli: ## opens the topology with Mininet's command line
 	@scripts/setup

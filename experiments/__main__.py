@@ -183,10 +183,23 @@ def _startup(options: argparse.Namespace) -> int:
     return command.run(options)
 
 
+<<<<<<< HEAD
 def _simbench(options: argparse.Namespace) -> int:
     from experiments.simulation import benchmark
 
     return benchmark.run(options)
+=======
+def _ns3(options: argparse.Namespace) -> int:
+    from experiments.ns3 import command
+
+    return command.run(options)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from experiments.sweep import command
+
+    return command.run(options)
+>>>>>>> a8c753c (Compare the queues in arrays with ns-3, and sweep over seeds, topologies, ways and sizes)
 
 
 def _regression(options: argparse.Namespace) -> int:
@@ -352,6 +365,20 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected 0 or more")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m experiments", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -406,9 +433,19 @@ def _parser() -> argparse.ArgumentParser:
     startup.add_argument("--control", choices=("tls", "ike"), help="default: both")
     startup.add_argument("--seed", type=int, default=1, help="what chance begins with")
     startup.set_defaults(command=_startup)
+<<<<<<< HEAD
     simbench = commands.add_parser("simbench", help="measures how fast the simulator is")
     simbench.add_argument("--quick", action="store_true", help="200 clients instead of 1,000")
     simbench.set_defaults(command=_simbench)
+=======
+    ns3 = commands.add_parser(
+        "ns3", help="compares our queues in arrays with ns-3: the same answers, and what they take"
+    )
+    ns3.add_argument("--quick", action="store_true", help="short runs: within a minute")
+    ns3.add_argument("--seed", type=_not_negative, default=1, help="what chance begins with")
+    ns3.set_defaults(command=_ns3)
+    _add_sweep(commands.add_parser("sweep", help="works many cases out, each once"))
+>>>>>>> a8c753c (Compare the queues in arrays with ns-3, and sweep over seeds, topologies, ways and sizes)
     cli = commands.add_parser("cli", help="opens Mininet's command line in the running network")
     _add_network(cli)
     cli.set_defaults(command=_cli)
@@ -461,6 +498,23 @@ def _number_of_clients(text: str) -> int:
     if not text.isdecimal() or not 2 <= int(text) <= 64:
         raise argparse.ArgumentTypeError(f"expected a number from 2 to 64, got {text}")
     return int(text)
+
+
+def _add_sweep(sweep: argparse.ArgumentParser) -> None:
+    sweep.add_argument("--model", default="world", help="what works a case out: world")
+    sweep.add_argument("--seeds", type=int, metavar="N", help="seeds 1 to N")
+    for name, what in (
+        ("topology", "names of networks"),
+        ("way", "ways of forwarding"),
+        ("clients", "numbers of clients"),
+        ("frames", "numbers of frames"),
+        ("loss", "shares of packets lost on each link"),
+    ):
+        sweep.add_argument(f"--{name}", metavar="A,B,...", help=what)
+    sweep.add_argument("--engine", default="process", choices=("process", "dask", "serial"))
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, as tcp://10.0.0.1:8786")
+    sweep.add_argument("--workers", type=_positive, metavar="N", help="processes (default: cores)")
+    sweep.set_defaults(command=_sweep)
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,9 @@ from experiments.invariants import Seen, check_all
 from experiments.probing import plan_round, run_round
 from experiments.progress import Progress
 from experiments.record import (
+    DROPS,
+    LINK_LOAD,
+    NODE_LOAD,
     SCHEMA,
     Figure,
     Invariant,
@@ -32,7 +35,6 @@ from experiments.record import (
     Table,
     relative_arguments,
 )
-from experiments.report import DROPS, LINK_LOAD, NODE_LOAD
 from experiments.traffic import link_packets, neighbours, ping_all, settle, tcp_all
 from topologies.emulate import Network, emulate
 from topologies.kernel_trees import read_routes

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+SECONDS_BETWEEN_LINES = 5.0
+
 
 class Progress:
     """Tells the user which step runs, ``with Progress(3) as progress: progress.step("…")``.
@@ -26,6 +28,7 @@ class Progress:
         self._done = 0.0
         self._weight = 0.0
         self._begin = time.monotonic()
+        self._next_line = 0.0
         self._bars: Bars | None = None
 
     def __enter__(self) -> Progress:
@@ -69,6 +72,16 @@ class Progress:
             self._bars.update(task, description=text, completed=self._done, to_go=self.to_go())
         else:
             self._line(text)
+
+    def advance(self, text: str, weight: float = 1.0) -> None:
+        """Counts something as done that ran beside others, as in ``3 of 80 cases``; lines come seldom."""
+        self._done = min(self._total, self._done + weight)
+        if self._bars is not None:
+            task = self._bars.task_ids[0]
+            self._bars.update(task, description=text, completed=self._done, to_go=self.to_go())
+        elif self._done >= self._total or time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+            self._line(f"{text}, {self.to_go()}" if self._done < self._total else text)
 
     def note(self, text: str) -> None:
         """Says one line that stays, without touching the steps."""

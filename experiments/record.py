@@ -25,6 +25,10 @@ SUMMARY_NAME = "summary.json"
 SAMPLES_NAME = "samples.csv"
 CLAIMS = tuple(f"C{n}" for n in range(1, 12)) + tuple(f"E{n}" for n in range(1, 6))
 """The patent's claims 1-11 and the effects that its embodiments 1-5 promise."""
+NODE_LOAD = "node.load"
+LINK_LOAD = "link.load"
+DROPS = "drops"
+"""Names of samples that a report shows in a way of their own."""
 COUNT = "count."
 """How the names of figures begin that are counts of scripted frames, the same in every run."""
 

@@ -28,6 +28,9 @@ from experiments.ratio_drawings import Drawing
 from experiments.record import (
     CLAIMS,
     COUNT,
+    DROPS,
+    LINK_LOAD,
+    NODE_LOAD,
     Figure,
     Record,
     RecordError,
@@ -39,9 +42,6 @@ from experiments.record import (
 )
 
 REPORT_NAME = "report.html"
-NODE_LOAD = "node.load"
-LINK_LOAD = "link.load"
-DROPS = "drops"
 
 
 @dataclass(frozen=True)

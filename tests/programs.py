@@ -17,14 +17,18 @@ def started(
     module: str,
     *arguments: str,
     folder: Path = CHECKOUT,
+    path: Path = CHECKOUT,
     stdin: int = subprocess.DEVNULL,
     stderr: int | None = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Starts a module in ``folder``, its output in a pipe; ends it by force if it is still there."""
+    """Starts a module of the checkout at ``path`` in ``folder``, its output in a pipe.
+
+    It is ended by force if it is still there.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        env={**os.environ, "PYTHONPATH": str(path)},
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=stderr,

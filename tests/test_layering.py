@@ -89,6 +89,7 @@ OFFENCES = [
     ("topologies/plan", "import mininet.net", "free of Mininet"),
     ("experiments", "import mininet.net", "Only topologies.emulate imports Mininet"),
     ("experiments", "import matplotlib.pyplot", "Only experiments.plots imports matplotlib"),
+    ("experiments/sweep/command", "import distributed", "Dask, which runs what it is sent"),
     ("nodes", "import scapy.all", "scapy (GPL-2.0)"),
     ("nodes/server", "import nodes.portal.pages", "Web libraries stay in nodes.portal"),
     ("nodes/lan", "import numpy", "Of the nodes only nodes.large_frames"),

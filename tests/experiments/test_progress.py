@@ -49,3 +49,13 @@ def test_a_terminal_gets_a_bar_with_the_time_to_go() -> None:
         assert progress.to_go().endswith("s to go")
     assert "4/4" in stream.getvalue()
     assert "done" in stream.getvalue()
+
+
+def test_what_runs_side_by_side_is_counted_as_it_ends() -> None:
+    stream = io.StringIO()
+    with Progress(3, stream) as progress:
+        for count in (1, 2, 3):
+            progress.advance(f"{count} of 3")
+    lines = [line.split("] ")[1] for line in stream.getvalue().splitlines()]
+    assert lines[0].startswith("1 of 3, about ")
+    assert lines[1:] == ["3 of 3", "done"], "the second came too soon after the first"

@@ -26,7 +26,7 @@ from simulator.scale.queueing import (
     finish_times,
 )
 
-ROUNDS = settings(max_examples=150, deadline=None, derandomize=True)
+ROUNDS = settings(max_examples=100, deadline=None, derandomize=True)
 HEADERS = Packet(ip_address("3ffe::1"), ip_address("3ffe::2"), UDP, b"").length
 UNLIMITED = 1 << 40
 

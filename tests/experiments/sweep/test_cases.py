@@ -1,0 +1,116 @@
+"""Cases are named by their content, and results kept under that name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from experiments.environment import CHECKOUT
+from experiments.sweep import cases
+from experiments.sweep.cases import Case, CaseError, code_version, grid, work
+from experiments.sweep.store import Store
+
+SMALL = {"way": ["single"], "clients": ["2"], "frames": ["1"], "loss": ["0"], "seed": ["7"]}
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    (only,) = grid("world", SMALL)
+    return only
+
+
+def test_a_grid_has_all_combinations_once() -> None:
+    found = grid("world", {"way": ["single", "cascade"], "clients": ["2", "3"], "loss": ["0"]})
+    described = [one.describe() for one in found]
+    assert len(set(described)) == len(found) == 2 * 2 * 2
+    assert described[0] == "world clients=2 frames=2 loss=0.0 seed=1 way=single"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        ("nosuch", {}, "MODEL=nosuch: expected one of world"),
+        ("world", {"planet": ["1"]}, "MODEL=world: planet: expected some of"),
+        ("world", {"clients": ["many"]}, "clients: many: expected a number"),
+    ],
+)
+def test_what_is_no_case_is_named(kind: str, given: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(CaseError, match=message):
+        grid(kind, given)
+
+
+def test_a_name_depends_on_case_and_code(case: Case) -> None:
+    (other,) = grid("world", SMALL | {"seed": ["8"]})
+    names = {case.name("a"), case.name("b"), other.name("a"), other.name("b")}
+    assert len(names) == 4
+    assert case.name("a") == grid("world", SMALL)[0].name("a")
+
+
+def test_the_version_is_that_of_the_code(tmp_path: Path) -> None:
+    for package in cases._CODE:
+        shutil.copytree(
+            CHECKOUT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    assert code_version(tmp_path) == code_version()
+    code_version.cache_clear()
+    with (tmp_path / "simulator" / "links.py").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    assert code_version(tmp_path) != code_version()
+
+
+def test_a_case_is_worked_out_alike_each_time(case: Case) -> None:
+    first, second = (work(case, code_version()) for _ in range(2))
+    assert first == second
+    assert b'"field":"deliveries_due","unit":"frames","value":' in first.octets
+    assert b'"field":"deliveries_missing","unit":"frames","value":0}' in first.octets
+
+
+def test_lost_packets_are_missing_and_seeds_differ() -> None:
+    lossy = grid("world", SMALL | {"loss": ["0.2"], "seed": ["1", "2"]})
+    first, second = (work(one, code_version()).octets for one in lossy)
+    assert b'"field":"deliveries_missing","unit":"frames","value":0}' not in first
+    assert first.split(b'"fields"')[1] != second.split(b'"fields"')[1]
+
+
+def test_other_code_works_nothing_out(case: Case) -> None:
+    done = work(case, "0" * 32)
+    assert not done.octets
+    assert done.error.endswith(f"this sweep {'0' * 32}: expected the same checkout")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"way": ["nosuch"]}, "way nosuch: expected one of"),
+        ({"clients": ["1"]}, "clients: expected 2 to 64, got 1"),
+        ({"frames": ["0"]}, "frames 0: expected 1 or more"),
+        ({"loss": ["1.5"]}, "loss 1.5: expected a share of 1"),
+        ({"loss": ["nan"]}, "loss nan: expected a share of 1"),
+        ({"seed": ["-1"]}, "seed -1: expected 0 or more"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_named(change: dict[str, list[str]], message: str) -> None:
+    (case,) = grid("world", SMALL | change)
+    done = work(case, code_version())
+    assert not done.octets
+    assert message in done.error
+
+
+def test_a_store_gives_what_it_was_given(case: Case, tmp_path: Path) -> None:
+    store = Store(tmp_path, code_version())
+    assert store.get(case) is None
+    store.put(case, work(case, code_version()).octets)
+    fields = store.get(case)
+    assert fields is not None
+    assert fields[0]["field"] == "deliveries_due"
+    assert Store(tmp_path, "0" * 32).get(case) is None
+
+
+@pytest.mark.parametrize("octets", [b"", b'{"case":', b"[]", b'{"case":{},"fields":[]}', b"\xff"])
+def test_a_broken_file_is_no_result(case: Case, tmp_path: Path, octets: bytes) -> None:
+    store = Store(tmp_path, code_version())
+    store.path(case).parent.mkdir()
+    store.path(case).write_bytes(octets)
+    assert store.get(case) is None

@@ -1,0 +1,139 @@
+"""A sweep from its command line: tables, what was there already, what does not fit."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from experiments.__main__ import main
+from tests.experiments.runs import end, started
+from tests.nodes.running import eventually
+
+GRID = (
+    "sweep",
+    "--way",
+    "single,multicast",
+    "--clients",
+    "2,3",
+    "--loss",
+    "0,0.05",
+    "--seeds",
+    "2",
+)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Returns what is in the store."""
+    store = folder / "results" / "sweep" / "cases"
+    return {path.name: path.read_bytes() for path in sorted(store.rglob("*.json"))}
+
+
+def lives(process: psutil.Process) -> bool:
+    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sweep of 16 cases, one after the other."""
+    folder = tmp_path_factory.mktemp("serial")
+    with started(folder, *GRID, "--engine", "serial") as process:
+        ended = end(process)
+    assert ended.code == 0, ended
+    assert "16 cases worked out" in ended.output
+    assert ended.folder.is_relative_to("results/sweep")
+    assert "16 of 16 cases" in ended.errors
+    return folder
+
+
+def rows(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / "results" / "sweep" / "latest" / name).open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_tables_are_tidy(serial: Path) -> None:
+    cases = rows(serial, "cases.csv")
+    assert len(cases) == 16 * 8
+    keys = {(row["way"], row["clients"], row["loss"], row["seed"], row["field"]) for row in cases}
+    assert len(keys) == len(cases)
+    assert {row["exactness"] for row in cases} == {"exact"}
+    summary = rows(serial, "summary.csv")
+    assert len(summary) == 8 * 7, "a trace has no mean"
+    (due,) = [
+        row
+        for row in summary
+        if (row["way"], row["clients"], row["loss"], row["field"])
+        == ("single", "3", "0.05", "deliveries_due")
+    ]
+    assert (due["seeds"], due["mean"], due["low"]) == ("2", "78.0", "78")
+
+
+def test_a_sweep_that_was_killed_goes_on(serial: Path, tmp_path: Path) -> None:
+    with started(tmp_path, *GRID, "--workers", "1") as process:
+        assert eventually(lambda: len(files(tmp_path)) > 2, 40)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(10)
+    assert workers
+    assert eventually(lambda: not any(map(lives, workers)), 10), "none outlives it"
+    there = len(files(tmp_path))
+    assert there < 16
+    with started(tmp_path, *GRID, "--engine", "serial") as process:
+        ended = end(process)
+    assert ended.code == 0, ended
+    summary = json.loads((tmp_path / ended.folder / "summary.json").read_text())
+    assert summary["were_there"] == there
+    assert summary["worked_out"] == 16 - there
+    assert files(tmp_path) == files(serial)
+    assert rows(tmp_path, "cases.csv") == rows(serial, "cases.csv")
+
+
+def test_what_does_not_fit_fails_alone(serial: Path) -> None:
+    arguments = ("sweep", "--way", "single", "--clients", "2,1", "--loss", "0", "--seeds", "2")
+    with started(serial, *arguments, "--engine", "serial") as process:
+        ended = end(process)
+    assert ended.code == 1
+    assert "0 cases worked out" in ended.output
+    assert "2 were there, 2 failed" in ended.output
+    assert "clients: expected 2 to 64, got 1" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "nosuch"], "MODEL=nosuch: expected one of"),
+        (["--topology", "x"], "MODEL=world: topology: expected some of"),
+        (["--clients", "few"], "clients: few: expected a number"),
+        (["--seeds", "0"], "SEEDS=0: expected 1 or more"),
+        (["--engine", "dask"], "expected both or neither"),
+        (["--scheduler", "tcp://a:1"], "expected both or neither"),
+        (["--engine", "dask", "--scheduler", "a"], "SCHEDULER=a: expected tcp://host:port"),
+        (["--engine", "ray"], "--engine"),
+        (["--workers", "0"], "0: expected 1 or more"),
+    ],
+)
+def test_a_usage_error_is_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = main(["sweep", *arguments])
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    said = capsys.readouterr().err
+    assert code == 2
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_without_a_scheduler_the_machine_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("experiments.sweep.engines.CONNECT_SECONDS", 0.3)
+    assert main(["sweep", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1"]) == 3
+    assert "no Dask scheduler answers" in capsys.readouterr().err
