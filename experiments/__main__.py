@@ -183,12 +183,12 @@ def _startup(options: argparse.Namespace) -> int:
     return command.run(options)
 
 
-<<<<<<< HEAD
 def _simbench(options: argparse.Namespace) -> int:
     from experiments.simulation import benchmark
 
     return benchmark.run(options)
-=======
+
+
 def _ns3(options: argparse.Namespace) -> int:
     from experiments.ns3 import command
 
@@ -199,7 +199,6 @@ def _sweep(options: argparse.Namespace) -> int:
     from experiments.sweep import command
 
     return command.run(options)
->>>>>>> a8c753c (Compare the queues in arrays with ns-3, and sweep over seeds, topologies, ways and sizes)
 
 
 def _regression(options: argparse.Namespace) -> int:
@@ -433,11 +432,9 @@ def _parser() -> argparse.ArgumentParser:
     startup.add_argument("--control", choices=("tls", "ike"), help="default: both")
     startup.add_argument("--seed", type=int, default=1, help="what chance begins with")
     startup.set_defaults(command=_startup)
-<<<<<<< HEAD
     simbench = commands.add_parser("simbench", help="measures how fast the simulator is")
     simbench.add_argument("--quick", action="store_true", help="200 clients instead of 1,000")
     simbench.set_defaults(command=_simbench)
-=======
     ns3 = commands.add_parser(
         "ns3", help="compares our queues in arrays with ns-3: the same answers, and what they take"
     )
@@ -445,7 +442,6 @@ def _parser() -> argparse.ArgumentParser:
     ns3.add_argument("--seed", type=_not_negative, default=1, help="what chance begins with")
     ns3.set_defaults(command=_ns3)
     _add_sweep(commands.add_parser("sweep", help="works many cases out, each once"))
->>>>>>> a8c753c (Compare the queues in arrays with ns-3, and sweep over seeds, topologies, ways and sizes)
     cli = commands.add_parser("cli", help="opens Mininet's command line in the running network")
     _add_network(cli)
     cli.set_defaults(command=_cli)

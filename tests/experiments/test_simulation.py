@@ -8,13 +8,8 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.probing import Outcome, Round
-<<<<<<< HEAD
-from experiments.record import COUNT, Sample, load_record, load_summary
-from experiments.regression import COUNTS, read_counts
-from experiments.report import DROPS
-=======
 from experiments.record import COUNT, DROPS, Sample, load_record, load_summary
->>>>>>> a8c753c (Compare the queues in arrays with ns-3, and sweep over seeds, topologies, ways and sizes)
+from experiments.regression import COUNTS, read_counts
 from experiments.simulation import course
 from simulator.world import World
 from tests.experiments.runs import CHECKOUT, Ended
