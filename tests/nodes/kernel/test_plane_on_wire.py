@@ -58,7 +58,8 @@ class Served:
 
     def carry(self, sendings: list[Sending], oracle: Relay) -> None:
         """Sends all, and compares what arrives with what the oracle says."""
-        expected = {UNKNOWN: [], **expected_of(oracle, self.wire.family, sendings, 0)}
+        nobody: dict[int, list[bytes]] = {number: [] for number in self.wire.sockets}
+        expected = nobody | expected_of(oracle, self.wire.family, sendings, 0)
         found: dict[int, list[bytes]] = {number: [] for number in expected}
         for sending in sendings:
             self.wire.send(sending)

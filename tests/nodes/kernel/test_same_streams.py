@@ -19,11 +19,13 @@ from nodes.kernel.plane import open_kernel_plane
 from nodes.planes import BatchPlanes, Planes, SocketPlanes
 from protocol import hop_tag
 from protocol.relay import Member, Relay, RelayedGroup, Strip, TaggedRelay
+from protocol.relay.tables import NextHop
 from protocol.types import SECOND, Address, ClientId, VpnId
 from protocol.wire import vpn_header
 from tests.nodes.kernel.wire import (
     DEADLINE_S,
     PORT,
+    SERVERS,
     SIZES,
     Sending,
     Wire,
@@ -57,6 +59,8 @@ MAC_LIFETIME, HOLD_DOWN = 30 * SECOND, SECOND
 STRANGER = 14
 NOBODY = 40
 """A station that is nowhere, and the first of those that move."""
+HELD_ELSEWHERE = (3, 8)
+"""Groups that other VPN servers have clients of: by cascade."""
 STEPS = 50
 REPEATED = 5
 """How often many datagrams come again: the first time a flow has to be decided."""
@@ -65,9 +69,9 @@ PAUSES = (0.2, 0.6, 1.1, 5.0, 12.0, 31.0, 70.0)
 
 @dataclass(frozen=True)
 class Change:
-    """A member leaves or comes back, or a group's SPI is withdrawn or given back."""
+    """A member leaves or comes back, a group's SPI is withdrawn or given back, a server has a new key."""
 
-    what: Literal["leave", "join", "withdraw", "give"]
+    what: Literal["leave", "join", "withdraw", "give", "rekey"]
     number: int
 
 
@@ -93,7 +97,9 @@ def course(family: int, tagged: bool, chance: random.Random) -> Iterator[Step]:
 def _changes(chance: random.Random) -> Iterator[Step]:
     """Yields a change and, with a datagram of somebody else's between, often its opposite."""
     size = chance.choice((3, 8))
-    if chance.random() < 0.7:
+    if chance.random() < 0.2:
+        yield Change("rekey", chance.choice(SERVERS))
+    elif chance.random() < 0.7:
         number = chance.choice(members_of(size))
         yield from (Change("leave", number), Change("join", number))
     else:
@@ -105,9 +111,10 @@ def _changes(chance: random.Random) -> Iterator[Step]:
 def _sending(family: int, tagged: bool, chance: random.Random) -> Sending:
     size = chance.choice((2, 3, 8, 8))
     numbers = members_of(size)
-    sender = chance.choice(numbers)
+    sender = chance.choice([*numbers, *(SERVERS if size in HELD_ELSEWHERE else ())])
     # Its own station, one that moves about, or another member's, which then has moved here.
-    source = chance.choice([sender, sender, sender, NOBODY + 1, NOBODY + 2, chance.choice(numbers)])
+    own = chance.choice(numbers) if sender in SERVERS else sender
+    source = chance.choice([own, own, own, NOBODY + 1, NOBODY + 2, chance.choice(numbers)])
     to = [chance.choice([0, 0, NOBODY, NOBODY + 1, source, *numbers]) for _ in range(3)]
     length = chance.choice((20, 64, 700, 1000))
     kind = chance.random()
@@ -169,7 +176,17 @@ def relay_of(family: int, strip: Strip, tagged: bool) -> Relay:
         relay.install_group(group_of(family, size, True))
         for number in members_of(size):
             relay.add_member(member_of(family, number, tagged))
+    for number in SERVERS:
+        install_server(relay, family, number, tagged, 1)
     return relay
+
+
+def install_server(relay: Relay, family: int, number: int, tagged: bool, change: int) -> None:
+    """Has a relay send to another VPN server, after a change under another key."""
+    address = Address(str(host(family, number)), PORT)
+    keys = (hop_key(number + 100 * change), (hop_key(number),)) if tagged else (None, ())
+    groups = frozenset(VpnId(size) for size in HELD_ELSEWHERE)
+    relay.install_next_hop(NextHop(f"server-{number}", address, *keys), groups)
 
 
 def group_of(family: int, size: int, given: bool) -> RelayedGroup:
@@ -224,6 +241,8 @@ class Compared:
         family = self.wire.family
         if step.what == "leave":
             relay.remove_member(ClientId(step.number))
+        elif step.what == "rekey":
+            install_server(relay, family, step.number, self._tagged, 2)
         elif step.what == "join":
             relay.add_member(member_of(family, step.number, self._tagged))
         else:
@@ -273,6 +292,7 @@ def test_a_generated_stream_gives_what_a_relay_without_a_plane_says(
         totals = compared.relay.flows.totals()
         assert totals.drops
         assert totals.copies_out > totals.datagrams_in
+        assert totals.copies_between > 50
         if compared.kernel is not None:
             assert compared.kernel.counters().passed_up < 2 / 3 * totals.datagrams_in
     finally:

@@ -27,6 +27,9 @@ PORT = 4790
 RELAY_INTERFACE, MEMBERS_INTERFACE = "relay-out", "members-out"
 SIZES = (2, 3, 8)
 """Clients in each group: a frame to all goes to 1, 2 and 7 of them."""
+SERVERS = (15, 16)
+"""Hosts that may be other VPN servers."""
+HOSTS = range(1, SERVERS[-1] + 1)
 DEADLINE_S = 10.0
 BUFFER = 65536
 UDP_SEGMENT = 103
@@ -126,7 +129,7 @@ class Wire:
         self.address = host(family, 0)
         with self.at_members():
             self.sockets: dict[int, socket.socket] = {}
-            for number in range(1, sum(SIZES) + 2):
+            for number in HOSTS:
                 self._open(number)
 
     def _open(self, number: int) -> None:
@@ -226,10 +229,9 @@ def wire(family: int, whole_in: bool, whole_out: bool) -> Iterator[Wire]:
             *("ip", "link", "add", RELAY_INTERFACE, "netns", str(processes[0]), "type", "veth"),
             *("peer", MEMBERS_INTERFACE, "netns", str(processes[1])),
         )
-        count = sum(SIZES) + 1
         for process, name, numbers, whole in (
             (processes[0], RELAY_INTERFACE, range(1), whole_out),
-            (processes[1], MEMBERS_INTERFACE, range(1, count + 1), whole_in),
+            (processes[1], MEMBERS_INTERFACE, HOSTS, whole_in),
         ):
             with inside(process):
                 _configure(name, family, numbers, whole)
