@@ -129,6 +129,32 @@ def test_other_filters_and_their_qdisc_stay(network: Network, crew: Crew) -> Non
     shown(network, "tc", "qdisc", "del", "dev", INTERFACE, "clsact")
 
 
+@pytest.mark.parametrize("cleared_by", ["the next relay", "make clean"])
+def test_of_a_killed_relay_goes_its_filter_alone(
+    network: Network, crew: Crew, cleared_by: str
+) -> None:
+    """Another's filter at the same ingress, with another's qdisc, is as it was before."""
+    at = ("dev", INTERFACE, "ingress")
+    shown(network, "tc", "qdisc", "add", "dev", INTERFACE, "clsact")
+    try:
+        shown(network, "tc", "filter", "add", *at, "prio", "7", "bpf", "bytecode", "1,6 0 0 -1")
+        before, theirs = qdiscs(network), shown(network, "tc", "filter", "show", *at)
+        crew.up("server")
+        assert shown(network, "tc", "filter", "show", *at) != theirs
+        crew.kill("server")
+        assert "blindrelay" in shown(network, "tc", "filter", "show", *at)
+        if cleared_by == "make clean":
+            shown(network, sys.executable, "-m", "nodes.kernel")
+        else:
+            crew.up("server")
+            assert crew.end("server") == [0]
+        assert shown(network, "tc", "filter", "show", *at) == theirs
+        assert qdiscs(network) == before
+        assert shown(network, "cat", LOOKUP) == "0\n"
+    finally:
+        shown(network, "tc", "qdisc", "del", "dev", INTERFACE, "clsact")
+
+
 def test_a_server_that_may_not_forward_in_the_kernel_says_so_and_serves(
     network: Network, crew: Crew
 ) -> None:
