@@ -35,6 +35,7 @@ from experiments.record import (
 from experiments.report import headline, write_report
 from experiments.startup import results
 from experiments.startup.measure import CONTROLS, Control, Start, Starts, plan_of
+from nodes.database import passwords
 from nodes.ike.machine import missing_packages
 from topologies.emulate import EmulationError, emulate
 
@@ -128,6 +129,7 @@ def _write(
         topo=TOPIC,
         plan=plan_of(min(len(start.clients) for start in starts)).to_json(),
         parameters={
+            "password_checks": passwords.describe(),
             "quick": options.quick,
             "control": options.control,
             "clients": options.clients,

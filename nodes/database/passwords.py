@@ -28,6 +28,11 @@ _M_MMAP_THRESHOLD = -3  # malloc.h
 NOBODY = f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$" + "A" * 22 + "$" + "A" * 43
 
 
+def describe() -> str:
+    """Names the parameters, for a record of how long registrations take."""
+    return f"argon2id, {MEMORY_KIB} KiB, {PASSES} passes, {LANES} lane, {CHECKS_AT_ONCE} at a time"
+
+
 class Passwords:
     """Makes and checks hashes; every call takes tens of milliseconds."""
 
