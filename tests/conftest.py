@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -16,6 +17,12 @@ WHERE_CHROMIUM_IS = (
     "Debian has the package chromium; Ubuntu has it as a snap alone, which will not do"
 )
 NEEDED = ("unshare", "mnexec", "brctl", "ip", "ethtool", "tshark", "smcrouted")
+
+
+def pytest_configure() -> None:
+    """Makes SIGINT count for us and our children: a shell that starts us behind it has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

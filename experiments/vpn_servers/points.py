@@ -105,6 +105,13 @@ class PointResult:
     """Octets of table messages that the representative has sent."""
     crossing: int = 0
     """Of the unicast frames those for a station at another server than the sender's."""
+    placed: tuple[int, ...] = ()
+    """How many clients each server has got."""
+
+    @property
+    def even(self) -> bool:
+        """Tells whether clients are spread as evenly as their number lets them be."""
+        return max(self.placed, default=0) - min(self.placed, default=0) <= 1
 
     @property
     def busiest(self) -> ServerLoad:
@@ -188,6 +195,7 @@ def _measure(point: Point, deployment: Deployment, rounds: int) -> PointResult:
         loads,
         representative.get("table_octets_sent", 0),
         unicast * apart * rounds,
+        tuple(list(places.values()).count(name) for name in servers) if plan.relays else (),
     )
 
 

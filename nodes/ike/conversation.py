@@ -5,7 +5,6 @@ Every call opens a connection of its own and blocks: an event loop hands them to
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,10 +23,10 @@ from nodes.ike.connections import (
     client_connection,
     server_connection,
 )
+from nodes.ike.daemon import ANSWER_SECONDS, connect
 from nodes.ike.identity import identity_of, user_of
 from protocol.types import Secret
 
-ANSWER_SECONDS = 5.0
 INITIATE_SECONDS = 8.0
 _OURS = "blindrelay-"
 """How the names of our passwords begin; others are whoever's who runs this charon."""
@@ -169,17 +168,15 @@ class Conversation:
 
     @contextmanager
     def _session(self, seconds: float = ANSWER_SECONDS) -> Iterator[Any]:
-        with socket.socket(socket.AF_UNIX) as connection:
-            try:
-                connection.settimeout(seconds)
-                connection.connect(str(self._path))
+        try:
+            with connect(self._path, seconds) as connection:
                 yield vici.Session(connection)
-            except ConversationError:
-                raise
-            except (CommandException, SessionException) as error:
-                raise ConversationError(f"charon: {error}") from None
-            except OSError as error:
-                raise ConversationError(f"charon: no answer: {error}") from None
+        except ConversationError:
+            raise
+        except (CommandException, SessionException) as error:
+            raise ConversationError(f"charon: {error}") from None
+        except OSError as error:
+            raise ConversationError(f"charon: no answer: {error}") from None
 
 
 def _associations(connection: Mapping[str, Any]) -> Iterator[UnicastAssociation]:

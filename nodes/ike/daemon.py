@@ -14,6 +14,7 @@ import contextlib
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from nodes.ike.machine import CHARON, PLUGINS, EspPlace, check_packages, esp_pla
 
 START_SECONDS = 10.0
 END_SECONDS = 3.0
+ANSWER_SECONDS = 5.0
+"""How long charon may take to take a connection, or to answer."""
 
 _RUN = Path("/run")
 _PLUGINS = (
@@ -128,13 +131,32 @@ def charon_of(vici_socket: Path | None, folder: Path) -> Daemon:
 
 
 def takes_connections(path: Path) -> bool:
-    """Tells whether somebody listens on a Unix socket."""
+    """Tells, without waiting, whether somebody listens on a Unix socket and has room for us."""
     with socket.socket(socket.AF_UNIX) as connection:
+        connection.setblocking(False)
         try:
             connection.connect(str(path))
         except OSError:
             return False
     return True
+
+
+def connect(path: Path, seconds: float) -> socket.socket:
+    """Returns a connection to a Unix socket, waiting so long at most for room and for each answer.
+
+    A socket with a time-out of Python's own would not wait for room. Raises OSError.
+    """
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        whole = int(seconds)
+        patience = struct.pack("ll", whole, round((seconds - whole) * 1e6))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+        connection.connect(str(path))
+        connection.settimeout(seconds)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 class OperatorsCharon:
@@ -161,13 +183,10 @@ class OperatorsCharon:
 
     def lifeline(self) -> int | None:
         """Returns a connection on which charon never says a word; it ends with charon."""
-        connection = socket.socket(socket.AF_UNIX)
         try:
-            connection.connect(str(self.socket))
+            return connect(self.socket, ANSWER_SECONDS).detach()
         except OSError:
-            connection.close()
             return None
-        return connection.detach()
 
     def kill(self) -> None:
         """Leaves it alone."""

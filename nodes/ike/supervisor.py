@@ -100,7 +100,7 @@ class Supervisor:
             if not self.charon.runs() or asyncio.get_running_loop().time() > deadline:
                 raise CharonError(self.charon.complaint())
             await asyncio.sleep(POLL_SECONDS)
-        self._lifeline = self.charon.lifeline()
+        self._lifeline = await self.ask(self.charon.lifeline)
         try:
             await self._prepare()
         except BaseException:

@@ -234,3 +234,16 @@ def test_what_is_flooded_is_a_share_of_what_crosses() -> None:
     figures = dict(_point_figures([found, result(CASCADE, flooding)]))
     assert figures["flooded_known_unicast.multiserver.3x6"].value == 0.5
     assert "flooded_known_unicast.cascade.3x6" not in figures
+
+
+@pytest.mark.parametrize(("placed", "even"), [((2, 2, 2), True), ((2, 1), True), ((3, 0), False)])
+def test_clients_that_chance_has_placed_unevenly_show_nothing(
+    placed: tuple[int, ...], even: bool
+) -> None:
+    direct = replace(result(DIRECT, load(900, 1620, 6)), placed=placed)
+    cascade = replace(result(CASCADE, load(500, 900, 6, 280)), placed=placed)
+    verdict = "refuted" if even else "inconclusive"
+    assert spread([ALONE, direct]).verdict == verdict
+    claim = held_elsewhere([SPREAD, cascade], ONE_COPY)
+    assert claim.verdict == verdict
+    assert ("3 and 0 clients at the servers" in claim.evidence) is not even

@@ -229,6 +229,9 @@ class TestFaults:
     def test_frames_go_on_while_the_representative_is_away_and_it_rekeys_when_back(
         self, crew: Crew
     ) -> None:
+        crew.configure(
+            "server", timers={"recovery_s": 10}
+        )  # looking takes a while on a busy machine
         crew.up(*EVERYBODY)
         assert all_reach(crew)
         before = sender_ids(crew)

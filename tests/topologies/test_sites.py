@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 
 from experiments import plots
 from topologies.catalog import CATALOG, cascade, multiserver, single
-from topologies.emulate import emulate
+from topologies.emulate import Network, emulate
 from topologies.parts import Kind, Link
 from topologies.plan import Plan, PlanError, Role
 from topologies.sites import SITE_DELAY_NS, router_link, swap_delays
 
+DEADLINE = 15.0
 GAP_NS = 5_000_000
 """What the nearest server is nearer than any other, at least, one way."""
 
@@ -190,11 +192,17 @@ def test_the_nearest_server_answers_first_and_the_others_as_planned() -> None:
     plan = cascade(clients=2, terminals=1, second_group=0)
     with emulate(plan) as network:
         for relay, delay_ns in plan.delays("c1").items():
-            ping = ["ping", "-n", "-c", "10", "-i", "0.01", "-W", "2"]
-            shown = network.run("c1", [*ping, str(plan.data_address(relay))], timeout=20).stdout
-            fastest = min(
-                float(word.removeprefix("time="))
-                for word in shown.split()
-                if word.startswith("time=")
-            )
-            assert 0 <= fastest - 2 * delay_ns / 1e6 < 2
+            planned = 2 * delay_ns / 1e6
+            times: list[float] = []
+            deadline = time.monotonic() + DEADLINE
+            # Others on the machine make a frame late; nothing makes it early.
+            while (not times or min(times) >= planned + 2) and time.monotonic() < deadline:
+                times += round_trips(network, "c1", str(plan.data_address(relay)))
+            assert planned <= min(times) < planned + 2
+
+
+def round_trips(network: Network, node: str, address: str) -> list[float]:
+    """Returns the round-trip times of ten pings, in ms."""
+    ping = ["ping", "-n", "-c", "10", "-i", "0.01", "-W", "2", address]
+    words = network.run(node, ping, timeout=20).stdout.split()
+    return [float(word.removeprefix("time=")) for word in words if word.startswith("time=")]

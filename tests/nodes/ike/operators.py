@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import vici
 
-from nodes.ike.daemon import settings, takes_connections, written
+from nodes.ike.daemon import connect, settings, takes_connections, written
 from nodes.ike.machine import CHARON, esp_place
 from tests.nodes.running import DEADLINE, Crew, eventually
 
@@ -58,9 +57,7 @@ class Operator:
     @contextmanager
     def session(self) -> Iterator[Any]:
         """Gives a conversation with charon."""
-        with closing(socket.socket(socket.AF_UNIX)) as connection:
-            connection.settimeout(DEADLINE)
-            connection.connect(str(self.socket))
+        with connect(self.socket, DEADLINE) as connection:
             yield vici.Session(connection)
 
     def holds(self) -> dict[str, set[str]]:
