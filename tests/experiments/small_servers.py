@@ -26,7 +26,7 @@ def do_less() -> None:
         return [point for point in all_points(way, quick) if point.telling == "usual"]
 
     course.points_of = usual
-    course.QUICK_CLIENTS, course.QUICK_SERVERS = 3, 2
+    course.QUICK_CLIENTS, course.QUICK_SERVERS = 4, 2
     points.ROUND_SECONDS = 0.4
     deployment.RECOVERY_SECONDS = RECOVERY_SECONDS
     addition.LEAST_CHOICES = LEAST_CHOICES

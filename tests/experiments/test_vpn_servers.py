@@ -90,8 +90,8 @@ def test_all_invariants_hold_and_the_effect_has_a_verdict(
     assert broken(summary) == set()
     assert set(summary.invariants) == invariants_of(delivery).keys() | AFTERWARDS
     effects = {"multiserver": "E4", "cascade": "E5"}
-    # Which verdict, so few frames do not tell.
-    assert summary.claims[effects.pop(topo)].verdict in ("confirmed", "refuted")
+    # A busy machine may place clients unevenly, which tells nothing.
+    assert summary.claims[effects.pop(topo)].verdict in ("confirmed", "inconclusive")
     assert [summary.claims[name].verdict for name in effects.values()] == ["not tested"]
     assert summary.claims["C1"].verdict == "confirmed"
 
@@ -110,7 +110,7 @@ def test_record_and_report_have_every_server_of_every_point(sound: Runs) -> None
     record = load_record(run)
     points = next(table for table in record.tables if "carries, holds and costs" in table.title)
     assert {(row[0], row[1]) for row in points.rows} == {
-        (f"{way}, 2 servers, 3 clients", server)
+        (f"{way}, 2 servers, 4 clients", server)
         for way in ("multiserver", "cascade")
         for server in "ab"
     }
