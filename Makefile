@@ -76,8 +76,8 @@ instrument: ## checks what load is measured with: fit or not fit, and why
 	@scripts/setup
 	@scripts/run --root -m experiments instrument $(call flag,QUICK,--quick) $(call option,SERIES,--series) $(ARGS)
 
-planes: ## measures the data planes against each other; SOAK=1: a long stream through each instead
-	@scripts/setup
+planes: ## measures the data planes, beside plain forwarding and others' hubs; SOAK=1: a long stream through each instead
+	@scripts/setup --peers openvpn,softether
 	@scripts/run --root -m experiments planes $(call flag,QUICK,--quick) $(call flag,SOAK,--soak) $(call option,SEED,--seed) $(ARGS)
 
 startup: ## measures how soon clients are in their group, by TLS and by IKE; N=64, CONTROL=tls

@@ -32,9 +32,12 @@ READY_SECONDS = 60.0
 """Until frames cross between all terminals: a polled deadline, some peers retry after 10 s and more."""
 COMMAND_SECONDS = 20.0
 ENDED_SECONDS = 5.0
+REST_SECONDS = 2.0
 LOG_LINES = 12
 _BRIDGE = "bridge"
 _POLL_SECONDS = 0.1
+_IDLE_NS = 100_000
+"""What a hub may do between two polls and still be at rest: its timers."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,16 @@ class Running:
         """Returns the CPU time of the hub's process and of all that it has started, in ns."""
         processes = [self.hub.pid, *(child.pid for child in _descendants(self.hub.pid))]
         return sum(cpu_time(process) for process in processes) + self.kernel_time()
+
+    def hub_time_at_rest(self, seconds: float) -> int:
+        """Returns the same once it has not grown for ``seconds``: what was under way is done."""
+        known, since = self.hub_time(), time.monotonic()
+        deadline = since + REST_SECONDS
+        while (moment := time.monotonic()) < min(since + seconds, deadline):
+            time.sleep(_POLL_SECONDS / 10)
+            if (found := self.hub_time()) > known + _IDLE_NS:
+                known, since = found, moment
+        return self.hub_time()
 
 
 class Peer(ABC):

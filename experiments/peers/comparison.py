@@ -76,7 +76,7 @@ def run(parameters: Parameters, progress: Progress) -> Results:
             progress.step(f"peers: {one.name}: starting")
             with ExitStack() as attempt:
                 try:
-                    running = _bring_up(one, attempt)
+                    running = bring_up(one, attempt)
                 except MachineError as error:
                     results.absent[one.name] = str(error)
                     continue
@@ -90,7 +90,8 @@ def run(parameters: Parameters, progress: Progress) -> Results:
     return results
 
 
-def _bring_up(one: Own | Peer, stack: ExitStack) -> Running:
+def bring_up(one: Own | Peer, stack: ExitStack) -> Running:
+    """Brings one system up in a network of its own; DeploymentError, EmulationError, MachineError."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-", dir="/run")))
     network = stack.enter_context(emulate(network_plan()))
     entered: AbstractContextManager[Running]

@@ -91,16 +91,18 @@ def _at(ordered: Sequence[int], share: float) -> int:
 def _send(options: argparse.Namespace) -> Departed:
     window = options.window
     frame = frame_of(options.destination, options.source, window, options.size)
-    count = max(1, round(options.rate * options.seconds))
+    burst = options.burst
+    count = max(1, round(options.rate * options.seconds / burst))
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packet_socket:
         packet_socket.bind((options.interface, 0))
 
         def send(_nothing: bytes) -> None:
-            stamp(frame, window, time.monotonic_ns())
-            packet_socket.send(frame)
+            for _ in range(burst):
+                stamp(frame, window, time.monotonic_ns())
+                packet_socket.send(frame)
 
-        sent = send_paced(send, [b""] * count, options.rate)
-    return Departed(sent.frames, sent.refused, sent.seconds, sent.saturated)
+        sent = send_paced(send, [b""] * count, options.rate / burst)
+    return Departed(sent.frames * burst, sent.refused * burst, sent.seconds, sent.saturated)
 
 
 def _receive(options: argparse.Namespace) -> Arrived:
@@ -156,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--size", required=True, type=int)
     send.add_argument("--rate", required=True, type=float)
     send.add_argument("--seconds", required=True, type=float)
+    send.add_argument("--burst", type=int, default=1)
     return parser
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from experiments.deployment import DeploymentError
-from experiments.instrument.window import Cast
+from experiments.instrument.window import Cast, Load
 from experiments.peers.adapter import Running
 from experiments.peers.stream import Arrived, Departed
 from experiments.probing import BROADCAST, mac_of
@@ -172,13 +172,35 @@ def _arrived(process: subprocess.Popen[bytes]) -> Arrived:
         raise DeploymentError("a receiver of frames ended without a word") from None
 
 
+def send_frames(running: Running, node: str, destination: str, load: Load) -> Departed:
+    """Sends a load's frames from a terminal to a station, bursts of them behind each other."""
+    return _send(
+        running,
+        node,
+        destination,
+        next(_NUMBERS),
+        load.rate,
+        load.frames / load.rate,
+        load.frame_size,
+        load.burst,
+    )
+
+
 def _send(
-    running: Running, node: str, destination: str, window: int, rate: float, seconds: float
+    running: Running,
+    node: str,
+    destination: str,
+    window: int,
+    rate: float,
+    seconds: float,
+    size: int = FRAME_SIZE,
+    burst: int = 1,
 ) -> Departed:
     own: Sequence[str] = (
         *("--destination", destination),
         *("--source", mac_of(running.network.plan, running.network.plan.node(node))),
-        *("--size", str(FRAME_SIZE), "--rate", str(rate), "--seconds", str(seconds)),
+        *("--size", str(size), "--rate", str(rate), "--seconds", str(seconds)),
+        *("--burst", str(burst)),
     )
     argv = [*_argv(running, node, "send", window), *own]
     try:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from experiments.instrument.settings import Wire
 from experiments.instrument.window import Cast, Load
-from experiments.planes.ways import FORWARDING
+from experiments.planes.ways import FORWARDING, HUB
 from protocol.wire.vpn_header import HOP_TAG_LENGTH
 
 FRAME_SIZE = 1360
@@ -42,7 +42,9 @@ class Cell:
     @property
     def variants(self) -> tuple[str, ...]:
         """What is measured side by side: all planes, or those that plain forwarding is set against."""
-        return SERVERS if self.cast == "broadcast" else ("kernel", "kernel-tags", FORWARDING)
+        if self.cast == "broadcast":
+            return SERVERS
+        return ("batch-tags", "kernel", "kernel-tags", FORWARDING, HUB)
 
     @property
     def name(self) -> str:
@@ -69,9 +71,14 @@ class Bar:
 
     def judge(self, low: float, high: float) -> str:
         """Says by the interval whether it is met: one on both sides, or down to 0, leaves it open."""
-        if low > 0 and high <= self.limit:
-            return "met"
-        return "missed" if low > self.limit else "open"
+        return judge(low, high, self.limit)
+
+
+def judge(low: float, high: float, limit: float) -> str:
+    """Says whether an interval is below a limit: met, missed or, on both sides or down to 0, open."""
+    if low > 0 and high <= limit:
+        return "met"
+    return "missed" if low > limit else "open"
 
 
 def _planes(flow: Flow) -> Cell:
@@ -92,5 +99,8 @@ BARS = (
         Bar(f"kernel_over_forwarding.{flow}", _forwarded(flow), "kernel-tags", FORWARDING, 2.0)
         for flow in FLOWS
     ),
+    Bar("kernel_over_openvpn.single", _forwarded("single"), "kernel-tags", HUB, 1 / 5),
+    Bar("kernel_over_openvpn.bulk", _forwarded("bulk"), "kernel-tags", HUB, 1 / 20),
+    Bar("kernel_over_openvpn.whole", _forwarded("whole"), "kernel-tags", HUB, 1 / 60),
 )
-"""The kernel plane's to OpenVPN's hub are not here: they need its adapter."""
+"""Both sides of a ratio send as many copies. Those of TCP are in `experiments.planes.tcp`."""

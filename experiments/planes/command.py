@@ -10,7 +10,10 @@ import math
 import random
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from experiments.deployment import DeploymentError
 from experiments.environment import (
@@ -27,9 +30,11 @@ from experiments.instrument.programs import InstrumentError
 from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.statistics import Rule
 from experiments.isolation import MachineError, is_isolated, isolate, orderly_termination
-from experiments.planes import soak
+from experiments.planes import hub, soak, tcp
 from experiments.planes.cells import CELLS, MEMBERS, NULL_SOCKET, SERVERS, Cell
-from experiments.planes.measure import Results, WayOf, kernel_check, measure, ways_of
+from experiments.planes.measure import Results, WayOf, kernel_check, measure, present, ways_of
+from experiments.planes.tcp import TcpResults
+from experiments.planes.ways import HUB
 from experiments.progress import Progress
 from experiments.record import (
     SCHEMA,
@@ -74,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     folder = create_run_folder(RESULTS, TOPIC, describe_checkout())
     started = utc_now()
     try:
-        with orderly_termination(), Progress(_steps(options.soak)) as progress:
+        with orderly_termination(), Progress(_steps(options.soak, options.quick)) as progress:
             what = _soak if options.soak else _measure
             found = what(options.quick, options.seed, progress)
             progress.step("writing the report")
@@ -93,16 +98,23 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_HELD if held else EXIT_BROKEN
 
 
-def _steps(soaked: bool) -> int:
-    return len(soak.PLANES) + 2 if soaked else len(CELLS) + 4
+def _steps(soaked: bool, quick: bool) -> int:
+    if soaked:
+        return len(soak.PLANES) + 2
+    return len(CELLS) + 4 + hub.is_there() + tcp.steps(quick)
 
 
 def _measure(quick: bool, seed: int, progress: Progress) -> Found:
     chance = random.Random(seed)
     progress.step("servers and members")
-    with rig_up(SERVERS, (MEMBERS,)) as rig, BpfStats() as stats:
+    with ExitStack() as stack:
+        rig = stack.enter_context(rig_up(SERVERS, (MEMBERS,)))
+        stats = stack.enter_context(BpfStats())
         _expect_kernel(rig)
         ways = ways_of(rig, stats)
+        if hub.is_there():
+            progress.step("OpenVPN's hub")
+            ways[HUB] = stack.enter_context(hub.hub_up(rig.cores)).measure
         progress.step("the load: half of what the null forwarder bears")
         base = Cell("single", "broadcast").load(NULL_SOCKET, LOWEST_RATE, CHECK_SECONDS)
         rate = half_load(lambda tried: rig.measure(NULL_SOCKET, tried), base).rate
@@ -113,11 +125,11 @@ def _measure(quick: bool, seed: int, progress: Progress) -> Found:
             progress.note(f"  {check.name}: {'fit' if check.fit else 'NOT FIT'}: {check.detail}")
         results = Results()
         for cell in CELLS:
-            progress.step(f"cell {cell.name}: {', '.join(cell.variants)}")
+            progress.step(f"cell {cell.name}: {', '.join(present(cell, ways))}")
             rig.set_wire(cell.wire)
             rule, seconds = (QUICK, QUICK_SECONDS) if quick else (FULL, FULL_SECONDS)
             results.cells.append(measure(cell, ways, rate, seconds, rule, chance))
-    return _gather(results, checks, rate)
+    return _gather(results, checks, rate, tcp.measure(quick, chance, progress))
 
 
 def _expect_kernel(rig: Rig) -> None:
@@ -135,8 +147,11 @@ def _checks(rig: Rig, ways: Mapping[str, WayOf], rate: float, chance: random.Ran
     return [*found, kernel_check(ways, cell.load("kernel", rate, CHECK_SECONDS), chance)]
 
 
-def _gather(results: Results, checks: list[Check], rate: float) -> Found:
-    """Returns all figures if the instrument is fit; if not, raw samples and tables alone."""
+def _gather(results: Results, checks: list[Check], rate: float, carried: TcpResults) -> Found:
+    """Returns all figures if the instrument is fit; if not, raw samples and tables alone.
+
+    What TCP carried does not hang on the instrument: the CPU clock is not in it.
+    """
     found = Found()
     fit = all(check.fit for check in checks)
     found.invariants = results.invariants()
@@ -147,6 +162,8 @@ def _gather(results: Results, checks: list[Check], rate: float) -> Found:
         for name, value in check.values.items()
         if math.isfinite(value)
     ]
+    found.samples += carried.samples()
+    found.figures |= carried.figures()
     found.figures["datagrams_a_second"] = Figure(rate, rate, rate, 1, "datagrams/s")
     found.figures["instrument_fit"] = Figure(
         float(fit), float(fit), float(fit), 1, "fit" if fit else "not fit"
@@ -155,14 +172,35 @@ def _gather(results: Results, checks: list[Check], rate: float) -> Found:
         found.figures |= results.figures()
     rows = tuple((one.name, "fit" if one.fit else "not fit", one.detail) for one in checks)
     found.tables = [
-        results.bar_table(fit),
+        _bar_table(results, carried, fit),
         results.table(),
+        carried.table(),
         Table("The instrument's checks", ("check", "", "seen"), rows),
     ]
     for bar, figure, word in results.bars():
         said = word if fit else "not judged, the instrument is not fit"
         print(f"{bar.name}: {figure.value:.3f}, at most {bar.limit:.3g}: {said}")
+    for wire, tcp_bar, figure, word in carried.bars():
+        print(f"{tcp_bar.name}.{wire}: {figure.value:.2f}, at least {tcp_bar.times:g}: {word}")
     return found
+
+
+def _bar_table(results: Results, carried: TcpResults, fit: bool) -> Table:
+    """Returns all bars: costs first, then what TCP carried."""
+    table = results.bar_table(fit)
+    rows = tuple(
+        (
+            f"{bar.name}.{wire}",
+            f"{bar.ours} over {bar.theirs}",
+            f"at least {bar.times:g}",
+            f"{figure.value:.2f}",
+            f"{figure.low:.2f} to {figure.high:.2f}",
+            figure.n,
+            word,
+        )
+        for wire, bar, figure, word in carried.bars()
+    )
+    return replace(table, rows=(*table.rows, *rows))
 
 
 def _soak(quick: bool, _seed: int, progress: Progress) -> Found:

@@ -22,6 +22,8 @@ from topologies.rig import MEMBERS, SERVER_INTERFACE, members_interface
 
 FORWARDING = "forwarding"
 """Names the way through a node's kernel as a router."""
+HUB = "openvpn"
+"""Names OpenVPN's hub, which opens and seals."""
 BEHIND = "3ffe:ff::1"
 """A host behind the forwarding node."""
 _BEHIND_NETWORK = "3ffe:ff::/64"
