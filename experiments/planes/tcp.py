@@ -35,6 +35,7 @@ LEAST_OVER = {"openvpn": 3.0, "softether": 1.0}
 WIRES: tuple[Wire, ...] = ("segmented", "whole")
 MBIT = 8e-6
 _WIRE_OFFLOADS = ("tx-udp-segmentation", "tso")
+_JOINING_OFFLOADS = ("gro", "rx-udp-gro-forwarding")
 _LAN_OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro")
 
 
@@ -94,6 +95,8 @@ class TcpResults:
     """What all systems have carried, by wire."""
 
     blocks: dict[Wire, Blocks] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    """What did not come up, and why."""
 
     def figures(self) -> dict[str, Figure]:
         """Returns every throughput, and every bar on every wire."""
@@ -118,9 +121,9 @@ class TcpResults:
 
     def table(self) -> Table:
         """Returns the throughputs, wires beside each other."""
-        systems = list(next(iter(self.blocks.values())).blocks[0].windows)
+        systems = [name for blocks in self.blocks.values() for name in blocks.blocks[0].windows]
         rows = []
-        for system in systems:
+        for system in dict.fromkeys(systems):
             cells: list[str | int | float] = []
             for blocks in self.blocks.values():
                 level = statistics.level(blocks, system, _octets)
@@ -131,6 +134,7 @@ class TcpResults:
             f"{wire}: {what}" for wire in self.blocks for what in ("Mbit/s", "95 %", "blocks")
         )
         note = "Clients, hub, terminals and all that their kernels do share the machine's cores."
+        note += "".join(f" {name}: not measured: {why}" for name, why in self.absent.items())
         return Table("TCP between two LANs", ("system", *titles), tuple(rows), note)
 
     def samples(self) -> Iterator[Sample]:
@@ -169,13 +173,23 @@ def measure(quick: bool, chance: random.Random, progress: Progress) -> TcpResult
             _set_offloads(running[one.name].network, Kind.LAN, _LAN_OFFLOADS, "on")
             _set_offloads(running[one.name].network, Kind.OUTSIDE, ("gro",), "on")
             _set_offloads(running[one.name].network, Kind.OUTSIDE, ("rx-udp-gro-forwarding",), "on")
-        for number in range(pace.blocks):
+        for number in range(pace.blocks if running else 0):
             progress.step(f"TCP: block {number + 1}: {', '.join(running)}")
             for wire in pace.wires:
                 _set_wire(running, wire)
                 block = measure_blocks(_carrying(running, pace), Rule(1, 1), chance)
                 results.blocks[wire] = results.blocks.get(wire, Blocks(())).then(block)
     return results
+
+
+def _start(one: Own | Peer, stack: ExitStack) -> Running:
+    """Brings one system up; it is taken down with ``stack``, or at once when it does not come up."""
+    with ExitStack() as attempt:
+        running = bring_up(one, attempt)
+        _set_offloads(running.network, Kind.LAN, _LAN_OFFLOADS, "on")
+        _set_offloads(running.network, Kind.OUTSIDE, _JOINING_OFFLOADS, "on")
+        stack.push(attempt.pop_all())
+    return running
 
 
 def _carrying(running: Mapping[str, Running], pace: Pace) -> dict[str, Callable[[], Carried]]:

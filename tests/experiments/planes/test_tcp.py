@@ -63,3 +63,10 @@ def test_bars_come_out_of_blocks_that_have_both_sides() -> None:
 def test_a_connection_that_carried_nothing_is_flagged_and_has_no_figure() -> None:
     assert Carried(0.0).flags == ("nothing came",)
     assert math.isnan(Carried(0.0).ns_per_frame)
+
+
+def test_without_any_system_there_is_a_table_that_says_why() -> None:
+    results = TcpResults(absent={"openvpn": "no reason"})
+    assert results.figures() == {}
+    assert results.table().rows == ()
+    assert "openvpn: not measured: no reason" in results.table().note
