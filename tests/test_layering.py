@@ -29,6 +29,7 @@ LIBRARIES = {
     "nodes.large_frames": {"numpy"},
     "nodes.portal": {"jinja2", "msgspec", "starlette", "uvicorn"},
     "simulator": {"networkx", "numpy", "scipy"},
+    "simulator.scale": {"networkx", "numpy", "scipy", "topohub"},
     "topologies": {"networkx"},
     "topologies.emulate": {"mininet", "networkx"},
 }

@@ -1,0 +1,148 @@
+"""Processor time of a server from what was measured: coefficients, their intervals, and where they end.
+
+The cost of a server in a time is a sum: so much for each frame that comes in, each copy that goes out,
+each octet that the cipher works on, each octet that is moved, each message of a rekey. The coefficients
+are those that fit measured cells best, none below 0 (non-negative least squares on relative errors, so
+that cheap cells count as much as dear ones). Intervals come from resampling the cells' blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from scipy.special import stdtrit
+
+from simulator.chance import Chance
+from simulator.scale.routers import Reals
+
+QUANTITIES = ("frame_in", "copy_out", "octet_sealed", "octet_moved", "rekey_message")
+UNITS = ("ns/frame", "ns/copy", "ns/octet", "ns/octet", "ns/message")
+SATURATED = 0.9
+"""From this utilisation on waiting grows without measure, and what was measured below says nothing."""
+RESAMPLES = 2000
+_TAIL = 2.5
+
+
+class SaturatedError(ValueError):
+    """Says how busy a server would be."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """How often a server does what costs: per frame, or per second; each may be a fraction."""
+
+    frames_in: float = 0.0
+    copies_out: float = 0.0
+    octets_sealed: float = 0.0
+    octets_moved: float = 0.0
+    rekey_messages: float = 0.0
+
+    def row(self) -> tuple[float, ...]:
+        """Returns the numbers in the order of QUANTITIES."""
+        return (
+            self.frames_in,
+            self.copies_out,
+            self.octets_sealed,
+            self.octets_moved,
+            self.rekey_messages,
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measured cell: the work of one unit, and what a unit cost in each block (ns)."""
+
+    name: str
+    work: Work
+    blocks_ns: tuple[float, ...]
+
+    @property
+    def mean_ns(self) -> float:
+        """The mean over the blocks."""
+        return float(np.mean(self.blocks_ns))
+
+    @property
+    def half_width(self) -> float:
+        """Half the 95 % interval of the mean, as a share of it, from the blocks' spread."""
+        if len(self.blocks_ns) < 2:
+            return 0.0
+        error = float(np.std(self.blocks_ns, ddof=1)) / len(self.blocks_ns) ** 0.5
+        student: float = stdtrit(len(self.blocks_ns) - 1, 1 - _TAIL / 100)
+        half: float = student * error / self.mean_ns
+        return half
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What something costs, in ns, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """Fitted coefficients: the best ones, and those of each resampling (resamples × quantities)."""
+
+    best: Reals
+    resampled: Reals
+
+    def interval(self, quantity: str) -> tuple[float, float, float]:
+        """Returns a coefficient and its 95 % interval, in ns a unit."""
+        at = QUANTITIES.index(quantity)
+        low, high = np.percentile(self.resampled[:, at], (_TAIL, 100 - _TAIL))
+        value = float(self.best[at])
+        return value, min(float(low), value), max(float(high), value)
+
+    def predict(self, work: Work) -> Prediction:
+        """Returns what so much work costs, in ns."""
+        row = np.array(work.row())
+        value = float(self.best @ row)
+        low, high = np.percentile(self.resampled @ row, (_TAIL, 100 - _TAIL))
+        return Prediction(value, min(float(low), value), max(float(high), value))
+
+    def utilisation(self, work_a_second: Work) -> float:
+        """Returns the share of one core that the work of a second takes; above 1 it does not get done.
+
+        SaturatedError from SATURATED on: nothing was measured there.
+        """
+        share = self.predict(work_a_second).value / 1e9
+        if share >= SATURATED:
+            raise SaturatedError(
+                f"utilisation {share:.3g}: expected less than {SATURATED}, nothing is known beyond"
+            )
+        return share
+
+    def to_json(self) -> dict[str, list[float]]:
+        """Returns value, low and high of each coefficient."""
+        return {name: list(self.interval(name)) for name in QUANTITIES}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Sequence[float]]) -> Costs:
+        """Takes up what :meth:`to_json` gave; the ends of intervals stand for all resamplings."""
+        rows = np.array([[values[name][at] for name in QUANTITIES] for at in range(3)])
+        return cls(rows[0], rows[1:])
+
+
+def fit(cells: Sequence[Measured], seed: int = 0) -> Costs:
+    """Fits coefficients to measured cells; ValueError when there are none."""
+    if not cells:
+        raise ValueError("cells: expected at least one that was measured")
+    work = np.array([cell.work.row() for cell in cells])
+    chance = Chance(seed).stream("scale", "costs")
+    best = _solve(work, np.array([cell.mean_ns for cell in cells]))
+    resampled = []
+    for _ in range(RESAMPLES):
+        means = [np.mean(chance.choice(cell.blocks_ns, len(cell.blocks_ns))) for cell in cells]
+        resampled.append(_solve(work, np.array(means)))
+    return Costs(best, np.array(resampled))
+
+
+def _solve(work: NDArray[np.float64], costs: Reals) -> Reals:
+    found, _ = nnls(work / costs[:, None], np.ones(len(costs)))
+    return np.asarray(found)
