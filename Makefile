@@ -1,12 +1,12 @@
 # `make help` lists the targets. Every target first installs what is missing (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup experiment simtest simbench regression instrument planes startup claims cli report compare test test-fast check format lock clean distclean
+.PHONY: help setup experiment simtest simbench regression instrument planes startup claims calibrate scale cli report compare test test-fast check format lock clean distclean
 
 PYTHON := .venv/bin/python
 TOPO ?= single
 
 # A misspelt variable would silently change what is measured.
-KNOWN := TOPO WORLD SEEDS WORKERS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP TAGS CONTROL DATAPLANE WIRE PEERS SERIES SOAK RUN RUN_A RUN_B ARGS
+KNOWN := TOPO WORLD SEEDS WORKERS QUICK N M SERVERS SEED CAPTURE FAMILY STRIP TAGS CONTROL DATAPLANE WIRE PEERS SERIES SOAK CLIENTS GROUP NETWORK RUN RUN_A RUN_B ARGS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 KNOWN += MODEL TOPOLOGIES WAYS SIZES ENGINE SCHEDULER
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
@@ -48,6 +48,7 @@ help: ## this list
 	@echo '           ENGINE=process|dask  SCHEDULER=tcp://host:port (sweep: with dask on a cluster)'
 	@echo '           CONTROL=tls|ike (what protects registration; ike: by strongSwan)'
 	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'
+	@echo '           CLIENTS=1000000  GROUP=clients of a group  NETWORK=backbone/world, or file.graphml (scale)'
 	@echo '           ARGS="more arguments" (experiment, cli, test, test-fast)'
 	@echo 'Failures:  make always ends with 2; the line "exit N: reason" tells the code: 1 an invariant or a'
 	@echo '           test failed, 2 usage or configuration, 3 this machine cannot. For the code itself:'
@@ -99,6 +100,16 @@ sweep: ## works out all combinations of seeds, topologies, ways and sizes, each 
 	@scripts/run -m experiments sweep $(call option,MODEL,--model) $(call option,SEEDS,--seeds) \
 		$(call option,TOPOLOGIES,--topology) $(call option,WAYS,--way) $(call option,SIZES,--clients) \
 		$(call option,WORKERS,--workers) $(call option,ENGINE,--engine) $(call option,SCHEDULER,--scheduler) $(ARGS)
+
+calibrate: ## fits the scale model's processor costs, and checks them on what was left out of the fit
+	@scripts/setup
+	@scripts/run --root -m experiments calibrate $(call flag,QUICK,--quick) $(call option,SEED,--seed) $(ARGS)
+
+scale: ## works out what servers and links of a network with CLIENTS=1000000 carry, for each way
+	@scripts/setup --python
+	@scripts/run -m experiments scale $(call option,CLIENTS,--clients) $(call option,GROUP,--group-size) \
+		$(call option,SERVERS,--servers) $(call option,NETWORK,--network) \
+		$(call flag,QUICK,--quick) $(call option,SEED,--seed) $(ARGS)
 
 cli: ## opens the topology with Mininet's command line
 	@scripts/setup

@@ -201,6 +201,18 @@ def _sweep(options: argparse.Namespace) -> int:
     return command.run(options)
 
 
+def _calibrate(options: argparse.Namespace) -> int:
+    from experiments.scale import calibrate
+
+    return calibrate.run(options)
+
+
+def _scale(options: argparse.Namespace) -> int:
+    from experiments.scale import command
+
+    return command.run(options)
+
+
 def _regression(options: argparse.Namespace) -> int:
     from experiments import regression
 
@@ -442,6 +454,13 @@ def _parser() -> argparse.ArgumentParser:
     ns3.add_argument("--seed", type=_not_negative, default=1, help="what chance begins with")
     ns3.set_defaults(command=_ns3)
     _add_sweep(commands.add_parser("sweep", help="works many cases out, each once"))
+    calibrate = commands.add_parser(
+        "calibrate", help="fits the scale model's costs, and checks them on what was left out"
+    )
+    calibrate.add_argument("--quick", action="store_true", help="few blocks: within 2 minutes")
+    calibrate.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    calibrate.set_defaults(command=_calibrate)
+    _add_scale(commands)
     cli = commands.add_parser("cli", help="opens Mininet's command line in the running network")
     _add_network(cli)
     cli.set_defaults(command=_cli)
@@ -511,6 +530,23 @@ def _add_sweep(sweep: argparse.ArgumentParser) -> None:
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, as tcp://10.0.0.1:8786")
     sweep.add_argument("--workers", type=_positive, metavar="N", help="processes (default: cores)")
     sweep.set_defaults(command=_sweep)
+
+
+def _add_scale(commands: argparse._SubParsersAction[Parser]) -> None:
+    scale = commands.add_parser(
+        "scale", help="works out what servers and links of a large network carry"
+    )
+    scale.add_argument("--clients", type=int, default=1_000_000, help="clients in all groups")
+    scale.add_argument("--group-size", type=int, default=16, help="clients of a group")
+    scale.add_argument("--servers", type=int, default=16, help="VPN servers")
+    scale.add_argument(
+        "--network",
+        default="backbone/world",
+        help="one of topohub's, a GraphML file, or internet:, waxman: or barabasi: and a number",
+    )
+    scale.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    scale.add_argument("--quick", action="store_true", help="fewer points in the pictures")
+    scale.set_defaults(command=_scale)
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:

@@ -104,7 +104,7 @@ def topology(
             line = lines.get(nodes[name].get("vpn_id"), "solid")
             _draw_node(axes, nodes[name], place, box, (node_loads or {}).get(name), line)
         _draw_legend(axes, {node["role"] for node in nodes.values()}, lines)
-        return _save(figure, folder, stem)
+        return save(figure, folder, stem)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def ratios(
         axes.set_ylabel(y_label)
         axes.set_ylim(bottom=min(0.9, axes.get_ylim()[0]))
         axes.legend(frameon=False)
-        return _save(figure, folder, stem)
+        return save(figure, folder, stem)
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def lines(
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         figure.legend(loc="outside right center", frameon=False, handlelength=4)
-        return _save(figure, folder, stem)
+        return save(figure, folder, stem)
 
 
 def bars(series: Sequence[Series], folder: Path, stem: str, x_label: str) -> tuple[Path, Path]:
@@ -259,7 +259,7 @@ def bars(series: Sequence[Series], folder: Path, stem: str, x_label: str) -> tup
         axes.tick_params(axis="y", length=0)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel(x_label)
-        return _save(figure, folder, stem)
+        return save(figure, folder, stem)
 
 
 def _reaches(points: Sequence[Point]) -> Any:
@@ -428,7 +428,7 @@ def _count(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\u202f") if value == round(value) else f"{value:.3g}"
 
 
-def _save(figure: Figure, folder: Path, stem: str) -> tuple[Path, Path]:
+def save(figure: Figure, folder: Path, stem: str) -> tuple[Path, Path]:
     """Writes a figure as SVG and PNG, the same octets for the same figure."""
     paths = folder / f"{stem}.svg", folder / f"{stem}.png"
     figure.savefig(paths[0], metadata={"Date": None})
@@ -486,4 +486,4 @@ def distributions(
         axes.set_xlabel(x_label)
         axes.set_ylabel("frames that came sooner")
         figure.legend(loc="outside right center", frameon=False, handlelength=4)
-        return _save(figure, folder, stem)
+        return save(figure, folder, stem)

@@ -1,10 +1,11 @@
 """Writes the report of a run: one HTML file that needs nothing but itself.
 
 It is made of record.json and summary.json alone, so that it can be written again at any time.
-Samples of three names are shown in a way of their own:
+Samples of some names are shown in a way of their own:
 
 - ``node.load``, label ``node``, and ``link.load``, labels ``a`` and ``b``: counts in the drawing of
   the topology, whose unit is named below it;
+- ``map.link`` and ``map.server``: the maps of the scale model;
 - ``drops``, labels ``node`` and ``reason``: the table of drops.
 
 All others are listed by name at the end: number, smallest, median and largest value.
@@ -40,6 +41,7 @@ from experiments.record import (
     load_summary,
     write_atomically,
 )
+from experiments.scale import drawings as scale_drawings
 
 REPORT_NAME = "report.html"
 
@@ -105,6 +107,7 @@ def pictures(record: Record, summary: Summary, folder: Path) -> dict[str, list[D
         "Relay against hub": ratio_drawings.draw(summary.figures, folder),
         "The busiest server": server_drawings.draw(summary.figures, folder),
         "Latency": peer_drawings.draw(record.samples, folder),
+        "The scale model": scale_drawings.draw(summary.figures, record.samples, folder),
     }
 
 

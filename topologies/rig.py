@@ -9,7 +9,7 @@ from topologies.plan import Group, Interface, Kind, Link, Node, Plan, PlanError,
 
 MEMBERS = "members"
 SERVER_INTERFACE = "server-out"
-MAXIMUM_MEMBERS = 32
+MAXIMUM_MEMBERS = 96
 _FIRST_GROUP = 1000
 _FIRST_MEMBER = 0x10
 
@@ -17,7 +17,7 @@ _FIRST_MEMBER = 0x10
 def rig(servers: Sequence[str] = ("null", "relay", "hub"), groups: Sequence[int] = (8,)) -> Plan:
     """Plans one node for each server and the node `members`, a bridge between each pair.
 
-    `groups` are the sizes of the groups that every server has, at most 32 members together. Group
+    `groups` are the sizes of the groups that every server has, at most 96 members together. Group
     n of a plan has the VPN ID 1000 + its size. The members' interface towards a server holds one
     address for each member. PlanError for a value out of range.
 

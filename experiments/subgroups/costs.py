@@ -44,9 +44,9 @@ class RekeyCost:
         }
 
 
-def rekey_costs() -> list[RekeyCost]:
-    """Measures a rekey for every number of members."""
-    return [_cost(members) for members in MEMBERS]
+def rekey_costs(numbers: Sequence[int] = MEMBERS) -> list[RekeyCost]:
+    """Measures a rekey for each of these numbers of members."""
+    return [_cost(members) for members in numbers]
 
 
 def _cost(members: int) -> RekeyCost:

@@ -107,6 +107,8 @@ class PointResult:
     """Of the unicast frames those for a station at another server than the sender's."""
     placed: tuple[int, ...] = ()
     """How many clients each server has got."""
+    homes: dict[str, str] = field(default_factory=dict)
+    """The server that each client was given."""
 
     @property
     def even(self) -> bool:
@@ -143,8 +145,13 @@ def plan_of(point: Point, family: int) -> Plan:
     return replace(plan, links=tuple(replace(link, delay_ns=None) for link in plan.links))
 
 
-def measure(point: Point, settings: Settings, family: int, rounds: int) -> PointResult:
-    """Builds a point's network, lets frames flow in so many rounds, and takes it down."""
+def measure(
+    point: Point, settings: Settings, family: int, rounds: int, share: float = 1.0
+) -> PointResult:
+    """Builds a point's network, lets frames flow in so many rounds, and takes it down.
+
+    ``share`` of the usual load is offered.
+    """
     settings = replace(
         settings,
         distribution="full" if point.telling == "whole" else "delta",
@@ -155,10 +162,10 @@ def measure(point: Point, settings: Settings, family: int, rounds: int) -> Point
         emulate(plan_of(point, family)) as network,
         deploy(network, Path(private), settings) as deployment,
     ):
-        return _measure(point, deployment, rounds)
+        return _measure(point, deployment, rounds, share)
 
 
-def _measure(point: Point, deployment: Deployment, rounds: int) -> PointResult:
+def _measure(point: Point, deployment: Deployment, rounds: int, share: float) -> PointResult:
     plan = deployment.plan
     servers = [node.name for node in plan.relays or plan.servers]
     places = {client.name: server_of(deployment, client.name) for client in plan.clients()}
@@ -168,8 +175,8 @@ def _measure(point: Point, deployment: Deployment, rounds: int) -> PointResult:
     before = settle(lambda: _counters(deployment, servers))
     senders = len(plan.clients())
     apart = sum(places[one] != places[other] for one, other in partners.items())
-    unicast = round(UNICAST_RATE * ROUND_SECONDS / senders)
-    broadcasts = round(BROADCAST_RATE * ROUND_SECONDS / senders)
+    unicast = round(share * UNICAST_RATE * ROUND_SECONDS / senders)
+    broadcasts = round(share * BROADCAST_RATE * ROUND_SECONDS / senders)
     cpu: dict[str, list[int]] = {name: [] for name in servers}
     after = before
     for _ in range(rounds):
@@ -196,6 +203,7 @@ def _measure(point: Point, deployment: Deployment, rounds: int) -> PointResult:
         representative.get("table_octets_sent", 0),
         unicast * apart * rounds,
         tuple(list(places.values()).count(name) for name in servers) if plan.relays else (),
+        places,
     )
 
 

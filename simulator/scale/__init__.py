@@ -8,7 +8,7 @@
 ``tables``      rows of the patent's tables, and ``rekeying``, what a fresh key costs
 ``latency``     delays of deliveries
 ``costs``       processor time from what was measured
-``queueing``    waiting in queues, exact for FIFO
+``queueing``    waiting in queues, exact for FIFO, and ``waiting``, at a server that fans out
 ``model``       all of it for one scenario; each field says whether it is exact
 
 A load is counted in whole frames of one round, in which every client sends the same: integers, no estimates.

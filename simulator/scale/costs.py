@@ -1,13 +1,15 @@
 """Processor time of a server from what was measured: coefficients, their intervals, and where they end.
 
 The cost of a server in a time is a sum: so much for each frame that comes in, each copy that goes out,
-each octet that the cipher works on, each octet that is moved, each message of a rekey. The coefficients
-are those that fit measured cells best, none below 0 (non-negative least squares on relative errors, so
-that cheap cells count as much as dear ones). Intervals come from resampling the cells' blocks.
+each octet that the cipher works on, each octet that is moved, each rekey and each message of it, and each
+second that passes. The coefficients are those that fit measured cells best, none below 0: non-negative
+least squares on relative errors, so that cheap cells count as much as dear ones, and each the less the
+more it scatters. Intervals come from resampling the cells' blocks.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,10 +21,20 @@ from scipy.special import stdtrit
 from simulator.chance import Chance
 from simulator.scale.routers import Reals
 
-QUANTITIES = ("frame_in", "copy_out", "octet_sealed", "octet_moved", "rekey_message")
-UNITS = ("ns/frame", "ns/copy", "ns/octet", "ns/octet", "ns/message")
+QUANTITIES = (
+    *("frame_in", "copy_out", "octet_sealed", "octet_moved"),
+    *("rekey", "rekey_message", "second"),
+)
+UNITS = (
+    *("ns/frame", "ns/copy", "ns/octet", "ns/octet"),
+    *("ns/rekey", "ns/message", "ns/s"),
+)
 SATURATED = 0.9
 """From this utilisation on waiting grows without measure, and what was measured below says nothing."""
+ALLOWED_ERROR = 0.10
+"""How wrong a prediction may be, or by the measured figure's own half-width where that is larger."""
+LEAST_DOUBT = 0.02
+"""No cell is believed more than to this share."""
 RESAMPLES = 2000
 _TAIL = 2.5
 
@@ -39,7 +51,10 @@ class Work:
     copies_out: float = 0.0
     octets_sealed: float = 0.0
     octets_moved: float = 0.0
+    rekeys: float = 0.0
     rekey_messages: float = 0.0
+    seconds: float = 0.0
+    """How long it is there: what it does whether frames come or not."""
 
     def row(self) -> tuple[float, ...]:
         """Returns the numbers in the order of QUANTITIES."""
@@ -48,7 +63,9 @@ class Work:
             self.copies_out,
             self.octets_sealed,
             self.octets_moved,
+            self.rekeys,
             self.rekey_messages,
+            self.seconds,
         )
 
 
@@ -70,10 +87,9 @@ class Measured:
         """Half the 95 % interval of the mean, as a share of it, from the blocks' spread."""
         if len(self.blocks_ns) < 2:
             return 0.0
-        error = float(np.std(self.blocks_ns, ddof=1)) / len(self.blocks_ns) ** 0.5
-        student: float = stdtrit(len(self.blocks_ns) - 1, 1 - _TAIL / 100)
-        half: float = student * error / self.mean_ns
-        return half
+        error = float(np.std(self.blocks_ns, ddof=1)) / math.sqrt(len(self.blocks_ns))
+        student = float(stdtrit(len(self.blocks_ns) - 1, 1 - _TAIL / 100))
+        return student * error / self.mean_ns
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,14 +151,16 @@ def fit(cells: Sequence[Measured], seed: int = 0) -> Costs:
         raise ValueError("cells: expected at least one that was measured")
     work = np.array([cell.work.row() for cell in cells])
     chance = Chance(seed).stream("scale", "costs")
-    best = _solve(work, np.array([cell.mean_ns for cell in cells]))
+    doubts = np.array([max(cell.half_width, LEAST_DOUBT) for cell in cells])
+    best = _solve(work, np.array([cell.mean_ns for cell in cells]), doubts)
     resampled = []
     for _ in range(RESAMPLES):
         means = [np.mean(chance.choice(cell.blocks_ns, len(cell.blocks_ns))) for cell in cells]
-        resampled.append(_solve(work, np.array(means)))
+        resampled.append(_solve(work, np.array(means), doubts))
     return Costs(best, np.array(resampled))
 
 
-def _solve(work: NDArray[np.float64], costs: Reals) -> Reals:
-    found, _ = nnls(work / costs[:, None], np.ones(len(costs)))
+def _solve(work: NDArray[np.float64], costs: Reals, doubts: Reals) -> Reals:
+    weights = 1 / (costs * doubts)
+    found, _ = nnls(work * weights[:, None], costs * weights)
     return np.asarray(found)

@@ -14,7 +14,7 @@ import numpy as np
 from protocol.management.rekeying import RekeyPolicy
 from protocol.relay import Strip
 from simulator.scale.costs import Costs, SaturatedError, Work
-from simulator.scale.latency import PAIRS, Delays, delays, draw_pairs
+from simulator.scale.latency import PAIRS, Delays, delays, draw_pairs, fan_out_ns
 from simulator.scale.loads import SEVERAL_SERVERS, WAYS, Loads, Round, Way, loads
 from simulator.scale.networks import WORLD, network
 from simulator.scale.placement import Attachment, Placement, place
@@ -22,12 +22,14 @@ from simulator.scale.rekeying import POLICIES, RekeyCost, rekey_cost
 from simulator.scale.sizes import Sizes, sizes
 from simulator.scale.tables import Rows, rows
 from simulator.scale.trees import Paths
+from simulator.scale.waiting import Mixture, mixture, times_at_server
 
 Exactness = Literal["exact", "asymptotic", "approximate"]
 SAMPLED = f"each delivery exact, {PAIRS} of them drawn by seed"
 LONG_RUN = "long run, members leaving at random (Poisson)"
 DIGITS = "SPIs counted with ten digits"
 FITTED = "from coefficients fitted to measurements"
+QUEUED = "exact queue (Lindley) for arrivals drawn by seed, costs from fitted coefficients"
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def evaluate_at(
         }
         of_way = costs.get("hub" if way == "hub" else "relay")
         if of_way is not None:
-            fields |= _cost_fields(scenario, carried, packet, of_way)
+            fields |= _cost_fields(scenario, placement, carried, of_way)
         outcomes[way] = Outcome(fields, carried, held, taken)
     return Result(scenario, paths, placement, outcomes)
 
@@ -245,22 +247,42 @@ def _of_policy(policy: RekeyPolicy, cost: RekeyCost) -> dict[str, Field]:
 
 
 def _cost_fields(
-    scenario: Scenario, carried: Loads, packet: Sizes, costs: Costs
+    scenario: Scenario, placement: Placement, carried: Loads, costs: Costs
 ) -> dict[str, Field]:
-    """Returns how busy the busiest server is: of all, the one that costs most."""
-    servers = carried.servers
-    rate = scenario.rounds_a_second
+    """Returns how busy the dearest server is, and how long frames are there."""
+    servers, rate, packet = carried.servers, scenario.rounds_a_second, scenario.sizes()
     works = [
         work_of(carried.way, int(taken) * rate, int(sent) * rate, packet)
         for taken, sent in zip(servers.datagrams_in, servers.copies_out, strict=True)
     ]
-    dearest = max(works, key=lambda work: costs.predict(work).value)
+    dearest = int(np.argmax([costs.predict(work).value for work in works]))
     try:
-        share: float | None = costs.utilisation(dearest)
-        note = FITTED
+        share = costs.utilisation(works[dearest])
     except SaturatedError as error:
-        share, note = None, str(error)
-    return {"busiest_processor": Field(share, "of one core", "approximate", note)}
+        return {"busiest_processor": Field(None, "of one core", "approximate", str(error))}
+    fields = {"busiest_processor": Field(share, "of one core", "approximate", FITTED)}
+    if servers.copies_out[dearest]:
+        frames = mixture(carried.way, placement, dearest, scenario.round())
+        fields |= _time_fields(scenario, carried.way, frames, works[dearest].frames_in, costs)
+    return fields
+
+
+def _time_fields(
+    scenario: Scenario, way: Way, frames: Mixture, frames_a_second: float, costs: Costs
+) -> dict[str, Field]:
+    """Returns when the last copy leaves an idle server, and how long copies take at the loaded one."""
+    packet = scenario.sizes()
+    of_frame, of_copy = (
+        costs.predict(work_of(way, *one, packet)).value for one in ((1, 0), (0, 1))
+    )
+    _, last = fan_out_ns(of_frame, of_copy, int(frames.copies.max()))
+    fields = {"last_copy": Field(last / 1e6, "ms, idle server", "approximate", FITTED)}
+    times = times_at_server(frames, frames_a_second, of_frame, of_copy, scenario.seed)
+    for share in (0.5, 0.99):
+        value = float(np.quantile(times, share)) / 1e6
+        name = f"at_server_p{100 * share:g}"
+        fields[name] = Field(value, "ms, waiting and fan-out", "approximate", QUEUED)
+    return fields
 
 
 def _exact(*named: tuple[str, float, str]) -> dict[str, Field]:

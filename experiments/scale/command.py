@@ -1,0 +1,296 @@
+"""``make scale``: works out what servers and links of a large network carry, for each way of forwarding.
+
+Counts are exact and checked against each other; the exit code is 1 when they do not come out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from experiments import figures as figures_of
+from experiments.environment import (
+    CHECKOUT,
+    create_run_folder,
+    describe_checkout,
+    describe_environment,
+    point_latest,
+    utc_now,
+)
+from experiments.progress import Progress
+from experiments.record import (
+    SCHEMA,
+    Figure,
+    Invariant,
+    Record,
+    RecordError,
+    Sample,
+    Table,
+    load_summary,
+    relative_arguments,
+    summarise,
+    write_record,
+    write_summary,
+)
+from experiments.report import headline, write_report
+from experiments.scale import curves
+from experiments.scale.drawings import EMULATED, MAP_LINK, MAP_SERVER, MAP_WAYS
+from simulator.scale.costs import QUANTITIES, Costs
+from simulator.scale.loads import SEVERAL_SERVERS
+from simulator.scale.model import Result, Scenario, evaluate, exactness_of
+from simulator.scale.placement import PlacementError
+from simulator.scale.routers import NetworkError
+from simulator.scale.sizes import SizeError
+
+RESULTS = Path("results")
+TOPIC = "scale"
+EXIT_HELD, EXIT_BROKEN, EXIT_USAGE = range(3)
+REFERENCE = CHECKOUT / "results" / "reference"
+CALIBRATIONS = (CHECKOUT / "results" / "calibrate" / "latest", REFERENCE / "calibrate")
+_EMULATED = ("multiserver", "cascade")
+_KIBI = 1024
+
+
+def run(options: argparse.Namespace) -> int:
+    """Works everything out and writes the results; returns the exit code."""
+    scenario = Scenario(
+        network=options.network,
+        clients=options.clients,
+        group_size=options.group_size,
+        servers=options.servers,
+        seed=options.seed,
+    )
+    started = utc_now()
+    costs = kept_costs()
+    try:
+        with Progress(_steps(options.quick)) as progress:
+            progress.step(f"{scenario.clients} clients on {scenario.network}", 6)
+            result, spent = _timed(scenario, costs)
+            for name, figure in spent.items():
+                progress.note(f"  {name}: {figure.value:.3g} {figure.unit}")
+            figures = (
+                spent | dict(_of_result(result)) | dict(_pictures(result, options, costs, progress))
+            )
+            progress.step("where each way wins", 4 if options.quick else 25)
+            grid = curves.QUICK_GRID if options.quick else curves.FULL_GRID
+            samples = [
+                *_samples(result),
+                *curves.comparison(scenario, grid.within(result.paths.routers)),
+            ]
+            progress.step("writing the report", 2)
+            invariants = _invariants(result, figures)
+            folder = create_run_folder(
+                RESULTS / TOPIC, _slug(scenario.network), describe_checkout()
+            )
+            _write(folder, options, result, samples, figures, invariants, started)
+    except (NetworkError, PlacementError, SizeError, ValueError) as error:
+        print(f"scale: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    point_latest(folder)
+    said = headline(load_summary(folder))
+    print(said.text)
+    for fault in said.faults:
+        print(f"  {fault}")
+    print(f"results: {folder}")
+    return EXIT_HELD if said.ok else EXIT_BROKEN
+
+
+def kept_costs() -> dict[str, Costs]:
+    """Returns the coefficients of the latest calibration, or of the one that is kept; none without any."""
+    for folder in CALIBRATIONS:
+        try:
+            figures = load_summary(folder).figures
+        except RecordError:
+            continue
+        found: dict[str, dict[str, list[float]]] = {}
+        for name, figure in figures.items():
+            if name.startswith("coefficient."):
+                _, what, quantity = name.split(".")
+                found.setdefault(what, {})[quantity] = [figure.value, figure.low, figure.high]
+        nothing = {quantity: [0.0, 0.0, 0.0] for quantity in QUANTITIES}
+        return {what: Costs.from_json(nothing | values) for what, values in found.items()}
+    return {}
+
+
+def _steps(quick: bool) -> float:
+    return 6 + 2 + (4 if quick else 12) + (4 if quick else 25) + 2
+
+
+def _timed(scenario: Scenario, costs: Mapping[str, Costs]) -> tuple[Result, dict[str, Figure]]:
+    """Works the scenario out, and returns how long that took and what memory the process has needed."""
+    begin, worked = time.perf_counter(), time.process_time()
+    result = evaluate(scenario, costs)
+    seconds, processor = time.perf_counter() - begin, time.process_time() - worked
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIBI
+    routers = result.paths.routers
+    return result, {
+        "model_seconds": figures_of.exact(seconds, "s"),
+        "model_processor": figures_of.exact(processor, "s of processor"),
+        "model_peak_memory": figures_of.exact(peak, "octets resident"),
+        "routers": figures_of.exact(routers.count, "routers"),
+        "links": figures_of.exact(len(routers.links), "links"),
+    }
+
+
+def _of_result(result: Result) -> Iterator[tuple[str, Figure]]:
+    """Yields every field of every way."""
+    for way, outcome in result.outcomes.items():
+        for name, field in outcome.fields.items():
+            if field.value is not None:
+                unit = f"{field.unit} ({field.exactness})"
+                yield f"{way}.{name}", figures_of.exact(field.value, unit)
+
+
+def _pictures(
+    result: Result, options: argparse.Namespace, costs: Mapping[str, Costs], progress: Progress
+) -> Iterator[tuple[str, Figure]]:
+    """Yields the figures of the pictures."""
+    progress.step("one group of up to a million clients", 2)
+    yield from curves.one_group(
+        costs, curves.QUICK_LARGEST if options.quick else curves.ONE_GROUP[-1]
+    )
+    for name in _EMULATED:
+        try:
+            yield from curves.emulated(load_summary(REFERENCE / name).figures)
+        except RecordError as error:
+            progress.note(f"  no points of the emulator: {error}")
+    progress.step("fewer clients", 4 if options.quick else 12)
+    yield from curves.of_clients(result)
+    yield from curves.by_clients(result.scenario, options.quick)
+
+
+def _invariants(result: Result, figures: Mapping[str, Figure]) -> dict[str, Invariant]:
+    """Tells whether the counts fit each other, and those of the emulator."""
+    sizes, scenario = result.placement.sizes, result.scenario
+    due = (
+        int((sizes * (sizes - 1)).sum()) * scenario.broadcast + scenario.clients * scenario.unicast
+    )
+    wrong = []
+    for way, outcome in result.outcomes.items():
+        servers = outcome.loads.servers
+        made = int((servers.copies_out - servers.copies_to_servers).sum())
+        between = int(servers.copies_to_servers.sum())
+        taken = int(servers.datagrams_in.sum()) - between
+        if way != "multicast" and (made, taken) != (
+            due,
+            scenario.clients * scenario.round().frames,
+        ):
+            wrong.append(f"{way}: {made} copies to clients, {taken} datagrams from clients")
+    found = {
+        "every_frame_goes_to_each_receiver_once": Invariant(
+            not wrong, f"{due} deliveries due a round; unequal: {'; '.join(wrong) or 'none'}"
+        )
+    }
+    multicast = result.outcomes.get("multicast")
+    if multicast is not None:
+        links = multicast.loads.links
+        twice = int((links.copies - links.frames).sum())
+        found["multicast_puts_a_frame_on_a_link_once"] = Invariant(
+            twice == 0, f"{int(links.copies.sum())} packets on links, {twice} too many"
+        )
+    points = {name: one for name, one in figures.items() if name.startswith(EMULATED)}
+    found["the_emulator_counts_what_is_foretold"] = curves.emulated_as_foretold(points)
+    return found
+
+
+def _samples(result: Result) -> Iterator[Sample]:
+    """Yields what the maps show: copies on each link, its stress (of its directions the larger), servers."""
+    routers = result.paths.routers
+    places = [f"{x:.2f} {y:.2f}" for x, y in routers.positions]
+    if "nan nan" in places:
+        return
+    for way in MAP_WAYS:
+        if way not in result.outcomes:
+            continue
+        links = result.outcomes[way].loads.links
+        both = links.copies + links.copies[routers.reverse]
+        each = links.copies / np.maximum(1, links.frames)
+        stress = np.maximum(each, each[routers.reverse])
+        for arc in routers.links:
+            ends = {"a": places[routers.tails[arc]], "b": places[routers.heads[arc]]}
+            labels = {**ends, "way": way, "stress": f"{stress[arc]:.3g}"}
+            yield Sample(MAP_LINK, int(both[arc]), "copies a round", labels)
+        several = way in SEVERAL_SERVERS
+        sites = result.placement.servers if several else result.placement.servers[:1]
+        for number, site in enumerate(() if way == "multicast" else sites):
+            yield Sample(MAP_SERVER, number, "server", {"way": way, "at": places[site]})
+
+
+def _tables(result: Result) -> Iterator[Table]:
+    """Yields all fields, the ways side by side, each with how exact it is."""
+    ways = list(result.outcomes)
+    rows = []
+    for name, (exactness, note) in exactness_of([result]).items():
+        fields = [result.outcomes[way].fields.get(name) for way in ways]
+        values = [_shown(None if one is None else one.value) for one in fields]
+        unit = next(one.unit for one in fields if one is not None)
+        rows.append((name.replace("_", " "), *values, unit, exactness, note))
+    yield Table(
+        "What each way comes to",
+        ("", *ways, "unit", "", "why"),
+        tuple(rows),
+        "A round: every client sends one unicast and one broadcast frame. Empty: not to be said.",
+    )
+    refused = [
+        (way, name.replace("_", " "), field.note)
+        for way, outcome in result.outcomes.items()
+        for name, field in outcome.fields.items()
+        if field.value is None
+    ]
+    if refused:
+        yield Table("What the model refuses to say", ("way", "field", "why"), tuple(refused))
+
+
+def _shown(value: float | None) -> str | int | float:
+    if value is None:
+        return ""
+    return int(value) if value == round(value) else float(f"{value:.5g}")
+
+
+def _write(
+    folder: Path,
+    options: argparse.Namespace,
+    result: Result,
+    samples: Sequence[Sample],
+    figures: Mapping[str, Figure],
+    invariants: Mapping[str, Invariant],
+    started: str,
+) -> None:
+    checkout = describe_checkout()
+    given = asdict(result.scenario)
+    record = Record(
+        schema=SCHEMA,
+        topo=TOPIC,
+        plan={},
+        parameters={
+            **{name: value for name, value in given.items() if name not in ("ways", "seed")},
+            "quick": options.quick,
+        },
+        seed=options.seed,
+        argv=relative_arguments(sys.argv[1:], Path.cwd()),
+        commit=checkout.commit,
+        dirty=checkout.dirty,
+        environment=describe_environment(),
+        started=started,
+        ended=utc_now(),
+        samples=tuple(samples),
+        tables=tuple(_tables(result)),
+    )
+    write_record(folder, record)
+    write_summary(folder, summarise(TOPIC, invariants, figures, {}))
+    write_report(folder)
+
+
+def _slug(network: str) -> str:
+    """Returns a folder's name for a network: its name without folders above and signs."""
+    name = network.removesuffix(".graphml")
+    return "-".join(
+        part for part in name.replace(":", "/").split("/") if part not in ("", ".", "..")
+    )
