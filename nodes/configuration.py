@@ -240,11 +240,17 @@ def _check_groups(document: Document, groups: dict[int, GroupSection], server: I
 
 
 def _check_delivery(document: Document, configuration: ServerConfiguration) -> None:
-    """Raises when clients are to reach each other natively while a hub shares SAs with each alone."""
-    if configuration.server.forwarding != "hub":
-        return
+    """Raises when clients are to reach each other natively while a hub shares SAs with each alone.
+
+    What ESP had before AES-GCM is for hubs alone, which are measured as they were.
+    """
+    hub = configuration.server.forwarding == "hub"
     for vpn_id, group in configuration.groups.items():
-        if group.delivery == "multicast":
+        if not hub and "gcm" not in group.algorithm:
+            key = ("groups", str(vpn_id), "algorithm")
+            expected = 'AES-GCM unless forwarding is "hub"'
+            raise document.error(key, expected, f'"{group.algorithm}"')
+        if hub and group.delivery == "multicast":
             key = ("groups", str(vpn_id), "delivery")
             raise document.error(key, '"relay", because a hub seals every frame', '"multicast"')
 

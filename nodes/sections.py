@@ -103,6 +103,7 @@ class GroupSection(Section, frozen=True, kw_only=True):
 
     multicast_address: IpAddress
     algorithm: Algorithm = "aes-128-gcm"
+    """AES-GCM, or with a hub what ESP had before it."""
     delivery: Delivery = "relay"
     """``multicast``: clients send to the address itself, and the server carries no frame."""
 
@@ -199,7 +200,7 @@ class ManualClient(Section, frozen=True, kw_only=True):
     server_address: IpAddress
     server_port: Port = DEFAULT_DATA_PORT
     spi: SpiNumber
-    algorithm: Algorithm = "aes-128-gcm"
+    algorithm: Literal["aes-128-gcm", "aes-256-gcm"] = "aes-128-gcm"
     key: Secret
     salt: Secret
     sender_id: SenderNumber

@@ -3,7 +3,7 @@
 AES-GCM after RFC 4106: nonce = salt (4) and IV (8), associated data = SPI and sequence number. The IV
 is sender ID and counter (RFC 6054). A sender ID is given out once under a key, a counter is used once
 under a sender ID, so no nonce repeats. The sequence number has 32 bits: an SA ends before a counter
-passes them.
+passes them. A hub's SAs may have AES-CBC with HMAC-SHA1 instead, in the same packet but for IV and ICV.
 
 Patent: Fig. 3-2 part 312; Fig. 8-1 step 806; Fig. 8-2 step 814; claims 4, 5.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from protocol.cipher import Aead
+from protocol.cipher import SEALINGS
 from protocol.errors import DropReason, OpenError, SealError, WireError
 from protocol.replay import ReplayWindow
 from protocol.types import KEY_LENGTHS, SALT_LENGTH
@@ -65,7 +65,8 @@ class SecurityAssociation:
         self.sender_id = parameters.sender_id
         self.next_counter = first_counter
         self.last_counter = last_counter
-        self._aead = Aead(parameters.key)
+        self._sealing = SEALINGS[parameters.algorithm](parameters.key)
+        self._alignment = esp.LAYOUTS[parameters.algorithm].alignment
         self._salt = parameters.salt.reveal()
         earlier = predecessor if isinstance(predecessor, History) else _history(predecessor)
         self.history = History(earlier.own | {parameters.sender_id}, earlier.windows)
@@ -100,8 +101,8 @@ class SecurityAssociation:
         self.next_counter = counter + 1
         low = counter & 0xFFFFFFFF
         header = esp.pack_header(self.spi, low, self.sender_id, counter >> 32, low)
-        plaintext = payload + esp.trailer(len(payload), next_header)
-        return header + self._aead.seal(self._salt + header[8:], plaintext, header[:8])
+        plaintext = payload + esp.trailer(len(payload), next_header, self._alignment)
+        return header + self._sealing.seal(self._salt + header[8:], plaintext, header[:8])
 
     def open(self, packet: bytes) -> bytes:
         """Returns the frame in an ESP packet of this SPI; raises OpenError with the reason.
@@ -127,7 +128,7 @@ class SecurityAssociation:
         window = self._windows.get(sender_id) or ReplayWindow()
         if not window.check(counter):
             raise OpenError(DropReason.REPLAYED)
-        plaintext = self._aead.open(self._salt + packet[8:16], packet[16:], packet[:8])
+        plaintext = self._sealing.open(self._salt + packet[8:16], packet[16:], packet[:8])
         if plaintext is None:
             raise OpenError(DropReason.FORGED_ICV)
         window.mark(counter)

@@ -20,9 +20,13 @@ IpAddress = IPv4Address | IPv6Address
 RandomOctets = Callable[[int], bytes]
 """Returns that many random octets: the operating system's in a process, a seeded stream's in a test."""
 
-Algorithm = Literal["aes-128-gcm", "aes-256-gcm"]
-KEY_LENGTHS: dict[Algorithm, int] = {"aes-128-gcm": 16, "aes-256-gcm": 32}
-"""Octets of the AES key; RFC 4106 section 8.1 adds four octets of salt."""
+Algorithm = Literal["aes-128-gcm", "aes-256-gcm", "aes-128-cbc-hmac-sha1"]
+KEY_LENGTHS: dict[Algorithm, int] = {
+    "aes-128-gcm": 16,
+    "aes-256-gcm": 32,
+    "aes-128-cbc-hmac-sha1": 16 + 20,
+}
+"""Octets of the AES key, and behind it of HMAC's; RFC 4106 section 8.1 adds four octets of salt."""
 SALT_LENGTH = 4
 
 Delivery = Literal["relay", "multicast"]

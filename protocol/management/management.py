@@ -470,4 +470,5 @@ def _lan_mtu(group: GroupConfiguration, relay_version: int, hop_tags: bool) -> i
     if group.delivery == "multicast":
         return multicast_lan_mtu(group.multicast_address.version)
     path_mtu = PATH_MTU - hop_tag.LENGTH if hop_tags else PATH_MTU
-    return lan_mtu(relay_version, group.multicast_address.version, path_mtu)
+    version = group.multicast_address.version
+    return lan_mtu(relay_version, version, path_mtu, group.algorithm)

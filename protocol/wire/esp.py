@@ -10,6 +10,7 @@ import struct
 from typing import NamedTuple
 
 from protocol.errors import WireError
+from protocol.types import Algorithm
 
 NEXT_HEADER = 50
 HEADER_LENGTH = 8
@@ -26,7 +27,23 @@ pack_header = _HEADER.pack
 unpack_header = _HEADER.unpack_from
 """Reads the same five from the start of a packet."""
 
-_PADDING_AND_LENGTH = tuple(bytes((*range(1, n + 1), n)) for n in range(ALIGNMENT))
+
+class Layout(NamedTuple):
+    """What an algorithm makes of a packet: octets beside header, IV field and plaintext, and padding."""
+
+    around: int
+    """ICV, and an IV of the algorithm's own."""
+    alignment: int
+    """The plaintext with its trailer is a multiple of this."""
+
+
+LAYOUTS: dict[Algorithm, Layout] = {
+    "aes-128-gcm": Layout(ICV_LENGTH, ALIGNMENT),
+    "aes-256-gcm": Layout(ICV_LENGTH, ALIGNMENT),
+    "aes-128-cbc-hmac-sha1": Layout(16 + 12, 16),
+}
+
+_PADDING_AND_LENGTH = tuple(bytes((*range(1, n + 1), n)) for n in range(16))
 _OCTETS = tuple(bytes((n,)) for n in range(256))
 _LONGEST_PADDING = bytes(range(1, 256))
 
@@ -62,9 +79,12 @@ class EspHeader(NamedTuple):
         )
 
 
-def trailer(payload_length: int, next_header: int) -> bytes:
-    """Returns padding 1, 2, 3, …, pad length and next header that make a multiple of four octets."""
-    length = -(payload_length + TRAILER_LENGTH) % ALIGNMENT
+def trailer(payload_length: int, next_header: int, alignment: int = ALIGNMENT) -> bytes:
+    """Returns padding 1, 2, 3, …, pad length and next header that make a multiple of ``alignment``.
+
+    That is at most 16.
+    """
+    length = -(payload_length + TRAILER_LENGTH) % alignment
     return _PADDING_AND_LENGTH[length] + _OCTETS[next_header]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocol.errors import WireError
-from protocol.types import IpAddress
+from protocol.types import Algorithm, IpAddress
 from protocol.wire import esp, etherip, ethernet, ip, vpn_header
 
 UDP_HEADER_LENGTH = 8
@@ -37,22 +37,30 @@ class InnerPacket:
         return header.pack() + self.esp
 
 
-def lan_mtu(outer_version: int, inner_version: int, path_mtu: int = PATH_MTU) -> int:
+def lan_mtu(
+    outer_version: int,
+    inner_version: int,
+    path_mtu: int = PATH_MTU,
+    algorithm: Algorithm = "aes-128-gcm",
+) -> int:
     """Computes the largest IP packet on a LAN whose frame crosses ``path_mtu`` in one datagram.
 
     1346 octets for IPv6 in IPv6, 1386 for IPv4 in IPv4, on a path of 1500. Padding (0-3) is allowed for.
     """
     outside = ip.HEADER_LENGTHS[outer_version] + UDP_HEADER_LENGTH + vpn_header.LENGTH
-    return multicast_lan_mtu(inner_version, path_mtu - outside)
+    return multicast_lan_mtu(inner_version, path_mtu - outside, algorithm)
 
 
-def multicast_lan_mtu(version: int, path_mtu: int = PATH_MTU) -> int:
+def multicast_lan_mtu(
+    version: int, path_mtu: int = PATH_MTU, algorithm: Algorithm = "aes-128-gcm"
+) -> int:
     """Computes the largest IP packet on a LAN whose frame crosses ``path_mtu`` in one inner packet.
 
     1410 octets for IPv6, 1430 for IPv4, on a path of 1500: nothing is around the inner packet.
 
     Patent: Fig. 14.
     """
-    header = ip.HEADER_LENGTHS[version] + esp.HEADER_LENGTH + esp.IV_LENGTH + esp.ICV_LENGTH
-    sealed = (path_mtu - header) // esp.ALIGNMENT * esp.ALIGNMENT
+    around, alignment = esp.LAYOUTS[algorithm]
+    header = ip.HEADER_LENGTHS[version] + esp.HEADER_LENGTH + esp.IV_LENGTH + around
+    sealed = (path_mtu - header) // alignment * alignment
     return sealed - esp.TRAILER_LENGTH - etherip.HEADER_LENGTH - ethernet.HEADER_LENGTH

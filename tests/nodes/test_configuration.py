@@ -423,3 +423,13 @@ def test_a_hub_is_refused_a_group_that_it_would_never_see(tmp_path: Path) -> Non
     with pytest.raises(ConfigurationError) as error:
         load_server(written(tmp_path, "server.toml", text), "hub")
     assert 'groups.7.delivery: expected "relay", because a hub' in str(error.value)
+
+
+def test_what_esp_had_before_gcm_is_for_hubs_alone(tmp_path: Path) -> None:
+    algorithm = "aes-128-cbc-hmac-sha1"
+    text = SERVER.replace('"aes-256-gcm"', f'"{algorithm}"')
+    file = written(tmp_path, "server.toml", text)
+    assert load_server(file, "hub").groups[1002].algorithm == algorithm
+    with pytest.raises(ConfigurationError) as error:
+        load_server(file)
+    assert 'groups.1002.algorithm: expected AES-GCM unless forwarding is "hub"' in str(error.value)

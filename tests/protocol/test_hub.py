@@ -20,7 +20,7 @@ from protocol.management.actions import (
 )
 from protocol.relay import Strip
 from protocol.security_association import SecurityAssociation
-from protocol.types import Address, Secret, VpnId
+from protocol.types import KEY_LENGTHS, Address, Algorithm, Secret, VpnId
 from protocol.wire.inner_packet import InnerPacket
 from protocol.wire.messages import VERSION, GroupSecurityAssociation, Register, Registered
 from protocol.wire.vpn_header import VpnHeader
@@ -51,11 +51,13 @@ class Member:
 class Site:
     """A hub with its key server and some registered members."""
 
-    def __init__(self, users: str, strip: Strip = Strip.KEEP) -> None:
+    def __init__(
+        self, users: str, strip: Strip = Strip.KEEP, algorithm: Algorithm = "aes-128-gcm"
+    ) -> None:
         counter = itertools.count(1)
         self.hub = Hub(HUB, strip)
         self.management = Management(
-            [GroupConfiguration(VpnId(1001), GROUP)],
+            [GroupConfiguration(VpnId(1001), GROUP, algorithm)],
             [UserRecord(user, VpnId(1001)) for user in users],
             Address(str(HUB), 4790),
             lambda length: next(counter).to_bytes(4, "big").rjust(length, b"\x77"),
@@ -96,9 +98,12 @@ def frame(destination: bytes, source: int) -> bytes:
     return destination + bytes([2, 0, 0, 0, 0, source]) + b"\x88\xb5" + bytes(range(50))
 
 
+@pytest.mark.parametrize("algorithm", KEY_LENGTHS)
 @pytest.mark.parametrize("strip", Strip)
-def test_a_broadcast_reaches_all_others_and_an_answer_only_the_one(strip: Strip) -> None:
-    site = Site("ABC", strip)
+def test_a_broadcast_reaches_all_others_and_an_answer_only_the_one(
+    strip: Strip, algorithm: Algorithm
+) -> None:
+    site = Site("ABC", strip, algorithm)
     call = frame(BROADCAST, 1)
     assert site.send("A", call) == {"B": call, "C": call}
     answer = frame(bytes([2, 0, 0, 0, 0, 1]), 2)
