@@ -14,12 +14,16 @@ _FIRST_GROUP = 1000
 _FIRST_MEMBER = 0x10
 
 
-def rig(servers: Sequence[str] = ("null", "relay", "hub"), groups: Sequence[int] = (8,)) -> Plan:
+def rig(
+    servers: Sequence[str] = ("null", "relay", "hub"),
+    groups: Sequence[int] = (8,),
+    module: str = "nodes.server",
+) -> Plan:
     """Plans one node for each server and the node `members`, a bridge between each pair.
 
     `groups` are the sizes of the groups that every server has, at most 96 members together. Group
     n of a plan has the VPN ID 1000 + its size. The members' interface towards a server holds one
-    address for each member. PlanError for a value out of range.
+    address for each member. `module` is what is started as a server. PlanError for a value out of range.
 
     Patent: Fig. 2 parts 101-104.
     """
@@ -32,7 +36,7 @@ def rig(servers: Sequence[str] = ("null", "relay", "hub"), groups: Sequence[int]
     nodes = [Node(MEMBERS, Role.ROUTER)]
     links: list[Link] = []
     for number, server in enumerate(servers, start=1):
-        nodes += [_server(server), Node(bridge_of(server), Role.LAN)]
+        nodes += [_server(server, module), Node(bridge_of(server), Role.LAN)]
         links += _links(number, server, sum(groups))
     planned = (Group(vpn_id_of(size), ip_address(f"ff1e::{size:x}")) for size in groups)
     return Plan("rig", 1, 6, tuple(planned), tuple(nodes), tuple(links))
@@ -59,8 +63,8 @@ def unknown_neighbour(plan: Plan, server: str) -> tuple[str, str]:
     return f"3ffe:{number:x}::dead", f"02:00:00:00:{number:02x}:ff"
 
 
-def _server(name: str) -> Node:
-    command = ("{python}", "-m", "nodes.server", "--config", "{run}/" + name + ".toml")
+def _server(name: str, module: str) -> Node:
+    command = ("{python}", "-m", module, "--config", "{run}/" + name + ".toml")
     return Node(name, Role.SERVER, command=command)
 
 

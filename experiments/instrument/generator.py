@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from experiments.instrument import no_cipher
 from experiments.instrument.commands import (
     MOST_FRAMES,
     MOST_SECONDS,
@@ -141,7 +142,10 @@ async def _serve(generator: Generator) -> None:
 
 
 async def _run(path: Path) -> int:
-    generator = Generator(msgspec.json.decode(path.read_bytes(), type=GeneratorFile))
+    file = msgspec.json.decode(path.read_bytes(), type=GeneratorFile)
+    if file.no_cipher:
+        no_cipher.stand_in()
+    generator = Generator(file)
     try:
         await generator.register()
     except (MemberError, OSError) as error:

@@ -27,13 +27,11 @@ class LoadError(RuntimeError):
 def half_load(measure: Callable[[Load], Window], load: Load) -> Load:
     """Returns ``load`` at half of the highest rate that ``measure``'s server bears without loss.
 
-    A socket's buffer hides a short overload, so that a server also has to keep up with a trial.
     Raises LoadError when it does not bear even the lowest rate.
     """
 
     def is_borne(rate: float) -> bool:
-        tried = measure(replace(load, rate=rate, seconds=TRIAL_SECONDS))
-        return keeps_up(tried) and not tried.lost and not tried.saturated
+        return bears(measure(replace(load, rate=rate, seconds=TRIAL_SECONDS)))
 
     lowest, highest = LOWEST_RATE / load.copies, HIGHEST_RATE / load.copies
     # At a low rate a frame costs more than at the highest, so this guess is on the low side.
@@ -43,6 +41,14 @@ def half_load(measure: Callable[[Load], Window], load: Load) -> Load:
     if not found:
         raise LoadError(f"{load}: not borne even at {lowest:.0f} frames a second")
     return replace(load, rate=SHARE * found)
+
+
+def bears(window: Window) -> bool:
+    """Tells whether a trial's load was borne: nothing lost, and nothing put off.
+
+    A socket's buffer hides a short overload, so that a server also has to keep up with it.
+    """
+    return keeps_up(window) and not window.lost and not window.saturated
 
 
 def keeps_up(window: Window) -> bool:

@@ -67,6 +67,8 @@ class GeneratorFile(msgspec.Struct, frozen=True):
     authority: str
     servers: dict[str, ServerAddress]
     groups: list[GroupOfMembers]
+    no_cipher: bool = False
+    """Whether one algorithm's name stands for none: see `no_cipher`."""
 
 
 class Member:

@@ -204,18 +204,20 @@ def rig_up(
     wire: Wire = "segmented",
     algorithm: str = "aes-128-gcm",
     dataplane: str | None = None,
+    module: str = "nodes.server",
 ) -> Iterator[Rig]:
     """Builds the rig in the right set-up, hands it out, and takes it down whatever happened.
 
     A server's name says how it forwards (null, relay, hub), by which data plane (socket, batch,
     kernel; else by ``dataplane``, None: the best), and whether hop tags are required (tags):
-    ``null``, ``hub-batch``, ``kernel-tags``. ``groups`` are the sizes of the
-    groups that each server has. Needs an isolated run. Raises MachineError, EmulationError,
-    DeploymentError, InstrumentError.
+    ``null``, ``hub-batch``, ``kernel-tags``. A hub's may say how it seals (`servers.CIPHERS`; else by
+    ``algorithm``). ``groups`` are the sizes of the groups that each server has, ``module`` is what is
+    started as each. Needs an isolated run. Raises MachineError, EmulationError, DeploymentError,
+    InstrumentError.
     """
     check_program()
     cores = choose_cores()
-    plan = rig(servers, groups)
+    plan = rig(servers, groups, module)
     with contextlib.ExitStack() as stack:
         stack.enter_context(kept_to(cores.others))
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="instrument-", dir="/run"))

@@ -11,6 +11,7 @@ import msgspec
 from experiments.credentials import CertificateAuthority, write_password
 from experiments.deployment import Deployment, Settings, stop
 from experiments.instrument.members import GeneratorFile, GroupOfMembers, MemberFile, ServerAddress
+from experiments.instrument.no_cipher import STAND_IN
 from nodes.sections import DEFAULT_CONTROL_PORT, DEFAULT_DATA_PORT
 from nodes.users import UserDatabase
 from protocol.types import VpnId
@@ -24,6 +25,8 @@ TAGS = "tags"
 _NO_KEEPALIVE_S = 28_800
 _FORWARDING = ("null", "relay", "hub")
 _PLANES = ("socket", "batch", "kernel")
+CIPHERS = {"plain": STAND_IN, "gcm": "aes-128-gcm", "cbc": "aes-128-cbc-hmac-sha1"}
+"""What a word of a hub's name says of how it seals: with nothing at all, as today, as in 2004."""
 
 
 @contextlib.contextmanager
@@ -87,6 +90,7 @@ def _configuration(plan: Plan, server: str, algorithm: str, dataplane: str | Non
         f"keepalive_s = {_NO_KEEPALIVE_S}",
         f"timeout_s = {3 * _NO_KEEPALIVE_S}",
     ]
+    algorithm = next((CIPHERS[word] for word in server.split("-") if word in CIPHERS), algorithm)
     chosen = plane_of(server) or dataplane
     if chosen:
         lines.insert(1, f'dataplane = "{chosen}"')
@@ -101,7 +105,9 @@ def _configuration(plan: Plan, server: str, algorithm: str, dataplane: str | Non
 
 def forwarding_of(server: str) -> str:
     """Returns how a server forwards: what a word of its name says, or as a relay."""
-    return next((word for word in server.split("-") if word in _FORWARDING), "relay")
+    words = server.split("-")
+    usual = "hub" if any(word in CIPHERS for word in words) else "relay"
+    return next((word for word in words if word in _FORWARDING), usual)
 
 
 def plane_of(server: str) -> str | None:
@@ -128,7 +134,8 @@ def _generator_file(
             members.append(MemberFile(name, str(passwords[name]), here))
             place += 1
         described.append(GroupOfMembers(size, vpn_id_of(size), members))
-    return GeneratorFile(str(folder / "authority.pem"), servers, described)
+    plain = any("plain" in server.split("-") for server in servers)
+    return GeneratorFile(str(folder / "authority.pem"), servers, described, plain)
 
 
 def _member_addresses(plan: Plan, server: str) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Protocol, TypeVar
 
 from experiments.instrument import statistics
 from experiments.instrument.bpf_stats import BpfStats
@@ -12,8 +13,8 @@ from experiments.instrument.checks import Check
 from experiments.instrument.rig import Rig
 from experiments.instrument.statistics import Blocks, Rule, measure_blocks
 from experiments.instrument.window import Load
-from experiments.planes.cells import BARS, BURST, PLANES, ROUTER, Bar, Cell
-from experiments.planes.ways import FORWARDING, HUB, ForwardingWay, KernelWay, Measured
+from experiments.planes.cells import BARS, BURST, PLANES, Bar, Cell
+from experiments.planes.ways import HUB, KernelWay, Measured
 from experiments.record import Figure, Invariant, Sample, Table
 
 WayOf = Callable[[Load], Measured]
@@ -24,7 +25,7 @@ RUN_TIME_SHARE = 0.8
 
 
 def ways_of(rig: Rig, stats: BpfStats) -> dict[str, WayOf]:
-    """Returns how each variant is measured: servers by process or kernel, and a router."""
+    """Returns how each server is measured: by its process, or by its kernel."""
 
     def by_process(server: str) -> WayOf:
         return lambda load: Measured(rig.measure(server, load))
@@ -35,15 +36,26 @@ def ways_of(rig: Rig, stats: BpfStats) -> dict[str, WayOf]:
             ways[server] = KernelWay(rig, server, stats).measure
         else:
             ways[server] = by_process(server)
-    ways[FORWARDING] = ForwardingWay(rig, ROUTER).measure
     return ways
 
 
+class Offering(Protocol):
+    """A cell: what is measured side by side, and the load that each is offered."""
+
+    @property
+    def variants(self) -> tuple[str, ...]: ...
+
+    def load(self, variant: str, rate: float, seconds: float) -> Load: ...
+
+
+AnyCell = TypeVar("AnyCell", bound=Offering)
+
+
 @dataclass(frozen=True)
-class CellResult:
+class CellResult(Generic[AnyCell]):
     """What one cell has shown; every sample in ``blocks`` is a `Measured`."""
 
-    cell: Cell
+    cell: AnyCell
     blocks: Blocks
 
     @property
@@ -60,19 +72,19 @@ class CellResult:
                     yield number, variant, one
 
 
-def present(cell: Cell, ways: Mapping[str, WayOf]) -> tuple[str, ...]:
+def present(cell: Offering, ways: Mapping[str, WayOf]) -> tuple[str, ...]:
     """Returns a cell's variants that are there: OpenVPN may not be installed."""
     return tuple(variant for variant in cell.variants if variant in ways)
 
 
 def measure(
-    cell: Cell,
+    cell: AnyCell,
     ways: Mapping[str, WayOf],
     rate: float,
     seconds: float,
     rule: Rule,
     chance: random.Random,
-) -> CellResult:
+) -> CellResult[AnyCell]:
     """Measures a cell's variants at ``rate``, after each has had its flow decided."""
 
     def offer(variant: str) -> Callable[[], Measured]:
@@ -84,11 +96,11 @@ def measure(
     return CellResult(cell, measure_blocks(variants, rule, chance))
 
 
-def kernel_check(ways: Mapping[str, WayOf], load: Load, chance: random.Random) -> Check:
+def kernel_check(way: WayOf, load: Load, chance: random.Random) -> Check:
     """Tells whether the generator's calls show the kernel's work: at least the program's run time."""
-    ways["kernel"](load)
+    way(load)
     rule = Rule(CHECK_BLOCKS, CHECK_BLOCKS)
-    blocks = measure_blocks({"kernel": lambda: ways["kernel"](load)}, rule, chance)
+    blocks = measure_blocks({"kernel": lambda: way(load)}, rule, chance)
     paid = statistics.level(blocks, "kernel", lambda one: _measured(one).kernel_ns)
     ran = statistics.level(blocks, "kernel", lambda one: _measured(one).run_ns_per_frame)
     fit = paid.high >= RUN_TIME_SHARE * ran.estimate > 0
@@ -102,7 +114,7 @@ def kernel_check(ways: Mapping[str, WayOf], load: Load, chance: random.Random) -
 class Results:
     """All cells of a run."""
 
-    cells: list[CellResult] = field(default_factory=list)
+    cells: list[CellResult[Cell]] = field(default_factory=list)
 
     def figures(self) -> dict[str, Figure]:
         """Returns every figure by its name."""
@@ -169,40 +181,12 @@ class Results:
 
     def invariants(self) -> dict[str, Invariant]:
         """Tells for each plane whether as many copies went out as came in datagrams for them."""
-        wrong: dict[str, list[str]] = {}
-        for result in self.cells:
-            for number, variant, one in result.measured():
-                if variant == HUB:
-                    continue  # others' copies are no invariant of ours; its windows are flagged
-                found = wrong.setdefault(variant, [])
-                if one.window.missing_copies:
-                    found.append(f"{result.cell.name} block {number}: {one.window.missing_copies}")
-        return {
-            f"copies_of_{variant.replace('-', '_')}": Invariant(
-                not found, f"copies missing: {'; '.join(found) or 'none'}"
-            )
-            for variant, found in wrong.items()
-        }
+        return copies_complete(self.cells)
 
     def samples(self) -> Iterator[Sample]:
         """Yields every window as raw values."""
         for result in self.cells:
-            for number, variant, one in result.measured():
-                labels = {
-                    "cell": f"{result.cell.name}.{variant}",
-                    "variant": variant,
-                    "block": str(number),
-                    "flags": " ".join(one.flags),
-                }
-                window = one.window
-                yield Sample("window.cpu", window.cpu_ns, "ns", labels)
-                yield Sample("window.frames_in", window.frames_in, "frames", labels)
-                yield Sample("window.copies_out", window.copies_out, "datagrams", labels)
-                yield Sample("window.lost", window.lost, "datagrams", labels)
-                if one.floor_ns is not None:
-                    yield Sample("window.generator", window.sender_ns, "ns", labels)
-                    yield Sample("window.floor", one.floor_ns, "ns per frame", labels)
-                    yield Sample("window.program", window.run_ns, "ns", labels)
+            yield from samples(result)
 
     def _kernel_header_check(self) -> Iterator[tuple[str, Figure]]:
         """Yields what the kernel's check of a further datagram's header costs, with and without tag.
@@ -231,6 +215,44 @@ class Results:
             yield f"header_check.{variant}", Figure(values[0], low, high, many.blocks, unit)
 
 
+def copies_complete(results: Iterable[CellResult[Any]]) -> dict[str, Invariant]:
+    """Tells for each variant whether as many copies went out as came in datagrams for them."""
+    wrong: dict[str, list[str]] = {}
+    for result in results:
+        for number, variant, one in result.measured():
+            if variant == HUB:
+                continue  # others' copies are no invariant of ours; its windows are flagged
+            found = wrong.setdefault(variant, [])
+            if one.window.missing_copies:
+                found.append(f"{result.cell.name} block {number}: {one.window.missing_copies}")
+    return {
+        f"copies_of_{variant.replace('-', '_')}": Invariant(
+            not found, f"copies missing: {'; '.join(found) or 'none'}"
+        )
+        for variant, found in wrong.items()
+    }
+
+
+def samples(result: CellResult[Any]) -> Iterator[Sample]:
+    """Yields every window of a cell as raw values."""
+    for number, variant, one in result.measured():
+        labels = {
+            "cell": f"{result.cell.name}.{variant}",
+            "variant": variant,
+            "block": str(number),
+            "flags": " ".join(one.flags),
+        }
+        window = one.window
+        yield Sample("window.cpu", window.cpu_ns, "ns", labels)
+        yield Sample("window.frames_in", window.frames_in, "frames", labels)
+        yield Sample("window.copies_out", window.copies_out, "datagrams", labels)
+        yield Sample("window.lost", window.lost, "datagrams", labels)
+        if one.floor_ns is not None:
+            yield Sample("window.generator", window.sender_ns, "ns", labels)
+            yield Sample("window.floor", one.floor_ns, "ns per frame", labels)
+            yield Sample("window.program", window.run_ns, "ns", labels)
+
+
 def ratio_of_means(
     blocks: Blocks, over: str, under: str, value: statistics.Value = statistics.ns_per_frame
 ) -> statistics.Figure:
@@ -239,16 +261,31 @@ def ratio_of_means(
     What is left of a window when its floor is subtracted can be negative by chance, so that windows
     have no ratio of their own.
     """
+    top, bottom = means(blocks, over, value), means(blocks, under)
+    try:
+        found = quotient(top, bottom)
+    except ValueError as error:
+        raise ValueError(f"{over} over {under}: {error}") from None
+    flagged = sum(1 for block in blocks.blocks if block.flags_of((over, under)))
+    return replace(found, flagged=flagged)
+
+
+def means(
+    blocks: Blocks, variant: str, value: statistics.Value = statistics.ns_per_frame
+) -> list[float]:
+    """Returns a variant's mean in each block."""
+    return [sum(map(value, block.windows[variant])) / 2 for block in blocks.blocks]
+
+
+def quotient(top: Sequence[float], bottom: Sequence[float]) -> statistics.Figure:
+    """Returns the ratio of two means of paired values, with a bootstrap interval over the pairs."""
     import numpy
     from scipy.stats import bootstrap
 
-    def means(variant: str, of: statistics.Value) -> list[float]:
-        return [sum(map(of, block.windows[variant])) / 2 for block in blocks.blocks]
-
-    values = numpy.asarray([means(over, value), means(under, statistics.ns_per_frame)])
+    values = numpy.asarray([top, bottom])
     values = values[:, numpy.isfinite(values).all(axis=0)]
     if values.shape[1] < 2:
-        raise ValueError(f"{over} over {under}: expected two blocks in which both did something")
+        raise ValueError("expected two blocks in which both did something")
     found = bootstrap(
         tuple(values),
         lambda top, bottom, axis: top.mean(axis=axis) / bottom.mean(axis=axis),
@@ -258,10 +295,8 @@ def ratio_of_means(
         method="percentile",
         rng=numpy.random.default_rng(_SEED),
     ).confidence_interval
-    flagged = sum(1 for block in blocks.blocks if block.flags_of((over, under)))
     estimate = float(values[0].mean() / values[1].mean())
-    low, high = float(found.low), float(found.high)
-    return statistics.Figure(estimate, low, high, values.shape[1], flagged)
+    return statistics.Figure(estimate, float(found.low), float(found.high), values.shape[1], 0)
 
 
 def as_figure(figure: statistics.Figure, unit: str) -> Figure:
@@ -270,7 +305,7 @@ def as_figure(figure: statistics.Figure, unit: str) -> Figure:
     return Figure(figure.estimate, low, high, figure.blocks, unit)
 
 
-def _levels(result: CellResult) -> Iterator[tuple[str, Figure]]:
+def _levels(result: CellResult[Cell]) -> Iterator[tuple[str, Figure]]:
     name, blocks = result.cell.name, result.blocks
     for variant in result.variants:
         for value, what in (
@@ -288,7 +323,7 @@ def _levels(result: CellResult) -> Iterator[tuple[str, Figure]]:
             yield f"{name}.{over}_run_time_over_{under}", as_figure(found, "ratio")
 
 
-def _prices(result: CellResult) -> Iterator[tuple[str, Figure]]:
+def _prices(result: CellResult[Cell]) -> Iterator[tuple[str, Figure]]:
     """Yields what tags cost, and what looking at the header does: the relay less the null forwarder."""
     name, blocks, variants = result.cell.name, result.blocks, result.variants
     pairs = [(f"hop_tag.{plane}", f"{plane}-tags", plane) for plane in PLANES]

@@ -18,6 +18,7 @@ from experiments.instrument.programs import InstrumentError
 from experiments.instrument.rig import Rig
 from experiments.instrument.settings import run
 from experiments.instrument.window import Load, Window
+from experiments.isolation import MachineError
 from topologies.rig import MEMBERS, SERVER_INTERFACE, members_interface
 
 FORWARDING = "forwarding"
@@ -140,6 +141,13 @@ class ForwardingWay:
             sender_ns=sent.cpu_ns,
         )
         return Measured(window, floor)
+
+
+def expect_kernel(rig: Rig) -> None:
+    """Raises MachineError when a server that was to forward in the kernel does not."""
+    for server in rig.servers:
+        if "kernel" in server and server not in rig.in_kernel:
+            raise MachineError(rig.deployment.log(server).splitlines()[-1])
 
 
 def _floor(rig: Rig, server: str, load: Load, address: str | None = None) -> float:
