@@ -77,6 +77,11 @@ instrument: ## checks what load is measured with: fit or not fit, and why
 	@scripts/setup
 	@scripts/run --root -m experiments instrument $(call flag,QUICK,--quick) $(call option,SERIES,--series) $(ARGS)
 
+.PHONY: ladder
+ladder: ## what each thing that a server does for a frame costs, rung by rung (18 minutes; QUICK=1: 3)
+	@scripts/setup
+	@scripts/run --root -m experiments ladder $(call flag,QUICK,--quick) $(call option,SEED,--seed) $(ARGS)
+
 planes: ## measures the data planes, beside plain forwarding and others' hubs; SOAK=1: a long stream through each instead
 	@scripts/setup --peers openvpn,softether
 	@scripts/run --root -m experiments planes $(call flag,QUICK,--quick) $(call flag,SOAK,--soak) $(call option,SEED,--seed) $(ARGS)

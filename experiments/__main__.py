@@ -171,6 +171,12 @@ def _instrument(options: argparse.Namespace) -> int:
     return command.run(options)
 
 
+def _ladder(options: argparse.Namespace) -> int:
+    from experiments.ladder import command
+
+    return command.run(options)
+
+
 def _planes(options: argparse.Namespace) -> int:
     from experiments.planes import command
 
@@ -427,6 +433,13 @@ def _parser() -> argparse.ArgumentParser:
         "--series", type=int, default=1, metavar="N", help="A/A comparisons to make and count"
     )
     instrument.set_defaults(command=_instrument)
+    ladder = commands.add_parser(
+        "ladder",
+        help="measures forwarder, relays and hubs rung by rung in each data plane: about 18 minutes",
+    )
+    ladder.add_argument("--quick", action="store_true", help="few blocks: within 3 minutes")
+    ladder.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    ladder.set_defaults(command=_ladder)
     planes = commands.add_parser(
         "planes", help="measures the data planes against each other, and the kernel's forwarding"
     )

@@ -117,8 +117,15 @@ class Point:
     high: float
 
 
-_MARKERS = (("#0072B2", "o", "solid"), ("#D55E00", "s", "dashed"), ("#009E73", "^", "dotted"))
+_MARKERS = (
+    ("#0072B2", "o", "solid"),
+    ("#D55E00", "s", "dashed"),
+    ("#009E73", "^", "dotted"),
+    ("#CC79A7", "D", "dashdot"),
+)
 """Colour, marker and line of the first, second, … series: each tells by itself."""
+_FIT_INSIDE = 2
+"""Series whose legend finds room between the lines."""
 
 
 def ratios(
@@ -159,7 +166,10 @@ def ratios(
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.set_ylim(bottom=min(0.9, axes.get_ylim()[0]))
-        axes.legend(frameon=False)
+        if len(series) > _FIT_INSIDE:
+            figure.legend(loc="outside lower center", ncols=2, frameon=False, handlelength=3.5)
+        else:
+            axes.legend(frameon=False)
         return save(figure, folder, stem)
 
 
@@ -260,6 +270,94 @@ def bars(series: Sequence[Series], folder: Path, stem: str, x_label: str) -> tup
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel(x_label)
         return save(figure, folder, stem)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A bar of parts that follow each other, and the whole that was measured apart from them."""
+
+    name: str
+    parts: Mapping[str, float]
+    whole: Point | None = None
+
+
+_FILLS = (
+    ("#56B4E9", ""),
+    ("#CC79A7", ""),
+    ("#009E73", ""),
+    ("#E69F00", ""),
+    ("#D55E00", ""),
+    ("#E69F00", "////"),
+    ("#D55E00", "////"),
+    ("#0072B2", ""),
+    ("#F0E442", ""),
+    ("#DDDDDD", "...."),
+)
+"""Fill and hatch of the first, second, … part: neighbours differ in grey, too."""
+
+
+def stacks(
+    rows: Sequence[Stack], parts: Sequence[str], folder: Path, stem: str, x_label: str
+) -> tuple[Path, Path]:
+    """Draws bars of parts, in the order and the fills of ``parts``; gives the paths of SVG and PNG.
+
+    The whole stands as a diamond with its interval, and as a number behind the bar.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.6, 1.5 + 0.34 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        ends = [0.0] * len(rows)
+        for place, part in enumerate(parts):
+            widths = [max(0.0, row.parts.get(part, 0.0)) for row in rows]
+            if not any(widths):
+                continue
+            fill, hatch = _FILLS[place % len(_FILLS)]
+            axes.barh(
+                range(len(rows)),
+                widths,
+                left=ends,
+                height=0.66,
+                color=fill,
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0.6,
+                label=part,
+            )
+            ends = [end + width for end, width in zip(ends, widths, strict=True)]
+        for at, row in enumerate(rows):
+            if row.whole is not None:
+                _draw_whole(axes, at, row.whole, ends[at])
+        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_axisbelow(True)
+        axes.set_xlim(0, 1.14 * max([*ends, *(row.whole.high for row in rows if row.whole), 1e-9]))
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel(x_label)
+        figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
+        return save(figure, folder, stem)
+
+
+def _draw_whole(axes: Axes, at: int, whole: Point, end: float) -> None:
+    axes.errorbar(
+        [whole.value],
+        [at],
+        xerr=[[whole.value - whole.low], [whole.high - whole.value]],
+        color="#111111",
+        marker="D",
+        markersize=4,
+        capsize=3,
+        linestyle="none",
+    )
+    axes.annotate(
+        _count(round(whole.value)),
+        (max(whole.high, end), at),
+        xytext=(6, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8.5,
+    )
 
 
 def _reaches(points: Sequence[Point]) -> Any:

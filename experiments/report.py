@@ -23,6 +23,7 @@ from typing import Any
 
 from experiments import plots, ratio_drawings, server_drawings
 from experiments.evidence.table import contradictions, load
+from experiments.ladder import drawings as ladder_drawings
 from experiments.pages import render
 from experiments.peers import drawings as peer_drawings
 from experiments.ratio_drawings import Drawing
@@ -105,6 +106,7 @@ def pictures(record: Record, summary: Summary, folder: Path) -> dict[str, list[D
     """Draws all there is to draw of a run but its topology, into a folder; by heading."""
     return {
         "Relay against hub": ratio_drawings.draw(summary.figures, folder),
+        "The ladder": ladder_drawings.draw(summary.figures, folder),
         "The busiest server": server_drawings.draw(summary.figures, folder),
         "Latency": peer_drawings.draw(record.samples, folder),
         "The scale model": scale_drawings.draw(summary.figures, record.samples, folder),

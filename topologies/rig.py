@@ -49,7 +49,7 @@ def vpn_id_of(size: int) -> int:
 
 def bridge_of(server: str) -> str:
     """Names the bridge before a server."""
-    return f"lan-{server}"
+    return f"br-{server}"
 
 
 def members_interface(server: str) -> str:

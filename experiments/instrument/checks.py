@@ -180,20 +180,14 @@ def receive(subject: Subject) -> Check:
 def agreement(subject: Subject) -> Check:
     """Tells how the process's CPU clock agrees with what a soaker beside it finds busy."""
     load = replace(subject.load, seconds=SLICE_SECONDS)
-    loaded, free = _Soaked(), _Soaked()
+    loaded, free = Soaked(), Soaked()
 
     def judged() -> Check:
         with soaking(subject.rig, subject.measured) as soaker:
             for number in range(AGREEMENT_PAIRS):
                 for dry in (True, False) if number % 2 else (False, True):
                     _soak(subject, load, soaker, dry, free if dry else loaded)
-        if not free.loops:
-            return Check("agreement", False, "somebody else keeps the core busy all the time")
-        busy = loaded.elapsed - loaded.loops / free.loops * free.elapsed
-        ratio = loaded.clock / busy if busy > 0 else float("inf")
-        detail = f"CPU clock over soaker {ratio:.3f}"
-        fit = abs(ratio - 1) <= AGREEMENT_LIMIT
-        return Check("agreement", fit, detail, {"clock_over_soaker": ratio})
+        return agreed(loaded, free)
 
     check = _with_patience(judged)
     window = subject.rig.measure(subject.measured, replace(load, seconds=TICKS_SECONDS))
@@ -212,7 +206,7 @@ def _with_patience(judge: Callable[[], Check]) -> Check:
 
 
 @dataclass
-class _Soaked:
+class Soaked:
     """Sums over slices: time passed and the server's CPU time, in ns, and the soaker's loops."""
 
     elapsed: int = 0
@@ -220,7 +214,22 @@ class _Soaked:
     loops: int = 0
 
 
-def _soak(subject: Subject, load: Load, soaker: Soaker, dry: bool, into: _Soaked) -> None:
+def agreed(loaded: Soaked, free: Soaked) -> Check:
+    """Tells how CPU clock and soaker agree, from slices with load and without."""
+    if not free.loops:
+        return Check("agreement", False, "somebody else keeps the core busy all the time")
+    busy = loaded.elapsed - loaded.loops / free.loops * free.elapsed
+    if busy <= 0:
+        return Check(
+            "agreement", False, "the soaker finds the core less busy with load than without"
+        )
+    ratio = loaded.clock / busy
+    detail = f"CPU clock over soaker {ratio:.3f}"
+    fit = abs(ratio - 1) <= AGREEMENT_LIMIT
+    return Check("agreement", fit, detail, {"clock_over_soaker": ratio})
+
+
+def _soak(subject: Subject, load: Load, soaker: Soaker, dry: bool, into: Soaked) -> None:
     """Offers a load once, or has the generator work as hard and send nothing (``dry``)."""
     rig, process = subject.rig, subject.rig.process(subject.measured)
     rig.prepare(subject.measured, load)

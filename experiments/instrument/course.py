@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,7 @@ class Found:
             for check in checks
             for name, value in check.values.items()
         ]
-        self.figures["instrument_fit"] = figures_of.exact(fit, "fit" if fit else "not fit")
+        self.figures["instrument_fit"] = figures_of.exact(float(fit), "fit" if fit else "not fit")
         rows = tuple((one.name, "fit" if one.fit else "not fit", one.detail) for one in checks)
         self.tables.append(Table("The instrument's checks", ("check", "", "seen"), rows))
         return fit
@@ -87,7 +88,10 @@ def run(options: argparse.Namespace, topic: Topic, measure: Callable[[Progress],
     started = utc_now()
     try:
         with orderly_termination(), Progress(topic.steps + 1) as progress:
+            begin = time.monotonic()
             found = measure(progress)
+            minutes = round((time.monotonic() - begin) / 60, 1)
+            found.figures["minutes"] = figures_of.exact(minutes, "min")
             progress.step("writing the report")
             _write(folder, topic, options.seed, found, started)
     except _FAILURES as error:

@@ -256,14 +256,14 @@ def samples(result: CellResult[Any]) -> Iterator[Sample]:
 def ratio_of_means(
     blocks: Blocks, over: str, under: str, value: statistics.Value = statistics.ns_per_frame
 ) -> statistics.Figure:
-    """Returns the ratio of two variants' means, with a paired bootstrap interval over the blocks.
+    """Returns the ratio of two variants' means, with an interval over the blocks' pairs, or the rounds.
 
     What is left of a window when its floor is subtracted can be negative by chance, so that windows
     have no ratio of their own.
     """
     top, bottom = means(blocks, over, value), means(blocks, under)
     try:
-        found = quotient(top, bottom)
+        found = quotient(top, bottom, rounds_of(blocks))
     except ValueError as error:
         raise ValueError(f"{over} over {under}: {error}") from None
     flagged = sum(1 for block in blocks.blocks if block.flags_of((over, under)))
@@ -277,15 +277,33 @@ def means(
     return [sum(map(value, block.windows[variant])) / 2 for block in blocks.blocks]
 
 
-def quotient(top: Sequence[float], bottom: Sequence[float]) -> statistics.Figure:
-    """Returns the ratio of two means of paired values, with a bootstrap interval over the pairs."""
+def rounds_of(blocks: Blocks) -> list[int]:
+    """Returns the round of each block."""
+    return [block.round for block in blocks.blocks]
+
+
+def quotient(
+    top: Sequence[float], bottom: Sequence[float], rounds: Sequence[int] = ()
+) -> statistics.Figure:
+    """Returns the ratio of two means of paired values; ``rounds`` says the round of each pair.
+
+    With statistics.ROUNDS of them it is the mean of the rounds' own ratios, with Student's interval
+    over these, else there is a bootstrap over the pairs.
+    """
     import numpy
     from scipy.stats import bootstrap
 
     values = numpy.asarray([top, bottom])
-    values = values[:, numpy.isfinite(values).all(axis=0)]
+    good = numpy.isfinite(values).all(axis=0)
+    values = values[:, good]
     if values.shape[1] < 2:
         raise ValueError("expected two blocks in which both did something")
+    kept = [number for number, is_good in zip(rounds, good, strict=False) if is_good]
+    if len(set(kept)) >= statistics.ROUNDS:
+        tops, bottoms = (statistics.round_means(some.tolist(), kept) for some in values)
+        ratios = [over / under for over, under in zip(tops, bottoms, strict=True)]
+        reach = statistics.interval(ratios, range(len(ratios)))
+        return statistics.Figure(sum(ratios) / len(ratios), *reach, values.shape[1], 0)
     found = bootstrap(
         tuple(values),
         lambda top, bottom, axis: top.mean(axis=axis) / bottom.mean(axis=axis),
