@@ -25,13 +25,16 @@ from experiments.ladder.rungs import (
     BASE_MEMBERS,
     KERNEL,
     MEASURED_AGAIN,
+    PLANES,
     PROCESSES,
     REFERENCE,
     SERVERS,
     SLOWEST,
+    SOCKET,
     Cell,
     cells,
     groups,
+    plane_of,
     server,
 )
 from experiments.planes.cells import FLOWS, Flow
@@ -62,12 +65,13 @@ class Extent:
     """In each sitting, for each process and flow."""
     sampled: tuple[Flow, ...]
     searched: tuple[Flow, ...]
+    searched_planes: tuple[str, ...]
     step: float
     expected_minutes: float
 
 
-QUICK = Extent(1, 3, 1, 1, 0.04, 2, ("single", "bulk"), ("single",), 0.3, 3)
-FULL = Extent(4, 4, 3, 2, 0.08, 2, FLOWS, ("single", "bulk"), 0.08, 18)
+QUICK = Extent(1, 3, 1, 1, 0.04, 2, ("single", "bulk"), ("single",), (SOCKET, KERNEL), 0.3, 3)
+FULL = Extent(4, 4, 3, 2, 0.08, 2, FLOWS, ("single", "bulk"), PLANES, 0.08, 18)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -177,7 +181,7 @@ def _search(rig: Rig, run: _Run) -> None:
     for flow in run.extent.searched:
         run.progress.step(f"highest load without loss, {flow}")
         blocks = run.results.blocks(flow)
-        for name in SERVERS:
+        for name in (one for one in SERVERS if plane_of(one) in run.extent.searched_planes):
             load = Cell(flow).load(name, LOWEST_RATE, CHECK_SECONDS)
             cost = statistics.level(blocks, name, capacity.likely_cost).estimate
             found = capacity.search(rig, flow, name, load, cost, run.extent.step)

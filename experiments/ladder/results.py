@@ -129,7 +129,7 @@ class Results:
         for flow in self._flows():
             found |= dict(self._stage_figures(flow))
             found |= dict(_gaps(flow, self.blocks(flow)))
-        for one in self.capacities:
+        for one in (one for one in self.capacities if one.rate):
             unit = "frames/s at least: the generator's limit" if one.at_least else "frames/s"
             name = f"loss_free.{one.flow}.{one.server}"
             found[name] = figures_of.exact(round(one.rate), unit)
@@ -177,7 +177,7 @@ class Results:
                 if flow != "whole":
                     one = rates.get((flow, name))
                     least = "at least " if one and one.at_least else ""
-                    row.append(f"{least}{one.rate:,.0f}" if one else "")
+                    row.append(f"{least}{one.rate:,.0f}" if one and one.rate else "")
             rows.append(tuple(row))
         columns = ["rung", "plane"]
         for flow in flows:
