@@ -14,6 +14,7 @@ from experiments.record import COUNT, Figure
 
 RATIOS: dict[str, tuple[str, ...]] = {
     "single": ("hub_over_relay.*",),
+    "ladder": ("over_relay.*.gcm-*", "over_relay.*.cbc-*", "gap_share.*.gcm.*"),
     "planes": ("bar.*",),
 }
 """Patterns of the estimated figures that two runs of a kind must agree on, by their intervals."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -60,6 +61,7 @@ class Found:
             Sample(f"instrument.{name}", value, "", {"check": check.name})
             for check in checks
             for name, value in check.values.items()
+            if math.isfinite(value)  # a ratio to nothing is one reason to be not fit
         ]
         self.figures["instrument_fit"] = figures_of.exact(float(fit), "fit" if fit else "not fit")
         rows = tuple((one.name, "fit" if one.fit else "not fit", one.detail) for one in checks)

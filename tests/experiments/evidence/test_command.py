@@ -115,6 +115,11 @@ def test_a_run_that_is_not_kept_leaves_its_rows_open(
     assert [type(one) for case in suite for one in case.result] == [Skipped]
 
 
+def topo_of(arguments: tuple[str, ...]) -> str:
+    """Returns the topology, or the command where it has none."""
+    return arguments[arguments.index("--topo") + 1] if "--topo" in arguments else arguments[0]
+
+
 class Runs:
     """Stands in for the experiments: leaves kept summaries, or an exit code and nothing."""
 
@@ -125,7 +130,7 @@ class Runs:
 
     def run(self, arguments: tuple[str, ...]) -> subruns.Ended:
         self.started.append(tuple(arguments))
-        topo = arguments[arguments.index("--topo") + 1]
+        topo = topo_of(arguments)
         code = self.codes.get(topo, 0)
         return subruns.Ended(code, 1.5, None if code else self.kept / topo)
 
@@ -141,7 +146,7 @@ def test_each_run_is_made_once_however_many_claims_need_it(
     runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["claims", "--quick", "C1", "C3", "E3", "E4"]) == 0
-    topos = [arguments[arguments.index("--topo") + 1] for arguments in runs.started]
+    topos = [topo_of(arguments) for arguments in runs.started]
     assert topos == ["single", "multicast", "multiserver", "cascade"]
     assert all("--quick" in arguments for arguments in runs.started)
     record = load_record(result_of(capsys.readouterr().out))

@@ -59,7 +59,7 @@ def test_figures_are_expected_from_records_that_are_kept() -> None:
     for row in table.load().rows:
         if isinstance(row.rule, Verdicts):
             continue
-        named = [word.strip(",;") for word in row.source.split() if "/" in word]
+        named = [word.strip(",;:") for word in row.source.split() if "/" in word]
         assert all((CHECKOUT / name).exists() for name in named), row.source
 
 
