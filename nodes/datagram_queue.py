@@ -10,8 +10,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import NamedTuple
 
-from nodes.batch_plane import Outbox, most_octets
 from nodes.batch_socket import BatchUdpSocket, Piece
+from nodes.outbox import Outbox, most_octets
 from nodes.outside_socket import LARGEST_DATAGRAM
 from protocol.types import IpAddress
 

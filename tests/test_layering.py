@@ -73,6 +73,22 @@ KEYS_AND_CIPHERS = (
     "protocol.wire.messages",
 )
 
+# What a client has no use for, and what would make it start later.
+NOT_A_CLIENTS = (
+    "argon2",
+    "nodes.batch_plane",
+    "nodes.data_plane",
+    "nodes.ike",
+    "nodes.kernel",
+    "nodes.large_frames",
+    "numpy",
+    "protocol.distribution",
+    "protocol.hub",
+    "protocol.management",
+    "protocol.relay",
+    "rich",
+)
+
 # An import that breaks the rules: where it stands, and the name of the contract that must notice.
 OFFENCES = [
     ("protocol/relay", "import protocol.cipher", "The relay cannot decrypt"),
@@ -197,6 +213,20 @@ def libraries_of(module: str) -> set[str]:
 
 @pytest.mark.parametrize("module", ["protocol.relay", "nodes.relay"])
 def test_loading_the_relay_loads_no_key_and_no_cipher(module: str) -> None:
+    assert [name for name in loaded_with(module) if name.startswith(KEYS_AND_CIPHERS)] == []
+
+
+def test_loading_the_client_loads_nothing_of_servers_nor_of_other_ways_to_get_keys() -> None:
+    assert [name for name in loaded_with("nodes.client") if name.startswith(NOT_A_CLIENTS)] == []
+
+
+def test_what_a_server_loads_would_be_noticed_in_a_client() -> None:
+    found = [name for name in loaded_with("nodes.server") if name.startswith(NOT_A_CLIENTS)]
+    assert {"protocol.relay", "nodes.batch_plane"} <= set(found)
+
+
+def loaded_with(module: str) -> list[str]:
+    """All modules that a fresh interpreter has after loading `module`."""
     program = f"import sys, {module}; print('\\n'.join(sys.modules))"
     outcome = subprocess.run(
         [sys.executable, "-c", program],
@@ -208,7 +238,7 @@ def test_loading_the_relay_loads_no_key_and_no_cipher(module: str) -> None:
     )
     loaded = outcome.stdout.split()
     assert module in loaded
-    assert [name for name in loaded if name.startswith(KEYS_AND_CIPHERS)] == []
+    return loaded
 
 
 def test_the_checkout_has_no_package_that_the_contracts_do_not_know() -> None:

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodes import batch_plane, data_plane
-from nodes.batch_plane import Outbox, most_octets
 from nodes.batch_socket import UDP_SEGMENT, BatchUdpSocket, Piece, missing_options
+from nodes.outbox import Outbox, most_octets
 from nodes.planes import BatchPlanes, Plane, Planes, SocketPlanes
 from nodes.udp import UdpSocket
 from protocol.hub import Hub
