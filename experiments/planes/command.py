@@ -146,7 +146,7 @@ def _soak(quick: bool, _seed: int, progress: Progress) -> Found:
         outcome = soak.run(plane, quick)
         progress.note(f"  {outcome.describe()}")
         rows.append((plane, *outcome.cells()))
-        found.invariants[f"{plane}_loses_and_changes_nothing"] = outcome.invariant()
+        found.invariants |= outcome.invariants(plane)
         found.figures |= outcome.figures(plane)
     found.tables = [Table("One stream through each plane", soak.COLUMNS, tuple(rows), soak.NOTE)]
     return found

@@ -38,6 +38,8 @@ _BUFFER_OCTETS = 32 << 20
 _ROOM = 65_536
 _SECOND = 1_000_000_000
 _SPIN_NS = 200_000
+CATCH_UP = 1.25
+"""How much faster than asked for it goes at most to catch up: from 80 % of what is borne up to that."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -54,7 +56,10 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What became of an order; ``strange`` came without having been sent in it."""
+    """What became of an order; ``strange`` came without having been sent in it.
+
+    Sending took ``seconds``; ``behind`` is how long after that the last one came.
+    """
 
     sent: int
     received: int
@@ -63,6 +68,27 @@ class Report(msgspec.Struct, frozen=True):
     doubled: int
     strange: int
     seconds: float
+    behind: float
+
+    @property
+    def rate(self) -> float:
+        """Returns how many were sent a second."""
+        return self.sent / self.seconds
+
+
+class Pace:
+    """Says when to send: late calls are caught up with, not faster than CATCH_UP times the rate."""
+
+    def __init__(self, start: int, interval: int) -> None:
+        """The first call is at ``start``, one follows each ``interval``; both in ns."""
+        self._due = start
+        self._interval = interval
+        self._least = round(interval / CATCH_UP)
+
+    def after(self, called: int) -> int:
+        """Returns when the next call is, the last having been at ``called``."""
+        self._due += self._interval
+        return max(self._due, called + self._least)
 
 
 class Stream:
@@ -153,31 +179,31 @@ class Soak:
         self._send(order)
         seconds = time.monotonic() - begin
         sent = self._next - first
-        self._wait(before[0] + sent, order.quiet)
+        behind = self._wait(before[0] + sent, order.quiet)
         after = self.reader.totals
         lost, changed = self._compare(first)
         came, doubled, strange = (now - then for now, then in zip(after, before, strict=True))
-        return Report(sent, came, lost, changed, doubled, strange, seconds)
+        return Report(sent, came, lost, changed, doubled, strange, seconds, behind)
 
     def _send(self, order: Order) -> None:
-        """Sends on a schedule that is put off when a call is late: nothing is caught up with."""
-        interval = round(order.burst / order.rate * _SECOND)
-        due = time.monotonic_ns()
-        end = due + round(order.seconds * _SECOND)
+        """Sends on a schedule, and returns when the call after the last would be due."""
+        at = time.monotonic_ns()
+        pace = Pace(at, round(order.burst / order.rate * _SECOND))
+        end = at + round(order.seconds * _SECOND)
         last = min(self._next + order.count, self._most + 1)
-        while self._next < last and due < end:
+        while self._next < last and at < end:
             datagrams = [
                 self._made(number)
                 for number in range(self._next, min(self._next + order.burst, last))
             ]
-            while (ahead := due - time.monotonic_ns()) > 0:
-                if ahead > 2 * _SPIN_NS:
-                    time.sleep((ahead - _SPIN_NS) / _SECOND)
+            _sleep_until(at)
+            called = time.monotonic_ns()
             size = len(datagrams[0]).to_bytes(2, sys.byteorder)
             segment = [(socket.IPPROTO_UDP, UDP_SEGMENT, size)] if len(datagrams) > 1 else []
             self._udp.sendmsg(datagrams, segment, 0, self._to)
             self._next += len(datagrams)
-            due = max(due, time.monotonic_ns() - interval) + interval
+            at = pace.after(called)
+        _sleep_until(at)
 
     def _made(self, number: int) -> bytes:
         datagram = self._stream.datagram(number)
@@ -185,13 +211,15 @@ class Soak:
         self._sent[at : at + _DIGEST_OCTETS] = digest(datagram)
         return datagram
 
-    def _wait(self, awaited: int, quiet: float) -> None:
-        """Waits until all have come, or nothing comes any more."""
-        known, since = self.reader.totals[0], time.monotonic()
+    def _wait(self, awaited: int, quiet: float) -> float:
+        """Waits until all have come, or nothing comes any more; returns for how long something came."""
+        begin = time.monotonic()
+        known, since = self.reader.totals[0], begin
         while known < awaited and time.monotonic() < since + quiet:
             select.select([], [], [], 0.01)
             if (found := self.reader.totals[0]) != known:
                 known, since = found, time.monotonic()
+        return since - begin
 
     def _compare(self, first: int) -> tuple[int, int]:
         """Returns how many since ``first`` are lost, and how many changed."""
@@ -203,6 +231,13 @@ class Soak:
                 lost += found == nothing
                 changed += found != nothing
         return lost, changed
+
+
+def _sleep_until(at: int) -> None:
+    """Sleeps, and spins for the rest, as a sleep ends late."""
+    while (ahead := at - time.monotonic_ns()) > 0:
+        if ahead > 2 * _SPIN_NS:
+            time.sleep((ahead - _SPIN_NS) / _SECOND)
 
 
 async def _registered(file: GeneratorFile) -> list[Member]:

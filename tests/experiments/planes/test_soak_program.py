@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -12,8 +13,10 @@ import pytest
 
 from experiments.instrument.members import Member
 from experiments.planes.soak_program import (
+    CATCH_UP,
     SEQUENCE_AT,
     Order,
+    Pace,
     Report,
     Soak,
     Stream,
@@ -22,6 +25,7 @@ from experiments.planes.soak_program import (
 
 HOST = "127.0.0.1"
 COUNT = 60
+RATE = 2_000
 SEALED = bytes(1000)
 Meddle = Callable[[int, bytes], list[bytes]]
 
@@ -71,7 +75,7 @@ def through() -> Iterator[Callable[[Meddle], Report]]:
         thread = threading.Thread(target=pass_on)
         thread.start()
         ends.append((relay, thread, soak, sender, reader))
-        return soak.carry(Order(COUNT, 2_000, 8, 10.0, quiet=1.0))
+        return soak.carry(Order(COUNT, RATE, 8, 10.0, quiet=1.0))
 
     yield carry
     for relay, thread, soak, sender, reader in ends:
@@ -110,3 +114,20 @@ def test_no_two_datagrams_are_alike_and_none_has_the_digest_of_nothing() -> None
     assert len(digests) == 299
     assert bytes(8) not in digests
     assert all(number_of(stream.datagram(number)) == number for number in (1, 77, 1 << 20))
+
+
+def test_a_late_call_is_caught_up_with_in_bounded_steps() -> None:
+    interval, late = 1000, 20_000
+    pace, calls = Pace(0, interval), [late]
+    for _ in range(200):
+        calls.append(pace.after(calls[-1]))
+    steps = [after - before for before, after in itertools.pairwise(calls)]
+    assert min(steps) == interval / CATCH_UP
+    assert calls[-1] == 200 * interval, "the schedule was put off"
+    assert steps[-1] == interval
+    assert late / (interval - interval / CATCH_UP) == sum(step < interval for step in steps)
+
+
+def test_all_are_sent_at_the_rate_asked_for(through: Callable[[Meddle], Report]) -> None:
+    report = through(lambda _, datagram: [datagram])
+    assert 0 < report.rate <= RATE, "faster than asked for"
