@@ -9,7 +9,7 @@ import argparse
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.capture import CaptureError
@@ -43,6 +43,8 @@ RESULTS = Path("results")
 TOPIC = "startup"
 QUICK_CLIENTS: tuple[int, ...] = (3, 32)
 FULL_CLIENTS: tuple[int, ...] = (3, 32, 64)
+MOST_BY_IKE = 32
+"""More clients start by IKE only when they are asked for: each has a charon of its own."""
 QUICK_REPETITIONS, FULL_REPETITIONS = 2, 10
 EXIT_HELD, EXIT_BROKEN = 0, 1
 
@@ -52,15 +54,13 @@ def run(options: argparse.Namespace) -> int:
     controls = _controls(options.control)
     if not is_isolated():
         return isolate()
-    counts = QUICK_CLIENTS if options.quick else FULL_CLIENTS
-    if options.clients:
-        counts = (options.clients,)
+    counts = _counts(options, controls)
     repetitions = QUICK_REPETITIONS if options.quick else FULL_REPETITIONS
     folder = create_run_folder(RESULTS, TOPIC, describe_checkout())
     started = utc_now()
     try:
         with orderly_termination(), Progress(len(counts) * (repetitions + 1) + 1) as progress:
-            starts = _measure(counts, controls, repetitions, options.seed, progress)
+            starts = _measure(counts, repetitions, options.seed, progress)
             progress.step("writing the report")
             summary = _write(folder, options, starts, started)
     except (EmulationError, DeploymentError, CaptureError) as error:
@@ -80,6 +80,19 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_HELD if summary.ok else EXIT_BROKEN
 
 
+def _counts(
+    options: argparse.Namespace, controls: tuple[Control, ...]
+) -> dict[int, tuple[Control, ...]]:
+    """Returns how many clients are started, and by which controls."""
+    if options.clients:
+        return {options.clients: controls}
+    wanted = {
+        count: tuple(one for one in controls if one == "tls" or count <= MOST_BY_IKE)
+        for count in (QUICK_CLIENTS if options.quick else FULL_CLIENTS)
+    }
+    return {count: by for count, by in wanted.items() if by}
+
+
 def _controls(wanted: Control | None) -> tuple[Control, ...]:
     """Returns what to measure; MachineError when IKE is asked for and cannot be had."""
     missing = missing_packages()
@@ -96,8 +109,7 @@ def _controls(wanted: Control | None) -> tuple[Control, ...]:
 
 
 def _measure(
-    counts: Sequence[int],
-    controls: tuple[Control, ...],
+    counts: Mapping[int, tuple[Control, ...]],
     repetitions: int,
     seed: int,
     progress: Progress,
@@ -105,7 +117,7 @@ def _measure(
     """Starts each number of clients so often by each control, in random order within a repetition."""
     chance = random.Random(seed)
     starts = []
-    for count in counts:
+    for count, controls in counts.items():
         progress.step(f"a network for {count} clients")
         with (
             tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private,
@@ -144,8 +156,12 @@ def _write(
         samples=tuple(sample for start in starts for sample in start.samples()),
         tables=(results.table(starts),),
     )
-    summary = summarise(TOPIC, results.invariants(starts), results.figures(starts), {})
+    figures = results.figures(starts)
+    bars = results.bars(figures)
+    summary = summarise(TOPIC, results.invariants(starts), {**figures, **bars}, {})
     write_record(folder, record)
     write_summary(folder, summary)
     write_report(folder)
+    for line in results.bar_lines(bars):
+        print(line)
     return summary

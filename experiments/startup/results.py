@@ -5,13 +5,35 @@ Intervals are over repetitions: what a start has of several clients is averaged 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from experiments import figures as figures_of
 from experiments.record import Figure, Invariant, Table
 from experiments.startup.measure import CONTROLS, Start
 
 MILLISECONDS, MEBIBYTE = 1000.0, 1024.0 * 1024.0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What was asked for: how soon so many clients are to be in their group by TLS, in s, on two cores."""
+
+    clients: int
+    limit: float
+
+    def judge(self, found: Figure) -> str:
+        """Says by the interval whether it is met: one on both sides, or a single start, leaves it open."""
+        if found.n < 2:
+            return "open"
+        if found.high <= self.limit:
+            return "met"
+        return "missed" if found.low > self.limit else "open"
+
+
+BARS = (Bar(3, 2.0), Bar(64, 20.0))
 
 
 def figures(starts: Sequence[Start]) -> dict[str, Figure]:
@@ -22,6 +44,23 @@ def figures(starts: Sequence[Start]) -> dict[str, Figure]:
             values = [value(start) for start in of_kind]
             found[f"{name}.{control}.{clients}"] = figures_of.mean(values, unit)
     return found
+
+
+def bars(made: Mapping[str, Figure]) -> dict[str, Figure]:
+    """Returns what each bar is set against, with the verdict in its unit; those not measured are left out."""
+    found = {}
+    for bar in BARS:
+        ready = made.get(f"ready.tls.{bar.clients}")
+        if ready is not None:
+            unit = f"s, at most {bar.limit:g}: {bar.judge(ready)}"
+            found[f"bar.ready.tls.{bar.clients}"] = replace(ready, unit=unit)
+    return found
+
+
+def bar_lines(found: Mapping[str, Figure]) -> Iterator[str]:
+    """Yields a line for each bar."""
+    for name, one in found.items():
+        yield f"{name}: {one.value:.2f} ({one.low:.2f} to {one.high:.2f}, n = {one.n}) {one.unit}"
 
 
 def table(starts: Sequence[Start]) -> Table:

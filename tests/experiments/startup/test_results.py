@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from experiments.figures import mean
 from experiments.startup.measure import Client, Control, Start
-from experiments.startup.results import figures, invariants, table
+from experiments.startup.results import bar_lines, bars, figures, invariants, table
 
 MEBIBYTE = 2**20
 TLS = {"TLS": 12, "IKE": 0, "ESP": 0}
@@ -46,6 +47,31 @@ def test_each_figure_is_a_mean_over_starts_of_one_kind() -> None:
 
 def test_the_table_has_a_row_for_each_kind() -> None:
     assert [row[:3] for row in table(STARTS).rows] == [("tls", 2, 2), ("ike", 2, 1)]
+
+
+def bar_of(*ready: float) -> str:
+    return bars({"ready.tls.3": mean(ready, "s")})["bar.ready.tls.3"].unit
+
+
+def test_a_bar_is_judged_by_its_interval_alone() -> None:
+    assert bar_of(1.0, 1.1, 1.2, 1.1, 1.0) == "s, at most 2: met"
+    assert bar_of(2.9, 3.1, 3.0, 2.9, 3.2) == "s, at most 2: missed"
+    assert bar_of(1.0, 3.1, 1.0, 3.1, 1.9) == "s, at most 2: open"
+    assert bar_of(1.0) == "s, at most 2: open"
+
+
+def test_only_what_was_measured_by_tls_is_set_against_a_bar() -> None:
+    assert bars(figures([*STARTS, start("ike", 0, 1.0, 1.0, 1.0)])) == {}
+    found = bars(figures([start("tls", 0, *[1.0] * 64), start("tls", 0, 1.0, 1.0, 1.0)]))
+    assert set(found) == {"bar.ready.tls.3", "bar.ready.tls.64"}
+
+
+def test_a_missed_bar_does_not_make_a_run_fail() -> None:
+    late = [start("tls", number, 9.0, 9.0, 9.0) for number in range(3)]
+    (line,) = bar_lines(bars(figures(late)))
+    assert line.startswith("bar.ready.tls.3: 9.00 ")
+    assert line.endswith(" missed")
+    assert all(one.held for one in invariants(late).values())
 
 
 def test_samples_are_all_different() -> None:
