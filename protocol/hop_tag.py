@@ -10,6 +10,8 @@ Patent: Fig. 9 part 901; Fig. 10 part 1001.
 from __future__ import annotations
 
 import hmac
+import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from siphashc import siphash
@@ -20,6 +22,9 @@ from protocol.wire import esp, ip, vpn_header
 
 LENGTH = vpn_header.HOP_TAG_LENGTH
 KEY_LENGTH = 16
+
+_SEQUENCE_LENGTH = 4
+"""The ESP sequence number: the last of what a tag covers, and all of it that differs within a flow."""
 
 _HEADER_LENGTHS = {
     vpn_header.MAC_BLOCK_FOLLOWS: vpn_header.LENGTH,
@@ -63,6 +68,39 @@ def add(payload: bytes, key: Secret) -> bytes:
     flagged = payload[:1] + bytes((vpn_header.HOP_TAG_FOLLOWS,)) + payload[2:]
     tag = _tag(key, flagged[: _covered(header_length, payload[header_length])])
     return flagged[:header_length] + tag + flagged[header_length:]
+
+
+def count_alike(first: bytes | memoryview, following: memoryview, key: Secret) -> int:
+    """Counts the datagrams at the front of ``following`` that are as ``first`` and have the hop's tag.
+
+    ``first`` is a datagram that `Tagged.parse` takes; those that follow have its length and stand behind
+    each other. As it means: what a tag covers is equal but for the sequence number. All tags are compared
+    at once, in constant time.
+    """
+    header_length = _HEADER_LENGTHS[first[0]]
+    covered = _covered(header_length, first[header_length + LENGTH])
+    layout = _layout(header_length, covered, len(first))
+    header, _, constant, _ = layout.unpack(first)
+    before, secret = header + constant, key.reveal()
+    found, expected = [], []
+    whole = len(following) // len(first) * len(first)
+    for its_header, tag, its_constant, sequence in layout.iter_unpack(following[:whole]):
+        if its_constant != constant or its_header != header:
+            break
+        found.append(tag)
+        expected.append(siphash(secret, before + sequence).to_bytes(LENGTH, "little"))
+    if hmac.compare_digest(b"".join(found), b"".join(expected)):
+        return len(found)
+    pairs = zip(found, expected, strict=True)
+    return [hmac.compare_digest(*pair) for pair in pairs].index(False)
+
+
+@lru_cache(maxsize=1024)
+def _layout(header_length: int, covered: int, length: int) -> struct.Struct:
+    """Returns how to cut a tagged datagram: VPN header, tag, constant octets, sequence number."""
+    constant = covered - header_length - _SEQUENCE_LENGTH
+    behind = length - covered - LENGTH
+    return struct.Struct(f"{header_length}s{LENGTH}s{constant}s{_SEQUENCE_LENGTH}s{behind}x")
 
 
 def renewed(payload: bytes | memoryview, key: Secret) -> bytes:

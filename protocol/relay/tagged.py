@@ -9,7 +9,7 @@ Patent: Fig. 7-2 steps 709-711.
 from __future__ import annotations
 
 from protocol.errors import DropReason
-from protocol.hop_tag import LENGTH, Tagged
+from protocol.hop_tag import LENGTH, Tagged, count_alike
 from protocol.relay.flow import flow_octets
 from protocol.relay.transfer import Relay
 from protocol.relay.verdicts import Verdict
@@ -50,5 +50,20 @@ class TaggedRelay(Relay):
     def _pass_alike(
         self, buffer: bytearray, first: memoryview, at: int, end: int, source: tuple[str, int]
     ) -> int:
-        """Takes no datagram of a batch for as good as the first: each has a tag of its own."""
-        return at
+        """Counts the datagrams from ``at`` on that are of the flow and size of ``first``.
+
+        Each has a tag of its own, which is checked; without the tag's octets they begin with the same,
+        so what holds for the first holds for them. Returns where the next stands.
+        """
+        tagged, sender = Tagged.parse(first), self._sender(source)
+        if tagged is None or sender is None:
+            return at
+        octets = flow_octets(tagged.payload)
+        entry = None if octets is None else self._flow((source, *octets))
+        key = next((key for key in sender.hop_keys if tagged.holds(key)), None)
+        if entry is None or key is None:
+            return at
+        alike = count_alike(first, memoryview(buffer)[at:end], key)
+        entry.packets += alike
+        entry.octets += alike * len(first)
+        return at + alike * len(first)

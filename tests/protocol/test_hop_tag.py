@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from siphashc import siphash
 
@@ -185,6 +185,64 @@ def test_every_datagram_of_a_batch_is_checked() -> None:
         (4, 6, False),
     ]
     assert relay.flows.totals().datagrams_in == 6
+
+
+SEQUENCE_AT = 16 + hop_tag.LENGTH + 40 + 4
+
+
+def sequenced(sender: str, number: int, destination: str = "*") -> bytes:
+    """Builds a datagram of one flow with a sequence number, and the tag that goes with it."""
+    plain = bytearray(datagram(VPN, "aa", destination))
+    at = SEQUENCE_AT - hop_tag.LENGTH
+    plain[at : at + 4] = number.to_bytes(4, "big")
+    return hop_tag.add(bytes(plain), hop_key(sender))
+
+
+segments = st.builds(
+    sequenced,
+    st.sampled_from(["a", "a", "a", "a", "b"]),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["*", "*", "*", "bb"]),
+)
+altered = st.builds(
+    lambda whole, place, bit: whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :],
+    segments,
+    st.integers(0, SEQUENCE_AT + 40),
+    st.integers(0, 7),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(segments | segments | altered, min_size=1, max_size=12), st.integers(0, 60))
+def test_a_tagged_batch_is_decided_as_one_datagram_after_the_other(
+    batch: list[bytes], cut: int
+) -> None:
+    size, source = len(batch[0]), address("a")
+    joined = b"".join(batch)
+    buffer = bytearray(joined[: len(joined) - cut])
+    batched, single = tagging_relay("a", "b", "c"), tagging_relay("a", "b", "c")
+    for now in (0, 1):
+        verdicts = []
+        for run in batched.receive_batch(buffer, slice(0, len(buffer)), size, source, now):
+            verdicts += [run.verdict] * -((run.start - run.stop) // size)
+        parts = [bytes(buffer[at : at + size]) for at in range(0, len(buffer), size)]
+        assert verdicts == [single.receive_datagram(part, source, now) for part in parts]
+        assert batched.flows.totals() == single.flows.totals()
+
+
+def test_a_batch_of_one_flow_is_parsed_once_and_each_tag_checked() -> None:
+    relay = tagging_relay("a", "b")
+    good = [sequenced("a", number) for number in range(40)]
+    spoilt = bytearray(good[30])
+    spoilt[SEQUENCE_AT] ^= 1
+    sound = hop_tag.count_alike(good[0], memoryview(b"".join(good[1:])), hop_key("a"))
+    assert sound == 39
+    behind = memoryview(b"".join([*good[1:30], spoilt, *good[31:]]))
+    assert hop_tag.count_alike(good[0], behind, hop_key("a")) == 29
+    assert hop_tag.count_alike(good[0], behind, hop_key("b")) == 0
+    buffer = bytearray(good[0] + bytes(behind))
+    runs = relay.receive_batch(buffer, slice(0, len(buffer)), len(good[0]), address("a"), 0)
+    assert [isinstance(run.verdict, Drop) for run in runs] == [False, True, False]
 
 
 def test_with_the_header_the_tag_is_stripped_too() -> None:
