@@ -143,8 +143,7 @@ def _soak(quick: bool, _seed: int, progress: Progress) -> Found:
     rows = []
     for plane in soak.PLANES:
         progress.step(f"soak: {plane}")
-        outcome = soak.run(plane, quick)
-        progress.note(f"  {outcome.describe()}")
+        outcome = soak.run(plane, quick, progress.note)
         rows.append((plane, *outcome.cells()))
         found.invariants |= outcome.invariants(plane)
         found.figures |= outcome.figures(plane)

@@ -163,14 +163,15 @@ class Soaked:
         return msgspec.json.decode(self._told.hear(order.seconds + _SLACK_SECONDS), type=Report)
 
 
-def run(plane: str, quick: bool) -> Outcome:
-    """Sends a stream through one plane; MachineError when this machine does not have it."""
+def run(plane: str, quick: bool, note: Callable[[str], None]) -> Outcome:
+    """Sends a stream through one plane, and notes each try; MachineError when it cannot be had here."""
     count, seconds = (QUICK_COUNT, QUICK_SECONDS) if quick else (COUNT, SECONDS)
     with _up(plane, TRIES * COUNT + TRIAL_MARGIN) as soaked:
         for number in range(1, TRIES + 1):
             found = saturation(soaked.carry, QUICK_TRIAL_SECONDS if quick else TRIAL_SECONDS)
             report = soaked.carry(Order(count, SHARE * found.rate, BURST, seconds))
             outcome = Outcome(found, report, count, number)
+            note(f"  {outcome.describe()}")
             if (outcome.whole and outcome.loaded) or outcome.meddled or report.sent < count:
                 break
     return outcome
