@@ -44,7 +44,7 @@ help: ## this list
 	@echo '           DATAPLANE=socket|batch|kernel (default: the best sockets that the machine has)'
 	@echo '           PEERS=openvpn,tinc,fastd,n2n,softether or all (single: other VPNs measured beside ours)'
 	@echo '           SEEDS=500 (simtest: so many scripts of faults)  WORKERS=2 (in so many processes)'
-	@echo '           MODEL=world  WAYS=single,cascade  SIZES=3,6 (sweep: values to combine, and seeds 1 to SEEDS)'
+	@echo '           MODEL=scale|world  TOPOLOGIES=sndlib/germany50  WAYS=single,cascade  SIZES=1000,10000 (sweep: combined, SEEDS too)'
 	@echo '           ENGINE=process|dask  SCHEDULER=tcp://host:port (sweep: with dask on a cluster)'
 	@echo '           CONTROL=tls|ike (what protects registration; ike: by strongSwan)'
 	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'

@@ -529,7 +529,7 @@ def _number_of_clients(text: str) -> int:
 
 
 def _add_sweep(sweep: argparse.ArgumentParser) -> None:
-    sweep.add_argument("--model", default="world", help="what works a case out: world")
+    sweep.add_argument("--model", default="scale", help="what works a case out: scale or world")
     sweep.add_argument("--seeds", type=int, metavar="N", help="seeds 1 to N")
     for name, what in (
         ("topology", "names of networks"),
@@ -537,6 +537,8 @@ def _add_sweep(sweep: argparse.ArgumentParser) -> None:
         ("clients", "numbers of clients"),
         ("frames", "numbers of frames"),
         ("loss", "shares of packets lost on each link"),
+        ("group", "sizes of a group"),
+        ("servers", "numbers of VPN servers"),
     ):
         sweep.add_argument(f"--{name}", metavar="A,B,...", help=what)
     sweep.add_argument("--engine", default="process", choices=("process", "dask", "serial"))

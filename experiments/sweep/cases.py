@@ -42,7 +42,8 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "world": Kind(kinds.world, kinds.WORLD_PARAMETERS, kinds.WORLD_FAILURES)
+    "scale": Kind(kinds.scale, kinds.SCALE_PARAMETERS, kinds.SCALE_FAILURES),
+    "world": Kind(kinds.world, kinds.WORLD_PARAMETERS, kinds.WORLD_FAILURES),
 }
 
 

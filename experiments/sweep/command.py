@@ -88,7 +88,8 @@ def fill(store: Store, cases: Sequence[Case], engine: Engine, version: str) -> l
         for count, (position, done) in enumerate(engine.run(cases, version), 1):
             if done.error:
                 failed.append(done.error)
-                progress.note(done.error)
+                if len(failed) <= _SHOWN:
+                    progress.note(done.error)
             else:
                 store.put(cases[position], done.octets)
             progress.advance(f"{count} of {len(cases)} cases")
@@ -98,7 +99,7 @@ def fill(store: Store, cases: Sequence[Case], engine: Engine, version: str) -> l
 def _cases(options: argparse.Namespace) -> list[Case]:
     given = {
         name: values.split(",")
-        for name in ("topology", "way", "clients", "frames", "loss")
+        for name in ("topology", "way", "clients", "frames", "loss", "group", "servers")
         if (values := getattr(options, name)) is not None
     }
     if options.seeds is not None:

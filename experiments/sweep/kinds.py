@@ -1,13 +1,14 @@
 """What a case works out: functions from parameters to fields, everywhere the same for the same parameters.
 
-A field is ``{"field", "value", "unit", "exactness"}``; ``value`` is null where there is none to give. None
-may depend on clocks, on the machine or on the order of anything.
+A field is ``{"field", "value", "unit", "exactness", "note"}``; ``value`` is null where there is none to give,
+and ``note`` then says why. None may depend on clocks, on the machine or on the order of anything.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ import numpy as np
 from experiments.probing import plan_round
 from experiments.simulation.course import greet, link_packets, run_round
 from simulator.links import Impairment
+from simulator.scale.loads import WAYS
+from simulator.scale.model import Scenario, evaluate
+from simulator.scale.networks import GRAPHML
+from simulator.scale.placement import PlacementError
+from simulator.scale.routers import NetworkError
 from simulator.world import World, WorldError
 from topologies.catalog import CATALOG
 from topologies.plan import Kind, PlanError
@@ -29,6 +35,37 @@ WORLD_PARAMETERS: Mapping[str, tuple[str | int | float, ...]] = {
     "seed": (1, 2),
 }
 WORLD_FAILURES = (PlanError, WorldError, ValueError)
+
+SCALE_PARAMETERS: Mapping[str, tuple[str | int | float, ...]] = {
+    "topology": ("topozoo/Abilene", "sndlib/germany50", "backbone/world"),
+    "way": WAYS,
+    "clients": (1_000, 10_000, 100_000),
+    "group": (16,),
+    "servers": (8,),
+    "seed": (1, 2, 3),
+}
+SCALE_FAILURES = (NetworkError, PlacementError, ValueError)
+
+
+def scale(parameters: Mapping[str, Any]) -> Fields:
+    """Works out the scale model for one way of forwarding, without processors' times."""
+    way, topology = parameters["way"], parameters["topology"]
+    if way not in WAYS:
+        raise ValueError(f"way {way}: expected one of {', '.join(WAYS)}")
+    if topology.endswith(GRAPHML):
+        raise ValueError(
+            f"topology {topology}: expected a name: a file may change, and workers lack it"
+        )
+    scenario = Scenario(
+        network=topology,
+        clients=parameters["clients"],
+        group_size=parameters["group"],
+        servers=parameters["servers"],
+        seed=parameters["seed"],
+        ways=(way,),
+    )
+    fields = evaluate(scenario).outcomes[way].fields
+    return [_field(name, *astuple(one)) for name, one in fields.items()]
 
 
 def world(parameters: Mapping[str, Any]) -> Fields:
@@ -72,4 +109,10 @@ def world(parameters: Mapping[str, Any]) -> Fields:
 
 def _exact(*named: tuple[str, int | str, str]) -> Iterator[dict[str, Any]]:
     for name, value, unit in named:
-        yield {"field": name, "value": value, "unit": unit, "exactness": "exact"}
+        yield _field(name, value, unit, "exact", "")
+
+
+def _field(
+    name: str, value: float | str | None, unit: str, exactness: str, note: str
+) -> dict[str, Any]:
+    return {"field": name, "value": value, "unit": unit, "exactness": exactness, "note": note}

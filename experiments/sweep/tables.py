@@ -13,7 +13,7 @@ from experiments.sweep.cases import Case
 
 Fields = list[dict[str, Any]]
 Worked = Sequence[tuple[Case, Fields]]
-_OF_FIELD = ("field", "value", "unit", "exactness")
+_OF_FIELD = ("field", "value", "unit", "exactness", "note")
 _OF_MEAN = ("field", "unit", "seeds", "mean", "low", "high", "least", "most")
 SEED = "seed"
 

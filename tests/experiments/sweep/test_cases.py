@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,15 @@ from experiments.sweep.cases import Case, CaseError, code_version, grid, work
 from experiments.sweep.store import Store
 
 SMALL = {"way": ["single"], "clients": ["2"], "frames": ["1"], "loss": ["0"], "seed": ["7"]}
+
+SMALL_SCALE = {
+    "topology": ["topozoo/Abilene"],
+    "way": ["single"],
+    "clients": ["32"],
+    "group": ["4"],
+    "servers": ["2"],
+    "seed": ["1"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +42,7 @@ def test_a_grid_has_all_combinations_once() -> None:
 @pytest.mark.parametrize(
     ("kind", "given", "message"),
     [
-        ("nosuch", {}, "MODEL=nosuch: expected one of world"),
+        ("nosuch", {}, "MODEL=nosuch: expected one of scale, world"),
         ("world", {"planet": ["1"]}, "MODEL=world: planet: expected some of"),
         ("world", {"clients": ["many"]}, "clients: many: expected a number"),
     ],
@@ -64,15 +74,39 @@ def test_the_version_is_that_of_the_code(tmp_path: Path) -> None:
 def test_a_case_is_worked_out_alike_each_time(case: Case) -> None:
     first, second = (work(case, code_version()) for _ in range(2))
     assert first == second
-    assert b'"field":"deliveries_due","unit":"frames","value":' in first.octets
-    assert b'"field":"deliveries_missing","unit":"frames","value":0}' in first.octets
+    assert b'"field":"deliveries_due","note":"","unit":"frames","value":' in first.octets
+    assert b'"field":"deliveries_missing","note":"","unit":"frames","value":0}' in first.octets
 
 
 def test_lost_packets_are_missing_and_seeds_differ() -> None:
     lossy = grid("world", SMALL | {"loss": ["0.2"], "seed": ["1", "2"]})
     first, second = (work(one, code_version()).octets for one in lossy)
-    assert b'"field":"deliveries_missing","unit":"frames","value":0}' not in first
+    assert b'"field":"deliveries_missing","note":"","unit":"frames","value":0}' not in first
     assert first.split(b'"fields"')[1] != second.split(b'"fields"')[1]
+
+
+def test_the_scale_model_says_how_exact_each_field_is() -> None:
+    (case,) = grid("scale", SMALL_SCALE)
+    fields = json.loads(work(case, code_version()).octets)["fields"]
+    said = {one["field"]: (one["value"], one["exactness"]) for one in fields}
+    assert said["most_rows_507"] == (32, "exact")
+    assert said["delay_p50"][1] == "approximate"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"way": ["nosuch"]}, "way nosuch: expected one of hub, single"),
+        ({"topology": ["nosuch"]}, "network nosuch: expected one of topohub"),
+        ({"topology": ["a.graphml"]}, "topology a.graphml: expected a name"),
+        ({"servers": ["90"]}, "servers: expected 1 to"),
+    ],
+)
+def test_what_the_scale_model_does_not_know_is_named(
+    change: dict[str, list[str]], message: str
+) -> None:
+    (case,) = grid("scale", SMALL_SCALE | change)
+    assert message in work(case, code_version()).error
 
 
 def test_other_code_works_nothing_out(case: Case) -> None:

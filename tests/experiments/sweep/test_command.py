@@ -16,15 +16,8 @@ from tests.experiments.runs import end, started
 from tests.nodes.running import eventually
 
 GRID = (
-    "sweep",
-    "--way",
-    "single,multicast",
-    "--clients",
-    "2,3",
-    "--loss",
-    "0,0.05",
-    "--seeds",
-    "2",
+    *("sweep", "--model", "world", "--way", "single,multicast", "--clients", "2,3"),
+    *("--loss", "0,0.05", "--seeds", "2"),
 )
 
 
@@ -94,7 +87,7 @@ def test_a_sweep_that_was_killed_goes_on(serial: Path, tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_fails_alone(serial: Path) -> None:
-    arguments = ("sweep", "--way", "single", "--clients", "2,1", "--loss", "0", "--seeds", "2")
+    arguments = ("sweep", "--model", "world", "--way", "single", "--clients", "2,1", "--loss", "0")
     with started(serial, *arguments, "--engine", "serial") as process:
         ended = end(process)
     assert ended.code == 1
@@ -107,7 +100,7 @@ def test_what_does_not_fit_fails_alone(serial: Path) -> None:
     ("arguments", "message"),
     [
         (["--model", "nosuch"], "MODEL=nosuch: expected one of"),
-        (["--topology", "x"], "MODEL=world: topology: expected some of"),
+        (["--loss", "0"], "MODEL=scale: loss: expected some of"),
         (["--clients", "few"], "clients: few: expected a number"),
         (["--seeds", "0"], "SEEDS=0: expected 1 or more"),
         (["--engine", "dask"], "expected both or neither"),

@@ -26,8 +26,9 @@ ON_LOOPBACK = ("--host", "127.0.0.1", "--no-dashboard")
 
 @pytest.fixture(scope="module")
 def cases() -> list[Case]:
-    """Sixteen, each of some hundredths of a second."""
-    return grid("world", {"clients": ["6"], "loss": ["0", "0.01"]})
+    """Thirteen of both models, each of some hundredths of a second or more."""
+    large = {"topology": ["topozoo/Abilene"], "clients": ["1000"], "seed": ["1"]}
+    return [*grid("world", {"clients": ["6"], "loss": ["0.01"]}), *grid("scale", large)]
 
 
 @pytest.fixture(scope="module")
