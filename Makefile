@@ -104,6 +104,7 @@ sweep: ## works out all combinations of seeds, topologies, ways and sizes, each 
 	@scripts/setup --python
 	@scripts/run -m experiments sweep $(call option,MODEL,--model) $(call option,SEEDS,--seeds) \
 		$(call option,TOPOLOGIES,--topology) $(call option,WAYS,--way) $(call option,SIZES,--clients) \
+		$(call option,GROUP,--group) $(call option,SERVERS,--servers) \
 		$(call option,WORKERS,--workers) $(call option,ENGINE,--engine) $(call option,SCHEDULER,--scheduler) $(ARGS)
 
 calibrate: ## fits the scale model's processor costs, and checks them on what was left out of the fit
