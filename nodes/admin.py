@@ -4,10 +4,11 @@
     python -m nodes.admin --config server.toml add-user A --vpn 1001 --password-file a.password
     python -m nodes.admin --config server.toml move A 2
     python -m nodes.admin --config server.toml list --json
+    python -m nodes.admin --config server.toml on-line --json
 
 Works whether the server runs or not; one that runs is told. With ``--json`` a change prints its row
-of the audit log. Exits 0 when done, 1 when refused (exists already, unknown), 2 for usage,
-configuration errors and values that can never be right.
+of the audit log. Exits 0 when done, 1 when refused (exists already, unknown) or
+no server answers, 2 for usage, configuration errors and values that can never be right.
 
 Patent: tables 506, 12-2.
 """
@@ -28,7 +29,7 @@ from nodes.administration import announce
 from nodes.command_line import Parser
 from nodes.configuration import ConfigurationError, ServerConfiguration, load_server, read_password
 from nodes.private_file import PASSWORD_LENGTH, parse_password
-from nodes.status import print_table
+from nodes.status import StatusError, fetch_status, print_table
 from nodes.users import (
     AuditEntry,
     UserDatabase,
@@ -40,6 +41,8 @@ from nodes.users import (
 from protocol.types import Secret
 
 DONE, REFUSED, UNUSABLE = 0, 1, 2
+ON_LINE = "users on line"
+"""The server's table of them."""
 AUDIT_COLUMNS = ("number", "time", "who", "from", "VPN ID", "of", "change", "old", "new")
 
 Change = Callable[[argparse.Namespace, UserDatabase], AuditEntry]
@@ -54,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.show is not None:
             options.show(options, database)
             return DONE
+        if options.ask is not None:
+            return _ask(options, configuration)
         entry = options.change(options, database)
     except UserRefusedError as error:
         print(f"refused: {error}", file=sys.stderr)
@@ -147,6 +152,32 @@ def _list(options: argparse.Namespace, database: UserDatabase) -> None:
     print_table("group administrators", ("name", "VPN IDs"), rows)
 
 
+def _ask(options: argparse.Namespace, configuration: ServerConfiguration) -> int:
+    """Asks the running server; returns the exit code."""
+    try:
+        snapshot = fetch_status(configuration.server.status_socket)
+    except StatusError as error:
+        print(error, file=sys.stderr)
+        return REFUSED
+    options.ask(options, snapshot)
+    return DONE
+
+
+def _on_line(options: argparse.Namespace, snapshot: dict[str, Any]) -> None:
+    """Shows who is on line, and what has come from and gone to each."""
+    table = snapshot["tables"].get(ON_LINE, {"columns": [], "rows": []})
+    columns = table["columns"]
+    rows = [
+        row
+        for row in table["rows"]
+        if options.of_vpn in (None, dict(zip(columns, row, strict=True))["VPN ID"])
+    ]
+    if options.json:
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+        return
+    print_table(ON_LINE, columns, rows)
+
+
 def _audit(options: argparse.Namespace, database: UserDatabase) -> None:
     entries = database.audit.entries(options.of_vpn, options.limit)
     if options.json:
@@ -188,7 +219,7 @@ class _Commands:
     ) -> argparse.ArgumentParser:
         """Adds a command that changes something; ``arguments`` are the positional ones."""
         command = self._add(name, text, aliases)
-        command.set_defaults(change=change, show=None)
+        command.set_defaults(change=change, show=None, ask=None)
         for argument in arguments:
             kind = int if argument.endswith("_id") else str
             command.add_argument(argument, type=kind, metavar=argument.upper())
@@ -202,7 +233,15 @@ class _Commands:
     ) -> argparse.ArgumentParser:
         """Adds a command that shows something."""
         command = self._add(name, text, ())
-        command.set_defaults(show=show)
+        command.set_defaults(show=show, ask=None)
+        return command
+
+    def ask(
+        self, ask: Callable[[argparse.Namespace, dict[str, Any]], None], name: str, text: str
+    ) -> argparse.ArgumentParser:
+        """Adds a command that shows something of the running server's status."""
+        command = self._add(name, text, ())
+        command.set_defaults(show=None, ask=ask)
         return command
 
     def _add(self, name: str, text: str, aliases: Sequence[str]) -> argparse.ArgumentParser:
@@ -220,6 +259,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_user_commands(commands)
     _add_administrator_commands(commands)
     commands.show(_list, "list", "show groups, users and administrators")
+    on_line = commands.ask(_on_line, "on-line", "show who is on line, and each one's traffic")
+    on_line.add_argument("--vpn", dest="of_vpn", type=int, metavar="VPN_ID", help="of one group")
     audit = commands.show(_audit, "audit", "show who has changed what")
     audit.add_argument("--vpn", dest="of_vpn", type=int, metavar="VPN_ID", help="of one group")
     audit.add_argument("--limit", type=int, default=100, help="how many of the newest (100)")

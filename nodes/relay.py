@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from protocol.distribution.subscriber import NOTHING, Subscriber
 from protocol.relay import Relay, Strip, TaggedRelay
 from protocol.types import SECOND
 
+START_OCTETS = 7
+"""Random octets that tell this start of the process from others: counts begin at zero with each."""
+
 
 class RelayServer:
     """One VPN server process: what it has open, and how it ends."""
@@ -49,7 +53,8 @@ class RelayServer:
             round(timers.mac_lifetime_s * SECOND),
             round(timers.hold_down_s * SECOND),
         )
-        self.subscriber = Subscriber(self.relay)
+        start = int.from_bytes(os.urandom(START_OCTETS), "big")
+        self.subscriber = Subscriber(self.relay, start)
         self._timer = Timer(self._loop, self._time_out)
         self.reporter = Reporter(self.subscriber, section, self._arm)
 
@@ -117,6 +122,7 @@ class RelayServer:
         subscriber = self.subscriber
         tables = relay_view.tables_of_relay(self.relay)
         tables |= relay_view.learnt_tables(self.relay, now())
+        tables |= relay_view.counts_of_clients(subscriber.counts)
         return {
             "tables": dict(sorted(tables.items())),
             "counters": {

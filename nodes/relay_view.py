@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from nodes.process import cipher_calls, memory
+from protocol.distribution.counts import ClientCounts
 from protocol.learning import LearningTable
 from protocol.relay import Member, Relay
 from protocol.relay.flow_table import Station
@@ -106,6 +107,20 @@ def tables_of_relay(relay: Relay) -> dict[str, Table]:
                 for (vpn_id, mac), member in relay.stations.elsewhere()
             ],
         },
+    }
+
+
+def counts_of_clients(counts: ClientCounts) -> dict[str, Table]:
+    """Returns what a VPN server has counted by client since it started: datagrams' payloads."""
+    return {
+        "clients counted": {
+            "columns": [
+                *("client", "datagrams in", "octets in", "datagrams out", "octets out"),
+            ],
+            "rows": [
+                [client_id, *both.numbers] for client_id, both in sorted(counts.by_client().items())
+            ],
+        }
     }
 
 

@@ -100,7 +100,10 @@ class KeyServer:
 
     def tables(self) -> dict[str, server_view.Table]:
         """Returns the key server's tables, and who is on line."""
-        passed = self._forwarding.passed() if self.servers is None else None
+        if self.servers is None:
+            passed = self._forwarding.passed()
+        else:
+            passed = self.servers.representative.publisher.counts.passed()
         on_line = server_view.users_on_line(self.management, passed)
         return server_view.management_tables(self.management) | on_line
 
@@ -427,7 +430,11 @@ class Server:
         not_taken = {f"stations_{name}": count for name, count in publisher.not_taken.items()}
         return {
             "tables": dict(sorted(tables.items())),
-            "counters": {**servers.counters, **not_taken},
+            "counters": {
+                **servers.counters,
+                **not_taken,
+                "counts_foreign_client": publisher.foreign_counts,
+            },
             "process": {**view["process"], "epoch": self._epoch},
         }
 

@@ -325,7 +325,7 @@ class RelayProcess(Connecting):
     def __init__(self, world: World, node: Node, server: str) -> None:
         super().__init__(world, node, server)
         self.relay = relay_of(world)
-        self.subscriber = Subscriber(self.relay)
+        self.subscriber = Subscriber(self.relay, start=self.now)
         self.data_port = DataPort(self, self.relay)
 
     @property

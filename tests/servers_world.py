@@ -474,7 +474,7 @@ class ServersWorld:
     def _server_process(self, name: str, address: Address) -> ServerProcess:
         kind = TaggedRelay if self.hop_tags else Relay
         relay = kind(mac_lifetime=self._lifetime, split_horizon=self._split_horizon)
-        return ServerProcess(name, address, relay, Subscriber(relay))
+        return ServerProcess(name, address, relay, Subscriber(relay, start=self.now))
 
     def _peer(self, name: str, index: int) -> Peer:
         secret = Secret(password_of(name).encode())
@@ -504,7 +504,7 @@ def published_state(world: ServersWorld, name: str) -> tuple[object, ...]:
     """Returns what the representative says that a server holds, in the shape of :func:`relay_state`."""
     assert world.representative is not None
     relay = Relay()
-    subscriber = Subscriber(relay)
+    subscriber = Subscriber(relay, 1)
     rows = world.representative.publisher.tables(name).rows()
     whole = table_messages.Snapshot(1, 1, rows, Secret(bytes(16)), reports=False, grace=0)
     subscriber.receive_message(whole, 0)

@@ -50,6 +50,7 @@ REACH = {
         "protocol.wire.vpn_header",
     },
     "protocol.distribution.subscriber": {
+        "protocol.distribution.counts",
         "protocol.distribution.tables",
         "protocol.errors",
         "protocol.hop_tag",

@@ -54,7 +54,7 @@ def server_status(process: ServerProcess) -> View:
         counters = relay_view.relay_counters(relay)
     else:
         publisher = process.representative.publisher
-        tables |= server_view.users_on_line(management, None)
+        tables |= server_view.users_on_line(management, publisher.counts.passed())
         tables |= relay_view.unicast_groups(management)
         tables |= representative_view.representative_tables(
             management, publisher, process.octets_sent

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from protocol.distribution.counts import CountSums
 from protocol.distribution.hop_keys import HopKeys
 from protocol.distribution.tables import Tables, station_key
 from protocol.distribution.view import Dirty, Server, View
@@ -27,6 +28,7 @@ from protocol.wire.table_messages import (
     Alive,
     Applied,
     Changes,
+    Counts,
     GroupRow,
     Hello,
     MemberRow,
@@ -103,6 +105,10 @@ class Publisher:
         self.epoch = epoch
         self.delivery: ServerDelivery = delivery
         self.distribution: Distribution = distribution
+        self.counts = CountSums(delivery == "direct")
+        """What servers have counted by client."""
+        self.foreign_counts = 0
+        """Rows of such counts that were not their server's to tell."""
         self.not_taken: Counter[str] = Counter()
         """Rows of station reports that were not believed, by reason."""
         self._events = events
@@ -144,6 +150,7 @@ class Publisher:
                 self._forget_stations(member.client_id)
             self._hold(known[1], member, -1)
         self._members[member.client_id] = member, server
+        self.counts.joined(member, server)
         self._hold(server, member, +1)
         for view in self._views.values():
             home = view.name == server
@@ -159,6 +166,7 @@ class Publisher:
     def member_left(self, client_id: ClientId) -> None:
         """Removes a client and its stations."""
         member, server = self._members.pop(client_id)
+        self.counts.left(client_id)
         self._forget_stations(client_id)
         self._hold(server, member, -1)
         for view in self._views.values():
@@ -209,6 +217,8 @@ class Publisher:
             self._applied(view, message, now)
         elif isinstance(message, Stations):
             self._seen(view, message)
+        elif isinstance(message, Counts):
+            self.foreign_counts += self.counts.take(view.name, message)
         else:
             self._send_whole(view)
 

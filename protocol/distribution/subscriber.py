@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from protocol import hop_tag
+from protocol.distribution.counts import ClientCounts
 from protocol.distribution.tables import Tables, difference, station_key
 from protocol.relay.flow_table import Station
 from protocol.relay.tables import Member, NextHop, RelayedGroup
@@ -46,6 +47,8 @@ MILLISECOND = 1_000_000
 ALIVE_INTERVAL = SECOND
 SILENCE = 4 * SECOND
 """How long the representative may say nothing before the channel counts as dead."""
+COUNTS_INTERVAL = 5 * SECOND
+"""How often the representative is told what has come from and gone to clients."""
 NOTHING = -1
 
 
@@ -70,13 +73,15 @@ SubscriberAction = SendReport | CloseReport
 class Subscriber:
     """Applies what the representative says to one relay."""
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, start: int) -> None:
+        """Takes the relay, and a number that no other start of this server has."""
         self.epoch = NOTHING
         self.sequence = NOTHING
         self.tables = Tables()
         """What the representative has said in this epoch."""
         self.ignored: Counter[str] = Counter()
         """Messages that changed nothing, by reason."""
+        self.counts = ClientCounts(relay, start)
         self._relay = relay
         self._in_force = Tables()
         self._earlier: Tables | None = None
@@ -85,6 +90,7 @@ class Subscriber:
         self._asked = False
         self._sights_again = False
         self._alive_due = 0
+        self._counts_due = 0
         self._silent_at = 0
         self._actions: deque[SubscriberAction] = deque()
 
@@ -95,6 +101,8 @@ class Subscriber:
         self._connected, self._asked, self._sights_again = True, False, True
         self._actions.clear()
         self._alive_due, self._silent_at = now + ALIVE_INTERVAL, now + SILENCE
+        self._counts_due = now + COUNTS_INTERVAL
+        self.counts.tell_all_again()
         self._actions.append(SendReport(Hello(VERSION)))
 
     def channel_lost(self, now: int) -> None:
@@ -124,20 +132,27 @@ class Subscriber:
         """Returns when :meth:`handle_timeout` is due, or None."""
         times = [self._earlier_until] if self._earlier is not None else []
         if self._connected:
-            times += [self._alive_due, self._silent_at]
+            times += [self._alive_due, self._silent_at, self._counts_due]
         return min(times, default=None)
 
     def handle_timeout(self, now: int) -> None:
-        """Says that it is here; gives up a dead channel; forgets what the epoch before said."""
+        """Says that it is here, and what it has counted; gives up a dead channel.
+
+        Forgets what the epoch before said.
+        """
         if self._connected and now >= self._alive_due:
             self._alive_due = now + ALIVE_INTERVAL
             self._actions.append(SendReport(Alive()))
+        if self._connected and now >= self._counts_due:
+            self._counts_due = now + COUNTS_INTERVAL
+            self._actions.extend(map(SendReport, self.counts.take_reports()))
         if self._connected and now >= self._silent_at:
             self._connected = False
             self._actions.append(CloseReport())
         if self._earlier is not None and now >= self._earlier_until:
             self._earlier = None
             self._put_in_force(self.tables, now)
+            self.counts.forget_all_gone()
 
     def report(self) -> None:
         """Tells the representative which stations the relay has seen come and go."""

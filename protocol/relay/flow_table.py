@@ -7,7 +7,7 @@ counters tell the relay which stations are alive.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -165,6 +165,8 @@ class FlowTable:
 
     def __init__(self) -> None:
         self.observer: FlowObserver | None = None
+        self.counts_forgotten: Callable[[Member, Passed, Passed], None] | None = None
+        """Who is given what has come from and gone to a client, when it is forgotten here."""
         self._entries: dict[FlowKey, FlowEntry] = {}
         self._keys_of: dict[VpnId, dict[Sender, dict[FlowKey, None]]] = {}
         self._past = Totals()
@@ -200,8 +202,10 @@ class FlowTable:
 
     def forget_counts(self, member: Member) -> None:
         """Forgets what has passed from and to a client that has left, once no decision names it."""
-        self._past_of_clients.sent.pop(member.client_id, None)
-        self._past_of_clients.received.pop(member.address, None)
+        sent = self._past_of_clients.sent.pop(member.client_id, Passed())
+        received = self._past_of_clients.received.pop(member.address, Passed())
+        if self.counts_forgotten is not None and (sent.datagrams or received.datagrams):
+            self.counts_forgotten(member, sent, received)
 
     def _close(self, key: FlowKey, entry: FlowEntry) -> None:
         """Has the copies of a decision dropped, and adds up what passed by it."""

@@ -27,7 +27,7 @@ from protocol.wire.codec import (
     Version,
 )
 
-VERSION = 2
+VERSION = 3
 MAXIMUM_LENGTH = 64 * 1024 * 1024
 """Octets of one message: whole tables of some hundred thousand clients."""
 
@@ -166,12 +166,30 @@ class Stations(Message, tag="stations", frozen=True):
     seen: tuple[StationRow, ...]
 
 
+class CountRow(Part, frozen=True):
+    """What has come from and gone to a client at one server since it started: datagrams' payloads."""
+
+    client_id: Id
+    datagrams_in: Number
+    octets_in: Number
+    datagrams_out: Number
+    octets_out: Number
+
+
+class Counts(Message, tag="counts", frozen=True):
+    """Server to representative: what I have counted by client, where it has changed (table 507)."""
+
+    start: Number
+    """Other with each start of the server: its counts begin at zero then."""
+    rows: tuple[CountRow, ...]
+
+
 class Alive(Message, tag="alive", frozen=True):
     """Either way: I am here."""
 
 
 RepresentativeMessage = Snapshot | Changes | Alive
-VpnServerMessage = Hello | Applied | Resynchronise | Stations | Alive
+VpnServerMessage = Hello | Applied | Resynchronise | Stations | Counts | Alive
 
 parse_from_representative: Decoder[RepresentativeMessage] = Decoder(RepresentativeMessage)
 parse_from_vpn_server: Decoder[VpnServerMessage] = Decoder(VpnServerMessage)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nodes.admin import main
+from nodes.status import close_status, serve_status
 from nodes.users import UserDatabase
 
 SERVER = """\
@@ -233,3 +238,52 @@ def test_a_value_that_can_never_be_right_exits_2_with_one_line(
 ) -> None:
     assert administer(folder, *arguments) == 2
     assert capsys.readouterr().err == f"{reason}\n"
+
+
+ON_LINE = {
+    "columns": ["user", "VPN ID", "datagrams in"],
+    "rows": [["A", 1001, 12], ["D", 1002, None]],
+}
+
+
+@contextlib.contextmanager
+def answering(path: Path) -> Iterator[None]:
+    """Has a server answer at its status socket, in a thread of its own."""
+    up, end = threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        server = await serve_status(path, lambda: {"tables": {"users on line": ON_LINE}})
+        up.set()
+        await end.wait()
+        await close_status(server)
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert up.wait(10)
+        yield
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join()
+        loop.close()
+
+
+def test_who_is_on_line_is_asked_of_the_running_server(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    with answering(folder / "server.status"):
+        shown = shown_json(folder, capsys, "on-line")
+        of_one = shown_json(folder, capsys, "on-line", "--vpn", "1002")
+    assert shown[0] == {"user": "A", "VPN ID": 1001, "datagrams in": 12}
+    assert of_one == [{"user": "D", "VPN ID": 1002, "datagrams in": None}]
+
+
+def test_without_a_running_server_nobody_can_say_who_is_on_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert administer(folder, "on-line") == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "expected a process that answers" in said

@@ -114,6 +114,30 @@ class TestWhileAllGoesWell:
             assert held == ["VPN server", "VPN server", "own"]
             assert not seen
 
+    def test_what_servers_count_by_client_is_summed_at_the_representative(
+        self, running: Crew
+    ) -> None:
+        assert all_reach(running)
+        columns = running.status("server")["tables"]["users on line"]["columns"]
+        assert columns[3] == "client"
+
+        def shown() -> dict[int, list[int]]:
+            return {row[3]: row[6:] for row in running.rows("server", "users on line")}
+
+        def counted() -> dict[int, list[int]]:
+            total: dict[int, list[int]] = {}
+            for relay in RELAYS:
+                for client_id, *numbers in running.rows(relay, "clients counted"):
+                    known = total.setdefault(client_id, [0] * 4)
+                    total[client_id] = [x + y for x, y in zip(known, numbers, strict=True)]
+            return total
+
+        assert eventually(lambda: shown() == counted(), 30)
+        assert all(min(numbers) > 0 for numbers in shown().values())
+        before = shown()
+        assert running.reach("t1a", "t2a")
+        assert eventually(lambda: shown() == counted() != before, 30)
+
     def test_the_representative_has_no_data_socket(self, running: Crew) -> None:
         with inside(running.network.pid("server")):
             sockets = Path("/proc/thread-self/net/udp6").read_text().splitlines()

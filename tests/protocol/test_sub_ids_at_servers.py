@@ -46,7 +46,7 @@ class Pair:
     def __init__(self) -> None:
         self.publisher = Publisher([SERVER], Nobody(), 1, Secret(bytes(16)))
         self.relay = Relay()
-        self.subscriber = Subscriber(self.relay)
+        self.subscriber = Subscriber(self.relay, 1)
         self.publisher.server_connected(1, "a", SECOND)
         self.publisher.receive_message(1, Hello(VERSION), SECOND)
         self.subscriber.channel_opened(SECOND)

@@ -243,7 +243,7 @@ def snapshot(hop_tags: bool, key: Secret | None = None) -> Snapshot:
 @pytest.mark.parametrize("required", [False, True])
 def test_a_server_that_is_set_up_otherwise_takes_no_tables_and_says_why(required: bool) -> None:
     relay = TaggedRelay() if required else Relay()
-    subscriber = Subscriber(relay)
+    subscriber = Subscriber(relay, 1)
     subscriber.channel_opened(0)
     subscriber.next_action()
     subscriber.receive_message(snapshot(hop_tags=not required), SECOND)
@@ -258,7 +258,7 @@ def test_a_server_that_is_set_up_otherwise_takes_no_tables_and_says_why(required
 
 
 def test_a_hop_key_of_another_length_is_refused() -> None:
-    subscriber = Subscriber(TaggedRelay())
+    subscriber = Subscriber(TaggedRelay(), 1)
     subscriber.receive_message(snapshot(hop_tags=True, key=Secret(bytes(15))), SECOND)
     assert dict(subscriber.ignored) == {"inconsistent": 1}
     subscriber.receive_message(snapshot(hop_tags=True, key=Secret(bytes(16))), SECOND)

@@ -55,7 +55,7 @@ class Side:
 
     def __init__(self, first: Snapshot | None = None) -> None:
         self.relay = Relay()
-        self.subscriber = Subscriber(self.relay)
+        self.subscriber = Subscriber(self.relay, 1)
         self.subscriber.channel_opened(0)
         self.take(first or whole())
         self.said()
