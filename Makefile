@@ -12,6 +12,14 @@ KNOWN += MODEL TOPOLOGIES WAYS SIZES ENGINE SCHEDULER
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
 
+# Values stand between single quotes in commands, so that one of their own would end them; ARGS is the shell's.
+QUOTE := '
+QUOTED := $(strip $(foreach name,$(filter-out ARGS,$(KNOWN)),$(if $(findstring $(QUOTE),$($(name))),$(name))))
+$(if $(QUOTED),$(error exit 2: $(QUOTED): expected a value without a single quote))
+# $(call odd,MARK): something if MARK stands in ARGS an odd number of times.
+odd = $(filter %1 %3 %5 %7 %9,$(words $(filter $(1),$(subst $(1), $(1) ,$(ARGS)))))
+$(if $(call odd,$(QUOTE))$(call odd,"),$(error exit 2: ARGS: expected quotes in pairs))
+
 # $(call flag,NAME,--name): the flag when the variable NAME is set and not 0.
 flag = $(if $(filter-out 0,$($(1))),$(2))
 # $(call option,NAME,--name): the option and its value when the variable NAME is set.

@@ -201,7 +201,13 @@ def _run_folders() -> set[str]:
 @pytest.mark.emulated
 @pytest.mark.parametrize(
     ("variable", "expected"),
-    [("TOPO=nosuch", "TOPO=nosuch"), ("TOPPO=single", "unknown variable TOPPO")],
+    [
+        ("TOPO=nosuch", "TOPO=nosuch"),
+        ("TOPPO=single", "unknown variable TOPPO"),
+        ("TOPO=a'b", "TOPO: expected a value without a single quote"),
+        ("ARGS=--seed '4", "ARGS: expected quotes in pairs"),
+        ('ARGS=--seed "4', "ARGS: expected quotes in pairs"),
+    ],
 )
 def test_make_says_what_is_wrong_and_which_code_it_would_be(variable: str, expected: str) -> None:
     done = subprocess.run(
@@ -214,3 +220,15 @@ def test_make_says_what_is_wrong_and_which_code_it_would_be(variable: str, expec
     assert done.returncode == 2
     assert expected in done.stderr
     assert "exit 2" in done.stderr
+    assert "Syntax error" not in done.stderr
+
+
+def test_make_passes_quotes_in_pairs_on_to_the_command() -> None:
+    done = subprocess.run(
+        ["make", "-n", "-C", str(CHECKOUT), "test-fast", "ARGS=-k 'one or two' -m \"a b\""],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    assert "-k 'one or two' -m \"a b\"" in done.stdout
