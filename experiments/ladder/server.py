@@ -25,6 +25,7 @@ from nodes.forwarding import Forwarding, forwarding_of
 from nodes.planes import Plane, Planes
 from nodes.udp import UdpSocket
 from protocol.hop_tag import Tagged
+from protocol.relay import tagged
 
 SUFFIX = ".stages"
 START, STOP = signal.SIGUSR1, signal.SIGUSR2
@@ -45,6 +46,7 @@ def places(plane: Plane) -> list[Place]:
     if isinstance(plane, DecidingPlane | BatchDecidingPlane):
         found.append(Place(plane, "_decide", "decide"))
         found += [Place(Tagged, name, "tag") for name in ("parse", "holds")]
+        found.append(Place(tagged, "count_alike", "tag"))
     if isinstance(plane, ResealingPlane | BatchResealingPlane):
         found += [Place(plane, "_reseal", "reseal"), *_sealing()]
     return found

@@ -14,10 +14,12 @@ from experiments.ladder.server import places
 from experiments.ladder.stopwatch import Stopwatch
 from nodes.planes import BatchPlanes, Plane, Planes, SocketPlanes
 from nodes.udp import UdpSocket
+from protocol import hop_tag
 from protocol.hub import Hub
 from protocol.null_forwarder import NullForwarder
 from protocol.relay import Member, RelayedGroup, TaggedRelay
 from protocol.types import Address, ClientId, Secret, VpnId
+from tests.protocol.relay.datagrams import datagram
 from tests.protocol.test_hub import Site, frame
 
 HOST = IPv6Address("::1")
@@ -79,6 +81,29 @@ def test_a_tagged_relay_looks_at_the_tag(planes: Planes) -> None:
         assert loop.stages(payload) == {"receive": 2, "decide": 1, "tag": 2}
     finally:
         loop.close()
+
+
+def test_a_run_of_tagged_datagrams_is_looked_at_in_one_go() -> None:
+    relay, key = TaggedRelay(), Secret(bytes(16))
+    loop = Loop(BatchPlanes(), relay)
+    relay.install_group(RelayedGroup(VpnId(1001), IPv6Address("ff1e::1"), frozenset({4097})))
+    source = Address(*loop.sender.getsockname()[:2])
+    relay.add_member(Member(ClientId(1), VpnId(1001), source, hop_keys=(key,)))
+    relay.add_member(Member(ClientId(2), VpnId(1001), RECEIVER))
+    payload = hop_tag.add(datagram(1001), key)
+    watch = Stopwatch(places(loop.plane))
+    watch.start()
+    try:
+        decide = vars(loop.plane)["_decide_batch"]
+        size = len(payload)
+        runs = decide(bytearray(4 * payload), slice(0, 4 * size), size, source, 0)
+        counts = {stage: len(some) for stage, some in watch._times.items() if some}
+    finally:
+        watch.stop()
+        loop.close()
+    assert [(run.start, run.stop) for run in runs] == [(0, 4 * size)]
+    # the first is looked at alone, then once more to be compared with the three behind it
+    assert counts == {"decide": 1, "tag": 2 + 2 + 1}
 
 
 def test_a_hub_opens_and_seals(planes: Planes) -> None:
