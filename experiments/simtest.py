@@ -32,6 +32,8 @@ SCRIPTS = 100
 LOT = 50
 """Scripts that one call of Hypothesis draws."""
 FAULTS = 16
+STEPS = 2_000
+"""Scripts that are played at most to shorten one that breaks something."""
 SEEDS = 1 << 16
 EXIT_HELD, EXIT_BROKEN, EXIT_USAGE = range(3)
 _SIZES: dict[str, dict[str, int]] = {
@@ -98,8 +100,10 @@ class Found:
 
 
 def search(count: int, beginning: int, topos: Sequence[str]) -> Found:
-    """Plays ``count`` scripts, drawn from one seed, in this process."""
+    """Plays ``count`` scripts, drawn from one seed, in this process; and some more to shorten what breaks."""
+    broken: dict[Script, str] = {}
     last: list[Script] = []
+    left = STEPS
     reached: Counter[str] = Counter()
     traces = blake2b(digest_size=16)
 
@@ -114,12 +118,17 @@ def search(count: int, beginning: int, topos: Sequence[str]) -> Found:
     )
     @given(scripts(topos))
     def holds(script: Script) -> None:
-        played = play(script)
-        reached.update(played.reached)
-        traces.update(played.fingerprint.encode())
-        if played.violations:
+        nonlocal left
+        left -= bool(broken)
+        if left > 0 and script not in broken:
+            played = play(script)
+            reached.update(played.reached)
+            traces.update(played.fingerprint.encode())
+            if played.violations:
+                broken[script] = played.violations[0]
+        if script in broken:
             last[:] = [script]
-            raise ViolationError(played.violations[0])
+            raise ViolationError(broken[script])
 
     try:
         holds()
