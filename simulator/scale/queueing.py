@@ -33,6 +33,7 @@ NO_QUEUE = -1
 """In a table of routes: this route passes no further queue."""
 _MOST_OCTETS = 1_000_000_000
 _BLOCK = 1 << 15
+_FEW = 1 << 16
 _LIMIT = np.iinfo(np.int64).max
 
 
@@ -241,10 +242,14 @@ def _grouped(queue: Integers, queues: int) -> tuple[Integers, Integers, Integers
     passing = queue != NO_QUEUE
     if not passing.all():
         rows, queue = rows[passing], queue[passing]
-    matrix = csr_matrix((rows, (queue, np.arange(len(rows)))), shape=(queues, max(1, len(rows))))
-    counts = np.diff(matrix.indptr)
+    counts = np.bincount(queue, minlength=queues)
     used = np.flatnonzero(counts)
-    return matrix.data, used, np.concatenate(([0], np.cumsum(counts[used])))
+    ends = np.concatenate(([0], np.cumsum(counts[used])))
+    if queues <= _FEW:  # NumPy sorts 16 bits by counting
+        order = np.argsort(queue.astype(np.uint16), kind="stable")
+        return (order if passing.all() else rows[order]), used, ends
+    matrix = csr_matrix((rows, (queue, np.arange(len(rows)))), shape=(queues, max(1, len(rows))))
+    return matrix.data, used, ends
 
 
 def _blocks(ends: Integers) -> Iterator[tuple[int, int]]:

@@ -14,6 +14,7 @@ from simulator.chance import Chance
 from simulator.engine import Engine
 from simulator.links import FRAMING, Direction
 from simulator.packets import UDP, Packet
+from simulator.scale import queueing
 from simulator.scale.queueing import (
     NO_QUEUE,
     Integers,
@@ -268,3 +269,12 @@ def test_no_packets_are_carried_at_once() -> None:
     passage = carry(queues, Routes.of(np.array([[0]]), 1), empty, empty, empty)
     assert passage.arrivals.size == 0
     assert passage.transmissions == 0
+
+
+def test_many_queues_are_grouped_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = np.random.default_rng(5).integers(-1, 40, 2_000)
+    few = queueing._grouped(queue, 50)
+    monkeypatch.setattr(queueing, "_FEW", 0)
+    many = queueing._grouped(queue, 50)
+    assert all(np.array_equal(one, other) for one, other in zip(few, many, strict=True))
+    assert np.array_equal(queue[few[0]], np.sort(queue[queue >= 0]))
