@@ -86,7 +86,7 @@ instrument: ## checks what load is measured with: fit or not fit, and why
 	@scripts/run --root -m experiments instrument $(call flag,QUICK,--quick) $(call option,SERIES,--series) $(ARGS)
 
 .PHONY: ladder
-ladder: ## what each thing that a server does for a frame costs, rung by rung (18 minutes; QUICK=1: 3)
+ladder: ## what each thing that a server does for a frame costs, rung by rung (13 minutes; QUICK=1: 3)
 	@scripts/setup
 	@scripts/run --root -m experiments ladder $(call flag,QUICK,--quick) $(call option,SEED,--seed) $(ARGS)
 

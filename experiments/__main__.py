@@ -435,7 +435,7 @@ def _parser() -> argparse.ArgumentParser:
     instrument.set_defaults(command=_instrument)
     ladder = commands.add_parser(
         "ladder",
-        help="measures forwarder, relays and hubs rung by rung in each data plane: about 18 minutes",
+        help="measures forwarder, relays and hubs rung by rung in each data plane: about 13 minutes",
     )
     ladder.add_argument("--quick", action="store_true", help="few blocks: within 3 minutes")
     ladder.add_argument("--seed", type=int, default=1, help="what chance begins with")

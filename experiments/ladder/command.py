@@ -71,7 +71,7 @@ class Extent:
 
 
 QUICK = Extent(1, 3, 1, 1, 0.04, 2, ("single", "bulk"), ("single",), (SOCKET, KERNEL), 0.3, 3)
-FULL = Extent(4, 4, 3, 2, 0.08, 2, FLOWS, ("single", "bulk"), PLANES, 0.08, 18)
+FULL = Extent(4, 4, 2, 1, 0.08, 2, FLOWS, ("single", "bulk"), PLANES, 0.08, 13)
 
 
 def run(options: argparse.Namespace) -> int:
