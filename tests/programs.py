@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ def started(
 ) -> Iterator[subprocess.Popen[str]]:
     """Starts a module of the checkout at ``path`` in ``folder``, its output in a pipe.
 
-    It is ended by force if it is still there.
+    It heeds SIGHUP, also where a shell has us ignore it. It is ended by force if it is still there.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
@@ -34,6 +35,7 @@ def started(
         stderr=stderr,
         text=True,
         start_new_session=True,
+        preexec_fn=_heed_hang_up,
     )
     with process:
         try:
@@ -41,3 +43,7 @@ def started(
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+def _heed_hang_up() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
