@@ -1,9 +1,10 @@
 """OpenVPN's hub beside our planes: what its process costs for a datagram in and one out.
 
-It is up in a network like the peers', alone on the measured core; its clients seal what it opens. Like
-our servers it pays for no next hop: its copies are counted and dropped at its own interface. What the
-kernel does with a datagram before the process reads it is left out, as for our sockets, which is in
-its favour. Frames go to one station, since what is for all it also writes to a device of its own.
+It is up in a network like the peers', alone on the measured core while it is measured and off it
+otherwise; its clients seal what it opens. Like our servers it pays for no next hop: its copies are
+counted and dropped at its own interface. What the kernel does with a datagram before the process reads
+it is left out, as for our sockets, which is in its favour. Frames go to one station, since what is for
+all it also writes to a device of its own.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def is_there() -> bool:
 class HubWay:
     """A hub that is up, and what one of its windows shows."""
 
-    def __init__(self, running: Running) -> None:
-        self._running = running
+    def __init__(self, running: Running, cores: Cores) -> None:
+        self._running, self._cores = running, cores
         network, plan = running.network, running.network.plan
         self._hub = plan.servers[0].name
         (outside,) = plan.interfaces(self._hub, Kind.OUTSIDE)
@@ -54,6 +55,7 @@ class HubWay:
         """
         running, drop = self._running, self._drop
         speak(running)  # it forgets stations that are silent for a minute
+        pin(running.hub.pid, self._cores.measured)
         drop.set_egress(True)
         try:
             copies, arrivals = drop.copies(), drop.arrivals()
@@ -65,6 +67,7 @@ class HubWay:
             out = drop.copies().since(copies).packets
         finally:
             drop.set_egress(False)
+            pin(running.hub.pid, self._cores.others)
         return Measured(
             Window(
                 server=HUB,
@@ -90,5 +93,4 @@ def hub_up(cores: Cores) -> Iterator[HubWay]:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-", dir="/run"))
         network = stack.enter_context(emulate(single(clients=3, terminals=1, second_group=0)))
         running = stack.enter_context(up(OpenVpn(), network, Path(name)))
-        pin(running.hub.pid, cores.measured)
-        yield HubWay(running)
+        yield HubWay(running, cores)
