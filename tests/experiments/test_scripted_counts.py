@@ -47,6 +47,15 @@ def test_other_frames_in_the_capture_do_not_count(good: Seen, tmp_path: Path) ->
     assert counted(with_noise) == counted(good)
 
 
+def test_rows_of_who_was_counted_do_not_count(good: Seen) -> None:
+    table = {"columns": ["client"], "rows": [[1], [2]]}
+    statuses = {
+        node: {**status, "tables": {**status["tables"], "clients counted": table}}
+        for node, status in good.statuses.items()
+    }
+    assert counted(replace(good, statuses=statuses)) == counted(good)
+
+
 def test_every_count_is_a_figure_that_is_exact(good: Seen) -> None:
     for name, figure in scripted_counts(good).items():
         assert name.startswith(COUNT)
