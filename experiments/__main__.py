@@ -49,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     plan = _plan(options)
-    peers = _peers(options)
-    if plan is None or peers is None:
-        return EXIT_USAGE
     simulated = options.world == "simulator"
-    if simulated and not _can_simulate(options):
+    if plan is None or (simulated and not _can_simulate(options)):
+        return EXIT_USAGE
+    peers = _peers(options)
+    if peers is None:
         return EXIT_USAGE
     if not simulated and not is_isolated():
         _check_control(options.control)

@@ -133,7 +133,7 @@ class Results:
         rows += [
             (one.title, one.cipher, *("–" for _ in titles[2:]), gone[name])
             for name, one in PEERS.items()
-            if name in gone
+            if name in gone and invariant_name(name) not in self.invariants
         ]
         note = _NOTE.format(load=self.load)
         yield Table("Beside what people run instead", (*titles, "remark"), tuple(rows), note)
