@@ -7,7 +7,6 @@ Exit codes: 0 all invariants held and no verdict contradicts what is expected, 1
 from __future__ import annotations
 
 import argparse
-import contextlib
 import shutil
 import sys
 import tempfile
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from experiments.deployment import Settings
     from topologies.plan import Plan
 
-RESULTS = Path("results")
-KEPT = RESULTS / "reference"
+KEPT = Path("results/reference")
 EXIT_HELD, EXIT_BROKEN, EXIT_USAGE, EXIT_MACHINE = range(4)
 
 
@@ -65,12 +63,11 @@ def _run(options: argparse.Namespace) -> int:
     from experiments.capture import CaptureError
     from experiments.course import Parameters
     from experiments.deployment import DeploymentError
-    from experiments.environment import create_run_folder, describe_checkout, point_latest
     from experiments.evidence.table import contradictions
     from experiments.probing import ProbingError
     from experiments.progress import Progress
-    from experiments.record import write_record, write_summary
-    from experiments.report import headline, write_report
+    from experiments.record import Summary
+    from experiments.run_folder import make_run, write_files
     from experiments.simulation import course as simulation
     from experiments.subgroups import course as subgroups
     from experiments.traffic import TrafficError
@@ -88,37 +85,22 @@ def _run(options: argparse.Namespace) -> int:
     )
     courses = {1: single, 2: subgroups, 3: multicast, 4: vpn_servers, 5: vpn_servers}
     course = simulation if simulated else courses[plan.embodiment]
-    folder = create_run_folder(RESULTS, plan.name, describe_checkout())
     failures: tuple[type[Exception], ...] = (
         *(EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError),
         simulation.WorldError,
     )
-    try:
-        with (
-            orderly_termination(),
-            Progress(_steps(course, parameters)) as progress,
-        ):
+
+    def measured(folder: Path) -> Summary:
+        summary: Summary
+        with Progress(_steps(course, parameters)) as progress:
             record, summary = course.run(plan, parameters, folder, progress)
             if contradictions(summary.claims):
                 summary = structs.replace(summary, ok=False)
             progress.step("writing the report")
-            write_record(folder, record)
-            write_summary(folder, summary)
-            write_report(folder)
-    except failures as error:
-        print(f"{plan.name}: {error}", file=sys.stderr)
-        _remove_if_empty(folder)
-        return EXIT_BROKEN
-    except BaseException:
-        _remove_if_empty(folder)
-        raise
-    point_latest(folder)
-    said = headline(summary)
-    print(said.text)
-    for fault in said.faults:
-        print(f"  {fault}")
-    print(f"results: {folder}")
-    return EXIT_HELD if summary.ok else EXIT_BROKEN
+            write_files(folder, record, summary)
+            return summary
+
+    return make_run(plan.name, measured, failures)
 
 
 def _can_simulate(options: argparse.Namespace) -> bool:
@@ -375,11 +357,6 @@ def _somebody_far(plan: Plan) -> str:
     vpn_id = plan.clients()[0].vpn_id
     there = plan.terminals_of(plan.clients(vpn_id)[1].name)[0]
     return str(plan.lan_interface(there.name).addresses[0].ip)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        folder.rmdir()
 
 
 def _not_negative(text: str) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from experiments import headlines
-from experiments.environment import create_run_folder, describe_checkout
+from experiments.environment import describe_checkout
 from experiments.pages import render
 from experiments.record import (
     Figure,
@@ -27,8 +27,8 @@ from experiments.record import (
     load_summary,
     write_atomically,
 )
+from experiments.run_folder import RESULTS, create_run_folder
 
-RESULTS = Path("results")
 PAGE_NAME = "compare.html"
 EXIT_AGREE, EXIT_DIFFER, EXIT_USAGE = range(3)
 _MUST_BE_EQUAL = ("quick", "soak")

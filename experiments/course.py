@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments import figures as figures_of
-from experiments import ike_datagrams
+from experiments import ike_datagrams, run_folder
 from experiments.addition import Addition
 from experiments.capture import Capture, DecodingKey, merge
 from experiments.deployment import Deployment, DeploymentError, Settings, deploy, stop
-from experiments.environment import describe_checkout, describe_environment, utc_now
 from experiments.ike_outside import look_outside
 from experiments.instrument.settings import Wire
 from experiments.invariants import Seen, check_all
@@ -27,14 +25,13 @@ from experiments.record import (
     DROPS,
     LINK_LOAD,
     NODE_LOAD,
-    SCHEMA,
     Figure,
     Invariant,
     Record,
     Sample,
     Table,
-    relative_arguments,
 )
+from experiments.run_folder import Found, Given
 from experiments.traffic import link_packets, neighbours, ping_all, settle, tcp_all
 from topologies.emulate import Network, emulate
 from topologies.kernel_trees import read_routes
@@ -259,26 +256,19 @@ def record_of(
     plan: Plan, parameters: Parameters, seen: Seen, links: dict[tuple[str, str], int], started: str
 ) -> Record:
     """Returns all that a run was given and all that it saw."""
-    return Record(
-        schema=SCHEMA,
-        topo=plan.name,
-        plan=plan.to_json(),
-        parameters={
+    given = Given(
+        plan.name,
+        plan.to_json(),
+        {
             **_flat(parameters),
             "dataplane": _said(seen, "dataplane"),
             "control": _said(seen, "control") or parameters.settings.control,
             "links_delayed_by": means(plan),
         },
-        seed=parameters.seed,
-        argv=relative_arguments(sys.argv[1:], Path.cwd()),
-        commit=describe_checkout().commit,
-        dirty=describe_checkout().dirty,
-        environment=describe_environment(),
-        started=started,
-        ended=utc_now(),
-        samples=tuple(_samples(seen, links)),
-        tables=tuple(_tables(seen)),
+        parameters.seed,
+        started,
     )
+    return run_folder.record_of(given, Found(list(_samples(seen, links)), list(_tables(seen))))
 
 
 def _said(seen: Seen, what: str) -> str | None:

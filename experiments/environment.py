@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
@@ -75,35 +75,6 @@ def describe_checkout(folder: Path = CHECKOUT) -> Checkout:
     if not commit:
         return Checkout("nogit", False)
     return Checkout(commit, bool(_git(folder, "status", "--porcelain")))
-
-
-def create_run_folder(
-    results: Path, topo: str, checkout: Checkout, now: datetime | None = None
-) -> Path:
-    """Makes a new folder ``<results>/<topo>/<UTC>-<commit>[-dirty]``.
-
-    Where another run has just taken that name, the next free second's is used.
-    """
-    moment = now if now is not None else datetime.now(timezone.utc)
-    suffix = checkout.commit + ("-dirty" if checkout.dirty else "")
-    while True:
-        folder = results / topo / f"{moment:%Y%m%dT%H%M%SZ}-{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            moment += timedelta(seconds=1)
-        else:
-            return folder
-
-
-def point_latest(folder: Path) -> Path:
-    """Points the link ``latest`` beside a run's folder at it, atomically."""
-    link = folder.parent / "latest"
-    temporary = folder.parent / f".latest-{folder.name}"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(folder.name, target_is_directory=True)
-    temporary.replace(link)
-    return link
 
 
 def utc_now() -> str:

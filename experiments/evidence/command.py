@@ -12,17 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import subruns
-from experiments.environment import create_run_folder, describe_checkout, point_latest, utc_now
+from experiments.environment import describe_checkout
 from experiments.evidence import table
 from experiments.evidence.document import document
 from experiments.evidence.judge import Judgement, judge
 from experiments.evidence.made import CANNOT, Made
-from experiments.evidence.results import write
+from experiments.evidence.results import TOPIC, write
 from experiments.progress import Progress
 from experiments.record import RecordError
+from experiments.run_folder import RESULTS, Given, create_run_folder, show
 
-RESULTS = Path("results")
-TOPIC = "claims"
 CLAIMS_FILE = Path("CLAIMS.md")
 EXIT_EXPECTED, EXIT_CONTRADICTED, EXIT_USAGE = range(3)
 
@@ -36,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"written: {CLAIMS_FILE}")
             return EXIT_EXPECTED
         rows = claims.chosen(tuple(options.rows))
-        started = utc_now()
+        given = Given(TOPIC, {}, {"quick": options.quick}, seed=1)
         made = _kept(claims, rows, options.kept) if options.kept else _make(claims, rows, options)
     except (table.TableError, RecordError) as error:
         print(f"{TOPIC}: {error}", file=sys.stderr)
@@ -45,9 +44,10 @@ def run(options: argparse.Namespace) -> int:
         return CANNOT
     judgements = [judge(row, made.summaries, made.gone) for row in rows]
     folder = create_run_folder(RESULTS, TOPIC, describe_checkout())
-    write(folder, claims, judgements, made, options.quick, started)
-    point_latest(folder)
-    return _tell(judgements, made.broken(), folder)
+    write(folder, claims, judgements, made, given)
+    code = _tell(judgements, made.broken())
+    show(folder)
+    return code
 
 
 def _make(claims: table.Claims, rows: Sequence[table.Row], options: argparse.Namespace) -> Made:
@@ -88,7 +88,7 @@ def _names(claims: table.Claims, rows: Sequence[table.Row]) -> list[str]:
     return [name for name in claims.runs if name in wanted]
 
 
-def _tell(judgements: Sequence[Judgement], broken: Sequence[str], folder: Path) -> int:
+def _tell(judgements: Sequence[Judgement], broken: Sequence[str]) -> int:
     for one in judgements:
         print(f"{one.row.name}: {one.verdict}, {one.said}: {one.evidence}")
     for line in broken:
@@ -99,5 +99,4 @@ def _tell(judgements: Sequence[Judgement], broken: Sequence[str], folder: Path) 
         f"{len(judgements)} claims and parts: {len(against)} against what is expected, {opened} open; "
         f"{len(broken)} invariants or runs broken"
     )
-    print(f"results: {folder}")
     return EXIT_CONTRADICTED if against or broken else EXIT_EXPECTED

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from experiments.environment import describe_checkout, describe_environment, utc_now
 from experiments.evidence.document import figure
 from experiments.evidence.judge import Judgement
 from experiments.evidence.made import Made
@@ -17,62 +15,40 @@ from experiments.evidence.table import Claims
 from experiments.pages import render
 from experiments.record import (
     CLAIMS,
-    SCHEMA,
     Claim,
     Figure,
-    Record,
     Sample,
     Table,
-    relative_arguments,
     summarise,
     write_atomically,
     write_record,
     write_summary,
 )
 from experiments.report import REPORT_NAME
+from experiments.run_folder import Found, Given, record_of
 
 TOPIC = "claims"
 JUNIT_NAME = "junit.xml"
 
 
 def write(
-    folder: Path,
-    claims: Claims,
-    judgements: Sequence[Judgement],
-    made: Made,
-    quick: bool,
-    started: str,
+    folder: Path, claims: Claims, judgements: Sequence[Judgement], made: Made, given: Given
 ) -> None:
     """Writes all of it into a run's folder."""
-    checkout = describe_checkout()
-    record = Record(
-        schema=SCHEMA,
-        topo=TOPIC,
-        plan={},
-        parameters={"quick": quick},
-        seed=1,
-        argv=relative_arguments(sys.argv[1:], Path.cwd()),
-        commit=checkout.commit,
-        dirty=checkout.dirty,
-        environment=describe_environment(),
-        started=started,
-        ended=utc_now(),
-        samples=tuple(_samples(judgements, made)),
-        tables=(_rows(judgements), _runs(claims, made, quick)),
+    found = Found(
+        list(_samples(judgements, made)),
+        [_rows(judgements), _runs(claims, made, quick=bool(given.parameters["quick"]))],
+        dict(_figures(judgements)),
+        made.invariants(),
     )
+    record = record_of(given, found)
     verdicts = {
         one.row.name: Claim(one.verdict, one.evidence)
         for one in judgements
         if one.row.name in CLAIMS
     }
-    invariants = made.invariants()
-    summary = summarise(
-        TOPIC,
-        invariants,
-        dict(_figures(judgements)),
-        verdicts,
-        contradicted=any(one.contradicts for one in judgements),
-    )
+    against = any(one.contradicts for one in judgements)
+    summary = summarise(TOPIC, found.invariants, found.figures, verdicts, contradicted=against)
     write_record(folder, record)
     write_summary(folder, summary)
     write_atomically(folder / JUNIT_NAME, junit(judgements))

@@ -11,19 +11,12 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from experiments.deployment import DeploymentError
-from experiments.environment import (
-    create_run_folder,
-    describe_checkout,
-    describe_environment,
-    point_latest,
-    utc_now,
-)
+from experiments.environment import describe_checkout, describe_environment, utc_now
 from experiments.instrument import checks
 from experiments.instrument.checks import Check, Subject
 from experiments.instrument.loads import LoadError
@@ -31,9 +24,9 @@ from experiments.instrument.programs import InstrumentError
 from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.statistics import QUICK, Rule
 from experiments.isolation import is_isolated, isolate, orderly_termination
+from experiments.run_folder import RESULTS, create_run_folder, show
 from topologies.emulate import EmulationError
 
-RESULTS = Path("results")
 TOPIC = "instrument"
 SCHEMA_VERSION = 1
 SEED = 1
@@ -88,8 +81,7 @@ def run(options: argparse.Namespace) -> int:
         folder.rmdir()
         raise
     (folder / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
-    point_latest(folder)
-    print(f"results: {folder}")
+    show(folder)
     return EXIT_FIT if found["as_expected"] else EXIT_UNFIT
 
 

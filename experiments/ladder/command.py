@@ -14,7 +14,7 @@ from experiments import figures as figures_of
 from experiments.instrument import course, statistics
 from experiments.instrument.bpf_stats import BpfStats
 from experiments.instrument.checks import CHEAP, Check, Subject, against_itself
-from experiments.instrument.course import Found, Topic
+from experiments.instrument.course import Topic
 from experiments.instrument.loads import LOWEST_RATE, half_load, within_reach
 from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.statistics import Rule
@@ -41,6 +41,7 @@ from experiments.planes.cells import FLOWS, Flow
 from experiments.planes.measure import WayOf, kernel_check, measure, ways_of
 from experiments.planes.ways import expect_kernel
 from experiments.progress import Progress
+from experiments.run_folder import Found
 from topologies.rig import rig as rig_plan
 
 TOPIC = "ladder"
@@ -191,7 +192,7 @@ def _search(rig: Rig, run: _Run) -> None:
 def _gather(run: _Run) -> Found:
     """Returns all figures if the instrument is fit; if not, raw samples and its checks alone."""
     found, results = Found(), run.results
-    fit = found.note_checks(run.checks)
+    fit = course.note_checks(found, run.checks)
     found.invariants = results.invariants()
     found.samples += results.samples()
     for members, rate in run.rates.items():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,13 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.environment import (
-    create_run_folder,
-    describe_checkout,
-    describe_environment,
-    point_latest,
-    utc_now,
-)
+from experiments.environment import utc_now
 from experiments.instrument.statistics import Rule, measure_blocks
 from experiments.isolation import orderly_termination
 from experiments.ns3 import programs
@@ -30,20 +23,10 @@ from experiments.ns3.arrays import Outcome
 from experiments.ns3.comparison import COLUMNS, NS, Compared, Run
 from experiments.ns3.scenario import fan_out
 from experiments.progress import Progress
-from experiments.record import (
-    SCHEMA,
-    Record,
-    Table,
-    relative_arguments,
-    summarise,
-    write_record,
-    write_summary,
-)
-from experiments.report import headline, write_report
+from experiments.record import Summary, Table
+from experiments.run_folder import Found, Given, make_run, write_run
 
-RESULTS = Path("results")
 TOPIC = "ns3"
-EXIT_HELD, EXIT_BROKEN = 0, 1
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "wide": (8, 8, 8),
     "deep": (2, 2, 2, 2, 2, 2, 2, 2),
@@ -58,18 +41,17 @@ def run(options: argparse.Namespace) -> int:
     """Compares and measures; returns the exit code. MachineError where ns-3 is missing."""
     with tempfile.TemporaryDirectory(prefix="blindrelay-") as private, orderly_termination():
         program = programs.compile_fanout(Path(private))
-        folder = create_run_folder(RESULTS, TOPIC, describe_checkout())
         started = utc_now()
-        try:
+
+        def measured(folder: Path) -> Summary:
             with Progress(2 * len(SHAPES) + 1) as progress:
                 found = [
                     _compare(name, program, Path(private), options, progress) for name in SHAPES
                 ]
                 progress.step("writing the report")
                 return _write(folder, found, options, started)
-        finally:
-            if not any(folder.iterdir()):
-                folder.rmdir()
+
+        return make_run(TOPIC, measured)
 
 
 def _compare(
@@ -114,41 +96,25 @@ def _timed(found: Compared, simulate: Callable[[], Outcome]) -> Run:
     return Run(outcome.seconds * NS / outcome.transmissions)
 
 
-def _write(folder: Path, every: list[Compared], options: argparse.Namespace, started: str) -> int:
+def _write(
+    folder: Path, every: list[Compared], options: argparse.Namespace, started: str
+) -> Summary:
     note = (
         "Transmissions per second of CPU time, without set-up. ns-3 has neither IP nor sockets nor traces "
         "here, and the fastest of its schedulers for the scenario; runs of both are interleaved."
     )
-    checkout = describe_checkout()
-    record = Record(
-        schema=SCHEMA,
-        topo=TOPIC,
-        plan={},
-        parameters={
-            "quick": options.quick,
-            "ns3": programs.version(),
-            **{f"{one.name}.scheduler": one.scheduler for one in every},
-        },
-        seed=options.seed,
-        argv=relative_arguments(sys.argv[1:], Path.cwd()),
-        commit=checkout.commit,
-        dirty=checkout.dirty,
-        environment=describe_environment(),
-        started=started,
-        ended=utc_now(),
-        samples=tuple(sample for one in every for sample in one.samples()),
-        tables=(Table("ns-3 and arrays", COLUMNS, tuple(one.row() for one in every), note),),
+    parameters = {
+        "quick": options.quick,
+        "ns3": programs.version(),
+        **{f"{one.name}.scheduler": one.scheduler for one in every},
+    }
+    found = Found(
+        [sample for one in every for sample in one.samples()],
+        [Table("ns-3 and arrays", COLUMNS, tuple(one.row() for one in every), note)],
+        {key: value for one in every for key, value in one.figures().items()},
+        dict(pair for one in every for pair in one.invariants()),
     )
-    invariants = dict(pair for one in every for pair in one.invariants())
-    figures = {key: value for one in every for key, value in one.figures().items()}
-    summary = summarise(TOPIC, invariants, figures, {})
-    write_record(folder, record)
-    write_summary(folder, summary)
-    write_report(folder)
-    point_latest(folder)
+    summary = write_run(folder, Given(TOPIC, {}, parameters, options.seed, started), found)
     for one in every:
         print(f"{one.name}: {one.said()}")
-    said = headline(summary)
-    print("\n".join((said.text, *(f"  {fault}" for fault in said.faults))))
-    print(f"results: {folder}")
-    return EXIT_HELD if summary.ok else EXIT_BROKEN
+    return summary

@@ -16,7 +16,7 @@ from experiments import figures as figures_of
 from experiments.instrument import course
 from experiments.instrument.bpf_stats import BpfStats
 from experiments.instrument.checks import CHEAP, Check, Subject
-from experiments.instrument.course import Found, Topic
+from experiments.instrument.course import Topic
 from experiments.instrument.loads import LOWEST_RATE, half_load
 from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.statistics import Rule
@@ -27,6 +27,7 @@ from experiments.planes.tcp import TcpResults
 from experiments.planes.ways import FORWARDING, HUB, ForwardingWay, expect_kernel
 from experiments.progress import Progress
 from experiments.record import Table
+from experiments.run_folder import Found
 from topologies.rig import rig as rig_plan
 
 TOPIC = "planes"
@@ -98,7 +99,7 @@ def _gather(results: Results, checks: list[Check], rate: float, carried: TcpResu
     What TCP carried does not hang on the instrument: the CPU clock is not in it.
     """
     found = Found()
-    fit = found.note_checks(checks)
+    fit = course.note_checks(found, checks)
     found.invariants = results.invariants()
     found.samples += results.samples()
     found.samples += carried.samples()

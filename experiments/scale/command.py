@@ -9,37 +9,23 @@ import argparse
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
 from experiments import figures as figures_of
-from experiments.environment import (
-    CHECKOUT,
-    create_run_folder,
-    describe_checkout,
-    describe_environment,
-    point_latest,
-    utc_now,
-)
+from experiments.environment import CHECKOUT, describe_checkout
 from experiments.progress import Progress
 from experiments.record import (
-    SCHEMA,
     Figure,
     Invariant,
-    Record,
     RecordError,
     Sample,
     Table,
     load_summary,
-    relative_arguments,
-    summarise,
-    write_record,
-    write_summary,
 )
-from experiments.report import headline, write_report
+from experiments.run_folder import RESULTS, Found, Given, create_run_folder, tell, write_run
 from experiments.scale import curves
 from experiments.scale.drawings import EMULATED, MAP_LINK, MAP_SERVER, MAP_WAYS
 from simulator.scale.costs import QUANTITIES, Costs
@@ -49,9 +35,8 @@ from simulator.scale.placement import PlacementError
 from simulator.scale.routers import NetworkError
 from simulator.scale.sizes import SizeError
 
-RESULTS = Path("results")
 TOPIC = "scale"
-EXIT_HELD, EXIT_BROKEN, EXIT_USAGE = range(3)
+EXIT_USAGE = 2
 REFERENCE = CHECKOUT / "results" / "reference"
 CALIBRATIONS = (CHECKOUT / "results" / "calibrate" / "latest", REFERENCE / "calibrate")
 _EMULATED = ("multiserver", "cascade")
@@ -67,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         servers=options.servers,
         seed=options.seed,
     )
-    started = utc_now()
+    given = _given(scenario, options.quick)
     costs = kept_costs()
     try:
         with Progress(_steps(options.quick)) as progress:
@@ -85,21 +70,22 @@ def run(options: argparse.Namespace) -> int:
                 *curves.comparison(scenario, grid.within(result.paths.routers)),
             ]
             progress.step("writing the report", 2)
-            invariants = _invariants(result, figures)
+            found = Found(samples, list(_tables(result)), figures, _invariants(result, figures))
             folder = create_run_folder(
                 RESULTS / TOPIC, _slug(scenario.network), describe_checkout()
             )
-            _write(folder, options, result, samples, figures, invariants, started)
+            summary = write_run(folder, given, found)
     except (NetworkError, PlacementError, SizeError, ValueError) as error:
         print(f"scale: {error}", file=sys.stderr)
         return EXIT_USAGE
-    point_latest(folder)
-    said = headline(load_summary(folder))
-    print(said.text)
-    for fault in said.faults:
-        print(f"  {fault}")
-    print(f"results: {folder}")
-    return EXIT_HELD if said.ok else EXIT_BROKEN
+    return tell(folder, summary)
+
+
+def _given(scenario: Scenario, quick: bool) -> Given:
+    parameters = {
+        name: value for name, value in asdict(scenario).items() if name not in ("ways", "seed")
+    }
+    return Given(TOPIC, {}, {**parameters, "quick": quick}, scenario.seed)
 
 
 def kept_costs() -> dict[str, Costs]:
@@ -252,40 +238,6 @@ def _shown(value: float | None) -> str | int | float:
     if value is None:
         return ""
     return int(value) if value == round(value) else float(f"{value:.5g}")
-
-
-def _write(
-    folder: Path,
-    options: argparse.Namespace,
-    result: Result,
-    samples: Sequence[Sample],
-    figures: Mapping[str, Figure],
-    invariants: Mapping[str, Invariant],
-    started: str,
-) -> None:
-    checkout = describe_checkout()
-    given = asdict(result.scenario)
-    record = Record(
-        schema=SCHEMA,
-        topo=TOPIC,
-        plan={},
-        parameters={
-            **{name: value for name, value in given.items() if name not in ("ways", "seed")},
-            "quick": options.quick,
-        },
-        seed=options.seed,
-        argv=relative_arguments(sys.argv[1:], Path.cwd()),
-        commit=checkout.commit,
-        dirty=checkout.dirty,
-        environment=describe_environment(),
-        started=started,
-        ended=utc_now(),
-        samples=tuple(samples),
-        tables=tuple(_tables(result)),
-    )
-    write_record(folder, record)
-    write_summary(folder, summarise(TOPIC, invariants, figures, {}))
-    write_report(folder)
 
 
 def _slug(network: str) -> str:

@@ -8,42 +8,21 @@ from __future__ import annotations
 
 import argparse
 import resource
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from experiments import figures
-from experiments.environment import (
-    create_run_folder,
-    describe_checkout,
-    describe_environment,
-    point_latest,
-    utc_now,
-)
 from experiments.progress import Progress
-from experiments.record import (
-    SCHEMA,
-    Figure,
-    Invariant,
-    Record,
-    Sample,
-    Table,
-    relative_arguments,
-    summarise,
-    write_record,
-    write_summary,
-)
-from experiments.report import headline, write_report
+from experiments.record import Figure, Invariant, Sample, Summary, Table
+from experiments.run_folder import Found, Given, make_run, write_run
 from protocol.wire.ethernet import BROADCAST, EthernetHeader, parse_mac
 from simulator.engine import Engine
 from simulator.world import World
 from topologies.catalog import single
 from topologies.plan import Plan
 
-RESULTS = Path("results")
 TOPIC = "simbench"
-EXIT_HELD, EXIT_BROKEN = 0, 1
 SECOND, MILLISECOND = 1_000_000_000, 1_000_000
 FRAME_OCTETS = 200
 CLIENTS = 3
@@ -63,21 +42,24 @@ _BARS = (
 
 def run(options: argparse.Namespace) -> int:
     """Measures and writes the results; returns the exit code."""
-    folder = create_run_folder(RESULTS, TOPIC, describe_checkout())
-    started = utc_now()
-    with Progress(3) as progress:
-        progress.step("the engine alone, and frames between three clients, in turns")
-        samples, invariants = _measure_rates(REPETITIONS[options.quick])
-        count = MANY[options.quick]
-        progress.step(f"{count} clients register and send to all and to one")
-        found, held = measure_many(count)
-        samples += found
-        invariants |= held
-        progress.step("writing the report")
-        _write(folder, options, (samples, invariants), started)
-    point_latest(folder)
-    print(f"results: {folder}")
-    return EXIT_HELD if all(one.held for one in invariants.values()) else EXIT_BROKEN
+    given = Given(
+        TOPIC,
+        single(clients=CLIENTS, terminals=1, second_group=0).to_json(),
+        {"quick": options.quick, "octets": FRAME_OCTETS, "frames": FRAMES},
+        seed=1,
+    )
+
+    def measured(folder: Path) -> Summary:
+        with Progress(3) as progress:
+            progress.step("the engine alone, and frames between three clients, in turns")
+            samples, invariants = _measure_rates(REPETITIONS[options.quick])
+            count = MANY[options.quick]
+            progress.step(f"{count} clients register and send to all and to one")
+            found, held = measure_many(count)
+            progress.step("writing the report")
+            return _write(folder, given, samples + found, invariants | held)
+
+    return make_run(TOPIC, measured)
 
 
 def events_a_second(count: int) -> float:
@@ -226,34 +208,11 @@ def _bars(found: dict[str, Figure], quick: bool) -> Table:
 
 
 def _write(
-    folder: Path,
-    options: argparse.Namespace,
-    measured: tuple[list[Sample], dict[str, Invariant]],
-    started: str,
-) -> None:
-    samples, invariants = measured
+    folder: Path, given: Given, samples: list[Sample], invariants: dict[str, Invariant]
+) -> Summary:
     found = dict(_figures(samples))
-    bars = _bars(found, options.quick)
-    checkout = describe_checkout()
-    record = Record(
-        schema=SCHEMA,
-        topo=TOPIC,
-        plan=single(clients=CLIENTS, terminals=1, second_group=0).to_json(),
-        parameters={"quick": options.quick, "octets": FRAME_OCTETS, "frames": FRAMES},
-        seed=1,
-        argv=relative_arguments(sys.argv[1:], Path.cwd()),
-        commit=checkout.commit,
-        dirty=checkout.dirty,
-        environment=describe_environment(),
-        started=started,
-        ended=utc_now(),
-        samples=tuple(samples),
-        tables=(bars,),
-    )
-    summary = summarise(TOPIC, invariants, found, {})
-    write_record(folder, record)
-    write_summary(folder, summary)
-    write_report(folder)
-    print(headline(summary).text)
+    bars = _bars(found, quick=bool(given.parameters["quick"]))
+    summary = write_run(folder, given, Found(samples, [bars], found, invariants))
     for name, bar, value, word in bars.rows:
         print(f"{name}: {value:,.0f}, {bar}: {word}")
+    return summary

@@ -14,39 +14,22 @@ from pathlib import Path
 
 from experiments.capture import CaptureError
 from experiments.deployment import DeploymentError
-from experiments.environment import (
-    create_run_folder,
-    describe_checkout,
-    describe_environment,
-    point_latest,
-    utc_now,
-)
-from experiments.isolation import MachineError, is_isolated, isolate, orderly_termination
+from experiments.isolation import MachineError, is_isolated, isolate
 from experiments.progress import Progress
-from experiments.record import (
-    SCHEMA,
-    Record,
-    Summary,
-    relative_arguments,
-    summarise,
-    write_record,
-    write_summary,
-)
-from experiments.report import headline, write_report
+from experiments.record import Summary
+from experiments.run_folder import Found, Given, make_run, write_run
 from experiments.startup import results
 from experiments.startup.measure import CONTROLS, Control, Start, Starts, plan_of
 from nodes.database import passwords
 from nodes.ike.machine import missing_packages
 from topologies.emulate import EmulationError, emulate
 
-RESULTS = Path("results")
 TOPIC = "startup"
 QUICK_CLIENTS: tuple[int, ...] = (3, 32)
 FULL_CLIENTS: tuple[int, ...] = (3, 32, 64)
 MOST_BY_IKE = 32
 """More clients start by IKE only when they are asked for: each has a charon of its own."""
 QUICK_REPETITIONS, FULL_REPETITIONS = 2, 10
-EXIT_HELD, EXIT_BROKEN = 0, 1
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,28 +39,15 @@ def run(options: argparse.Namespace) -> int:
         return isolate()
     counts = _counts(options, controls)
     repetitions = QUICK_REPETITIONS if options.quick else FULL_REPETITIONS
-    folder = create_run_folder(RESULTS, TOPIC, describe_checkout())
-    started = utc_now()
-    try:
-        with orderly_termination(), Progress(len(counts) * (repetitions + 1) + 1) as progress:
+    given = _given(options, counts)
+
+    def measured(folder: Path) -> Summary:
+        with Progress(len(counts) * (repetitions + 1) + 1) as progress:
             starts = _measure(counts, repetitions, options.seed, progress)
             progress.step("writing the report")
-            summary = _write(folder, options, starts, started)
-    except (EmulationError, DeploymentError, CaptureError) as error:
-        print(f"{TOPIC}: {error}", file=sys.stderr)
-        folder.rmdir()
-        return EXIT_BROKEN
-    except BaseException:
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        raise
-    point_latest(folder)
-    said = headline(summary)
-    print(said.text)
-    for fault in said.faults:
-        print(f"  {fault}")
-    print(f"results: {folder}")
-    return EXIT_HELD if summary.ok else EXIT_BROKEN
+            return _write(folder, given, starts)
+
+    return make_run(TOPIC, measured, (EmulationError, DeploymentError, CaptureError))
 
 
 def _counts(
@@ -132,36 +102,26 @@ def _measure(
     return starts
 
 
-def _write(
-    folder: Path, options: argparse.Namespace, starts: Sequence[Start], started: str
-) -> Summary:
-    checkout = describe_checkout()
-    record = Record(
-        schema=SCHEMA,
-        topo=TOPIC,
-        plan=plan_of(min(len(start.clients) for start in starts)).to_json(),
-        parameters={
-            "password_checks": passwords.describe(),
-            "quick": options.quick,
-            "control": options.control,
-            "clients": options.clients,
-        },
-        seed=options.seed,
-        argv=relative_arguments(sys.argv[1:], Path.cwd()),
-        commit=checkout.commit,
-        dirty=checkout.dirty,
-        environment=describe_environment(),
-        started=started,
-        ended=utc_now(),
-        samples=tuple(sample for start in starts for sample in start.samples()),
-        tables=(results.table(starts),),
-    )
+def _given(options: argparse.Namespace, counts: Mapping[int, tuple[Control, ...]]) -> Given:
+    parameters = {
+        "password_checks": passwords.describe(),
+        "quick": options.quick,
+        "control": options.control,
+        "clients": options.clients,
+    }
+    return Given(TOPIC, plan_of(min(counts)).to_json(), parameters, options.seed)
+
+
+def _write(folder: Path, given: Given, starts: Sequence[Start]) -> Summary:
     figures = results.figures(starts)
     bars = results.bars(figures)
-    summary = summarise(TOPIC, results.invariants(starts), {**figures, **bars}, {})
-    write_record(folder, record)
-    write_summary(folder, summary)
-    write_report(folder)
+    found = Found(
+        [sample for start in starts for sample in start.samples()],
+        [results.table(starts)],
+        {**figures, **bars},
+        results.invariants(starts),
+    )
+    summary = write_run(folder, given, found)
     for line in results.bar_lines(bars):
         print(line)
     return summary

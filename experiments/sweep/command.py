@@ -14,22 +14,16 @@ from typing import Any
 
 import msgspec
 
-from experiments.environment import (
-    create_run_folder,
-    describe_checkout,
-    describe_environment,
-    point_latest,
-    utc_now,
-)
+from experiments.environment import describe_checkout, describe_environment, utc_now
 from experiments.isolation import MachineError, orderly_termination
 from experiments.progress import Progress
 from experiments.record import SCHEMA, SUMMARY_NAME, relative_arguments, write_atomically
+from experiments.run_folder import RESULTS, create_run_folder, show
 from experiments.sweep.cases import Case, CaseError, code_version, grid
 from experiments.sweep.engines import Dask, Engine, EngineError, Processes, Serial
 from experiments.sweep.store import Store
 from experiments.sweep.tables import cases_csv, summary_csv
 
-RESULTS = Path("results")
 TOPIC = "sweep"
 CASES = "cases"
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = range(3)
@@ -75,9 +69,8 @@ def run(options: argparse.Namespace) -> int:
     write_atomically(
         folder / SUMMARY_NAME, msgspec.json.format(msgspec.json.encode(summary), indent=1)
     )
-    point_latest(folder)
     _tell(summary)
-    print(f"results: {folder}")
+    show(folder)
     return EXIT_FAILED if failed else EXIT_DONE
 
 

@@ -1,10 +1,9 @@
-"""Shows how runs' folders are named and what is said of the machine."""
+"""Shows what is said of the checkout and the machine."""
 
 from __future__ import annotations
 
 import socket
 import subprocess
-from datetime import datetime, timezone
 from pathlib import Path
 
 import msgspec
@@ -12,45 +11,16 @@ import pytest
 
 from experiments.environment import (
     Checkout,
-    create_run_folder,
     describe_checkout,
     describe_environment,
-    point_latest,
     utc_now,
 )
-
-NOON = datetime(2025, 1, 2, 12, 0, 59, tzinfo=timezone.utc)
 
 
 def git(folder: Path, *arguments: str) -> None:
     """Runs git for a test."""
     who = ["-c", "user.name=tester", "-c", "user.email=tester@example.org"]
     subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True)
-
-
-def test_a_run_folder_tells_time_commit_and_dirt(tmp_path: Path) -> None:
-    clean = create_run_folder(tmp_path, "single", Checkout("abc123", False), NOON)
-    dirty = create_run_folder(tmp_path, "single", Checkout("abc123", True), NOON)
-    assert clean.relative_to(tmp_path).as_posix() == "single/20250102T120059Z-abc123"
-    assert dirty.name == "20250102T120059Z-abc123-dirty"
-
-
-def test_two_runs_in_one_second_get_folders_of_their_own(tmp_path: Path) -> None:
-    names = [
-        create_run_folder(tmp_path, "single", Checkout("nogit", False), NOON).name for _ in range(2)
-    ]
-    assert names == ["20250102T120059Z-nogit", "20250102T120100Z-nogit"]
-
-
-def test_latest_moves_on_to_the_newest_run(tmp_path: Path) -> None:
-    for minute in (1, 2):
-        moment = NOON.replace(minute=minute)
-        folder = create_run_folder(tmp_path, "single", Checkout("nogit", False), moment)
-        link = point_latest(folder)
-        assert link.is_symlink()
-        assert link.resolve() == folder
-    assert link == tmp_path / "single" / "latest"
-    assert len(list(link.parent.iterdir())) == 3
 
 
 def test_the_commit_is_that_of_the_checkout(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from experiments.instrument.checks import Soaked, agreed
-from experiments.instrument.course import Found
+from experiments.instrument.course import note_checks
+from experiments.run_folder import Found
 
 
 @pytest.mark.parametrize(
@@ -23,5 +24,5 @@ def test_clock_and_soaker_agree_or_it_says_why_not(
     check = agreed(loaded, free)
     assert (check.fit, words in check.detail) == (fit, True)
     found = Found()
-    assert found.note_checks([check]) is fit
+    assert note_checks(found, [check]) is fit
     assert found.tables[0].rows[0][0] == "agreement"
