@@ -66,6 +66,9 @@ _LINK_LABEL_WIDTH = 0.66
 _LINK_LABEL_HEIGHT = 0.24
 _MARGIN = 0.35
 _LEGEND_HEIGHT = 0.4
+_LEGEND_LINE = 0.24
+_LEGEND_GAP = 0.5
+"""Of the legend, inches: its first line and each further one; what an entry has beside its words."""
 _MAXIMUM_INCHES = 40.0
 _GROUP_LINES = ("solid", (0, (4, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)))
 """How the edges of the first, second, … VPN group's nodes are drawn."""
@@ -90,7 +93,11 @@ def topology(
     box = max(_BOX[0], longest * _INCHES_A_CHARACTER), _BOX[1]
     places = _places(nodes, links, box)
     width = max(x for x, _ in places.values()) + box[0] / 2 + _MARGIN
+    lines = _group_lines(plan)
+    legend = _legend_entries({node["role"] for node in nodes.values()}, lines)
+    columns = _legend_columns(legend, width)
     height = max(y for _, y in places.values()) + box[1] / 2 + _MARGIN + _LEGEND_HEIGHT
+    height += (-(-len(legend) // columns) - 1) * _LEGEND_LINE
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         axes = figure.add_axes((0, 0, 1, 1))
@@ -99,11 +106,18 @@ def topology(
         axes.axis("off")
         for ends in links:
             _draw_link(axes, places[ends[0]], places[ends[1]], loads.get(frozenset(ends)))
-        lines = _group_lines(plan)
         for name, place in places.items():
             line = lines.get(nodes[name].get("vpn_id"), "solid")
             _draw_node(axes, nodes[name], place, box, (node_loads or {}).get(name), line)
-        _draw_legend(axes, {node["role"] for node in nodes.values()}, lines)
+        axes.legend(
+            handles=legend,
+            loc="upper center",
+            ncols=columns,
+            frameon=False,
+            fontsize=9.5,
+            handletextpad=0.2,
+            columnspacing=1.2,
+        )
         return save(figure, folder, stem)
 
 
@@ -414,8 +428,9 @@ def _ratio(wanted: float, given: float) -> float:
 
 
 def _group_lines(plan: Mapping[str, Any]) -> dict[Any, Any]:
-    """Gives each VPN ID its kind of line; beyond four groups they repeat."""
-    groups = [group["vpn_id"] for group in plan.get("groups", ())]
+    """Gives each VPN ID that a node has its kind of line; beyond four groups they repeat."""
+    drawn = {node.get("vpn_id") for node in plan["nodes"]}
+    groups = [group["vpn_id"] for group in plan.get("groups", ()) if group["vpn_id"] in drawn]
     return {group: _GROUP_LINES[i % len(_GROUP_LINES)] for i, group in enumerate(groups)}
 
 
@@ -486,8 +501,9 @@ def _label(node: Mapping[str, Any]) -> str:
     return str(node["name"])
 
 
-def _draw_legend(axes: Axes, present: set[str], lines: Mapping[Any, Any]) -> None:
-    handles = [
+def _legend_entries(present: set[str], lines: Mapping[Any, Any]) -> list[Line2D]:
+    """Returns an entry for each role that is there, and for each group where there are several."""
+    entries = [
         Line2D(
             [],
             [],
@@ -503,19 +519,21 @@ def _draw_legend(axes: Axes, present: set[str], lines: Mapping[Any, Any]) -> Non
         if role in present
     ]
     if len(lines) > 1:
-        handles += [
+        entries += [
             Line2D([], [], color="#444444", linewidth=1.6, linestyle=line, label=f"VPN {group}")
             for group, line in lines.items()
         ]
-    axes.legend(
-        handles=handles,
-        loc="upper center",
-        ncols=len(handles),
-        frameon=False,
-        fontsize=9.5,
-        handletextpad=0.2,
-        columnspacing=1.2,
+    return entries
+
+
+def _legend_columns(entries: Sequence[Line2D], width: float) -> int:
+    """Returns how many entries stand side by side in ``width`` inches."""
+    longest = max((len(str(entry.get_label())) for entry in entries), default=1)
+    one = longest * _INCHES_A_CHARACTER * 0.75 + _LEGEND_GAP
+    beside = sum(
+        len(str(e.get_label())) * _INCHES_A_CHARACTER * 0.75 + _LEGEND_GAP for e in entries
     )
+    return len(entries) if beside <= width else max(1, int(width / one))
 
 
 def _count(value: float) -> str:

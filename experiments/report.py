@@ -33,6 +33,7 @@ from experiments.record import (
     DROPS,
     LINK_LOAD,
     NODE_LOAD,
+    NOT_TESTED,
     Figure,
     Record,
     RecordError,
@@ -78,6 +79,7 @@ def write_report(folder: Path) -> Path:
         raise RecordError(f"{folder.name}: record of {record.topo}, summary of {summary.topo}")
     drawing, picture = topology(record, folder)
     texts = {row.name: row.says for row in load().rows}
+    judged = [name for name in CLAIMS if summary.claims[name] != NOT_TESTED]
     html = render(
         "report.html",
         record=record,
@@ -91,7 +93,8 @@ def write_report(folder: Path) -> Path:
         },
         figures=_figures(summary, scripted=False),
         counts=_figures(summary, scripted=True),
-        claims=[(name, texts[name], summary.claims[name]) for name in CLAIMS],
+        claims=[(name, texts[name], summary.claims[name]) for name in judged],
+        untested=[name for name in CLAIMS if name not in judged],
         drops=[sample for sample in record.samples if sample.name == DROPS],
         load_units=load_units(record),
         rows=sample_rows(record.samples),

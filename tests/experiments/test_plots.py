@@ -52,3 +52,29 @@ def test_the_same_plan_gives_the_same_svg(tmp_path: Path) -> None:
     first, _ = plots.topology(plan, tmp_path, stem="first")
     second, _ = plots.topology(plan, tmp_path, stem="second")
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_narrow_drawing_has_its_legend_in_lines(tmp_path: Path) -> None:
+    nodes = [
+        {"name": role, "role": role, "vpn_id": 1001 + number}
+        for number, role in enumerate(("server", "router", "client", "lan", "terminal"))
+    ]
+    links = [{"ends": ["router", node["name"]]} for node in nodes if node["name"] != "router"]
+    groups = [{"vpn_id": vpn_id} for vpn_id in range(1001, 1010)]
+    plan = {"nodes": nodes, "links": links, "groups": groups}
+    entries = plots._legend_entries({"server", "router"}, plots._group_lines(plan))
+    assert [str(entry.get_label()) for entry in entries][2:] == [
+        f"VPN {vpn_id}" for vpn_id in range(1001, 1006)
+    ], "groups that no node has are left out"
+    assert plots._legend_columns(entries, 3.0) < len(entries)
+    assert plots._legend_columns(entries, 30.0) == len(entries)
+    svg, _ = plots.topology(plan, tmp_path)
+    root = ElementTree.parse(svg).getroot()
+    width = float(root.attrib["viewBox"].split()[2])
+    markers = [
+        float(element.attrib["x"])
+        for element in root.iter()
+        if element.tag.endswith("}use") and "x" in element.attrib
+    ]
+    assert markers
+    assert all(0 <= x <= width for x in markers)

@@ -98,6 +98,29 @@ def test_what_failed_stands_at_the_top(tmp_path: Path) -> None:
     assert html.index("blind: packet 17 holds &lt;marker&gt;") < html.index("<main>")
 
 
+def test_results_stand_before_what_they_rest_on(tmp_path: Path) -> None:
+    html = written(tmp_path)
+    headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", html)
+    assert headings == [
+        "Topology",
+        "Claims and effects",
+        "Addresses",
+        "Invariants",
+        "Figures",
+        "Drops by reason",
+        "Raw samples",
+        "How it was run",
+    ]
+
+
+def test_claims_that_a_run_does_not_test_are_named_and_no_more(tmp_path: Path) -> None:
+    html = written(tmp_path)
+    assert "Not tested by this run: C2, C3, " in html
+    assert "not tested" not in html
+    write_summary(tmp_path, summarise("single", {"a": Invariant(True, "")}, {}, {}))
+    assert "Claims and effects" not in write_report(tmp_path).read_text(encoding="utf-8")
+
+
 def test_a_refuted_claim_is_told_in_the_headline() -> None:
     claims = {"E1": Claim("refuted", "the hub was faster")}
     summary = summarise("single", {"a": Invariant(True, "")}, {}, claims, contradicted=True)
