@@ -4,7 +4,8 @@ The cost of a server in a time is a sum: so much for each frame that comes in, e
 each octet that the cipher works on, each octet that is moved, each rekey and each message of it, and each
 second that passes. The coefficients are those that fit measured cells best, none below 0: non-negative
 least squares on relative errors, so that cheap cells count as much as dear ones, and each the less the
-more it scatters. Intervals come from resampling the cells' blocks.
+more it scatters. What the cells cannot tell from other quantities gets no coefficient of its own: where all
+frames have one size, octets are a multiple of frames. Intervals come from resampling the cells' blocks.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ LEAST_DOUBT = 0.02
 """No cell is believed more than to this share."""
 RESAMPLES = 2000
 _TAIL = 2.5
+_APART = 1e-6
+"""How much of a quantity, as a share, no sum of the others may say, for it to get a coefficient."""
 
 
 class SaturatedError(ValueError):
@@ -149,7 +152,7 @@ def fit(cells: Sequence[Measured], seed: int = 0) -> Costs:
     """Fits coefficients to measured cells; ValueError when there are none."""
     if not cells:
         raise ValueError("cells: expected at least one that was measured")
-    work = np.array([cell.work.row() for cell in cells])
+    work = _told_apart(np.array([cell.work.row() for cell in cells]))
     chance = Chance(seed).stream("scale", "costs")
     doubts = np.array([max(cell.half_width, LEAST_DOUBT) for cell in cells])
     best = _solve(work, np.array([cell.mean_ns for cell in cells]), doubts)
@@ -158,6 +161,21 @@ def fit(cells: Sequence[Measured], seed: int = 0) -> Costs:
         means = [np.mean(chance.choice(cell.blocks_ns, len(cell.blocks_ns))) for cell in cells]
         resampled.append(_solve(work, np.array(means), doubts))
     return Costs(best, np.array(resampled))
+
+
+def _told_apart(work: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the cells' work (cells × quantities) with 0 for quantities that say nothing new.
+
+    Those are sums of the ones before them in QUANTITIES: a hub's octets moved are its octets sealed and a
+    header for each datagram.
+    """
+    kept = np.zeros_like(work)
+    for at, column in enumerate(work.T):
+        others = kept[:, :at]
+        rest = column - others @ np.linalg.lstsq(others, column, rcond=None)[0] if at else column
+        if np.linalg.norm(rest) > _APART * np.linalg.norm(column):
+            kept[:, at] = column
+    return kept
 
 
 def _solve(work: NDArray[np.float64], costs: Reals, doubts: Reals) -> Reals:

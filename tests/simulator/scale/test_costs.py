@@ -35,6 +35,24 @@ def test_coefficients_are_found_again() -> None:
     assert found.interval("octet_sealed") == (0.0, 0.0, 0.0)
 
 
+def test_what_cells_cannot_tell_apart_gets_one_coefficient() -> None:
+    one_size = [relay_cell(copies, 512) for copies in (1, 3, 7)]
+    found = fit(one_size)
+    assert found.interval("octet_moved") == (0.0, 0.0, 0.0)
+    octets = TRUE["octet_moved"] * 512
+    assert found.interval("copy_out")[0] == pytest.approx(TRUE["copy_out"] + octets)
+    assert found.predict(relay_cell(31, 512).work).value == pytest.approx(relay_cell(31, 512).mean_ns)
+    # A hub moves what it seals, and a header with each datagram.
+    header, of_hub = 90, []
+    for copies, size in ((copies, size) for copies in (1, 7) for size in (64, 1360)):
+        sealed = (1 + copies) * size
+        work = Work(1.0, copies, sealed, sealed + (1 + copies) * header)
+        of_hub.append(Measured("", work, (20_000 + 6_000 * copies + 1.5 * sealed,)))
+    told = fit(of_hub)
+    assert told.interval("octet_sealed")[0] == pytest.approx(1.5)
+    assert told.interval("octet_moved") == (0.0, 0.0, 0.0)
+
+
 def test_no_coefficient_is_below_zero() -> None:
     falling = [Measured(str(n), Work(1.0, n), (1000.0 / n,)) for n in (1, 2, 4)]
     assert (fit(falling).best >= 0).all()
