@@ -16,7 +16,7 @@ from experiments.probing import ProbingError
 from experiments.progress import Progress
 from experiments.record import Summary
 from experiments.run_folder import Found, Given, make_run, write_run
-from experiments.scale import calibration, prediction
+from experiments.scale import calibration, in_networks, prediction
 from topologies.emulate import EmulationError
 from topologies.rig import rig as rig_plan
 
@@ -38,21 +38,20 @@ def run(options: argparse.Namespace) -> int:
 
 def _weight(quick: bool) -> float:
     """Returns the sum of the steps' weights."""
-    blocks = calibration.QUICK_BLOCKS if quick else calibration.BLOCKS
-    points = calibration.QUICK_POINTS if quick else calibration.POINTS
-    return 20 + 12 * blocks + 12 * len(points) + 3
+    return calibration.extent(quick).weight() + in_networks.weight(quick) + 3
 
 
 def _measure(options: argparse.Namespace, folder: Path, progress: Progress) -> Summary:
-    groups = calibration.QUICK_GROUPS if options.quick else calibration.GROUPS
+    groups = calibration.extent(options.quick).groups
     given = Given(
         TOPIC,
         rig_plan(tuple(calibration.SERVERS), groups).to_json(),
         {"quick": options.quick, "utilisation": calibration.UTILISATION},
         options.seed,
     )
-    on_rig = calibration.measure_on_rig(options.quick, random.Random(options.seed), progress)
-    networks = calibration.measure_networks(options.quick, progress)
+    chance = random.Random(options.seed)
+    on_rig = calibration.measure_on_rig(options.quick, chance, progress)
+    networks = in_networks.measure_networks(options.quick, chance, progress)
     progress.step("rekeys, the fit and the report", 3)
     predicted = prediction.predict(on_rig, networks, calibration.measure_rekeys())
     for kind in predicted.kinds():
@@ -63,7 +62,7 @@ def _measure(options: argparse.Namespace, folder: Path, progress: Progress) -> S
     found = Found(
         [
             *(sample for cell in on_rig for sample in cell.samples()),
-            *calibration.network_samples(networks),
+            *(sample for server in networks for sample in server.samples()),
             *predicted.samples(),
         ],
         [predicted.table(), predicted.table_of_coefficients()],

@@ -1,24 +1,23 @@
-"""Measures what servers cost: cells to fit the scale model's coefficients to, and cells to check them on.
+"""Measures what servers cost on the instrument's rig, and what rekeys cost, for fitting and for checking.
 
-On the instrument's rig each server's process is alone on its core, at one utilisation in all cells, since
-what a frame costs depends on how busy a process is. In whole networks everything shares the machine.
+Each server's process is alone on its core, at one utilisation in all cells, since what a frame costs depends
+on how busy a process is.
 """
 
 from __future__ import annotations
 
 import random
+import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from experiments.cells import Cell
 from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.window import Load, Window
 from experiments.progress import Progress
 from experiments.record import Sample
-from experiments.scale.offered import Counts, counted, foretold
 from experiments.subgroups.costs import RekeyCost, rekey_costs
-from experiments.vpn_servers.points import FRAME_OCTETS, ROUND_SECONDS, Point, PointResult, measure
-from simulator.scale.costs import Measured, Work
+from simulator.scale.costs import Costs, Measured, Work, fit
 from simulator.scale.loads import Way
 from simulator.scale.model import work_of
 from simulator.scale.sizes import sizes
@@ -33,43 +32,51 @@ GROUPS = (2, 3, 4, 6, 8, 16, 32)
 QUICK_GROUPS = (2, 4, 8, 16, 32)
 SIZES = (64, 512, 1360)
 LEFT_OUT_SIZE = 512
-UTILISATION = 0.3
+UTILISATION = 0.15
 HIGHEST_RATE = 8_000.0
 """Low enough that each frame is sent, comes and is served by itself."""
-BLOCKS, QUICK_BLOCKS = 12, 4
-WINDOW_SECONDS, QUICK_WINDOW_SECONDS = 0.1, 0.06
-_FIRST_RATE = 400.0
-ROUNDS, QUICK_ROUNDS = 4, 2
 REKEYED = (2, 3, 4, 6, 8, 16, 32)
 """Members that stay when one leaves."""
-Offered = tuple[Point, float]
-"""A network, and which share of the usual load its clients offer."""
-FITTED: tuple[Offered, ...] = tuple(
-    (Point("single", 1, clients), share) for clients in (4, 8) for share in (0.2, 0.6, 1.0)
-)
-POINTS: tuple[Offered, ...] = (
-    *FITTED,
-    *((Point("single", 1, clients), 1.0) for clients in (16, 32)),
-    *((Point("multiserver", 3, clients), 1.0) for clients in (8, 16)),
-    *((Point("cascade", 3, clients), 1.0) for clients in (8, 16)),
-)
-QUICK_POINTS: tuple[Offered, ...] = (
-    (Point("single", 1, 4), 0.2),
-    (Point("single", 1, 8), 1.0),
-    (Point("single", 1, 4), 1.0),
-    (Point("multiserver", 3, 8), 1.0),
-    (Point("cascade", 3, 8), 1.0),
-)
+_FIRST_RATE = 1_000.0
+_PILOTS = 2
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured: ``rounds`` of all cells in ``sittings``, in a round so many windows of each.
+
+    Each sitting starts all processes anew.
+    """
+
+    sittings: int
+    rounds: int
+    windows: int
+    seconds: float
+    groups: tuple[int, ...]
+
+    def weight(self) -> float:
+        """Returns how long that takes, as progress is told."""
+        return self.sittings * _STARTS + self.rounds * self.windows * _PASSES + _PILOT
+
+
+FULL = Extent(4, 4, 4, 0.1, GROUPS)
+QUICK = Extent(1, 3, 3, 0.05, QUICK_GROUPS)
+_STARTS, _PASSES, _PILOT = 8, 9, 4
+
+
+def extent(quick: bool) -> Extent:
+    """Returns how much is measured."""
+    return QUICK if quick else FULL
 
 
 @dataclass(frozen=True)
 class CellOnRig:
-    """A cell with what its windows have shown; ``wrong`` are copies missing or too many."""
+    """A cell with what its windows have shown in each round; ``wrong`` are copies missing or too many."""
 
     server: str
     cell: Cell
     rate: float
-    windows: tuple[Window, ...]
+    rounds: tuple[tuple[Window, ...], ...]
 
     @property
     def what(self) -> str:
@@ -83,17 +90,27 @@ class CellOnRig:
 
     @property
     def measured(self) -> Measured:
-        """The cost of a frame in each window."""
-        packet = sizes(self.cell.size)
-        way: Way = "hub" if self.what == "hub" else "single"
-        work = work_of(way, 1.0, self.cell.copies, packet)
-        costs = tuple(window.ns_per_frame for window in self.windows if window.frames_in)
-        return Measured(self.name, work, costs)
+        """The cost of a frame in each round: the middle one of its sound windows.
+
+        What disturbs a window, an interrupt or another guest of the host, only adds to it, and can double it:
+        a mean would tell of that. A round without sound windows tells nothing.
+        """
+        costs = (
+            [window.ns_per_frame for window in windows if is_sound(window)]
+            for windows in self.rounds
+        )
+        middles = tuple(statistics.median(some) for some in costs if some)
+        return Measured(self.name, work_in(self.cell, self.what), middles)
+
+    @property
+    def windows(self) -> list[Window]:
+        """All windows."""
+        return [window for windows in self.rounds for window in windows]
 
     @property
     def sound(self) -> list[Window]:
         """The windows in which the load was offered as planned and taken."""
-        return [window for window in self.windows if set(window.flags) <= {"copies", "steal"}]
+        return [window for window in self.windows if is_sound(window)]
 
     @property
     def wrong(self) -> int:
@@ -102,104 +119,118 @@ class CellOnRig:
 
     def samples(self) -> Iterator[Sample]:
         """Yields every window as raw values."""
-        for number, window in enumerate(self.windows):
-            labels = {
-                "cell": self.name,
-                "block": str(number),
-                "flags": " ".join(window.flags),
-            }
-            yield Sample("window.cpu", window.cpu_ns, "ns", labels)
-            yield Sample("window.frames_in", window.frames_in, "frames", labels)
-            yield Sample("window.copies_out", window.copies_out, "datagrams", labels)
+        for number, windows in enumerate(self.rounds):
+            for index, window in enumerate(windows):
+                labels = {
+                    "cell": self.name,
+                    "round": str(number),
+                    "window": str(index),
+                    "flags": " ".join(window.flags),
+                }
+                yield Sample("window.cpu", window.cpu_ns, "ns", labels)
+                yield Sample("window.frames_in", window.frames_in, "frames", labels)
+                yield Sample("window.copies_out", window.copies_out, "datagrams", labels)
+
+
+def is_sound(window: Window) -> bool:
+    """Tells whether a window's load was offered as planned and taken."""
+    return window.frames_in > 0 and set(window.flags) <= {"copies", "steal"}
+
+
+def work_in(cell: Cell, what: str) -> Work:
+    """Returns the work of a relay or hub for one frame of a cell."""
+    way: Way = "hub" if what == "hub" else "single"
+    return work_of(way, 1.0, cell.copies, sizes(cell.size))
 
 
 def cells(quick: bool) -> list[Cell]:
-    """Lists the cells: broadcast frames in all groups, unicast frames in few, of all sizes."""
-    groups = QUICK_GROUPS if quick else GROUPS
+    """Lists the cells: broadcast frames in all groups and of all sizes, unicast frames in few groups."""
+    groups = extent(quick).groups
     found = [Cell("broadcast", group, size) for group in groups for size in SIZES]
-    casts = ((groups[2], SIZES), (16, SIZES), (32, SIZES))
-    return found + [Cell("unicast", group, size) for group, some in casts for size in some]
+    some = (LEFT_OUT_SIZE,) if quick else SIZES
+    return found + [Cell("unicast", group, size) for group in (4, 16, 32) for size in some]
+
+
+@dataclass
+class _Run:
+    """What a run has at hand, and what it has found."""
+
+    extent: Extent
+    chosen: list[tuple[str, Cell]]
+    chance: random.Random
+    progress: Progress
+    rates: dict[tuple[str, Cell], float] = field(default_factory=dict)
+    """Frames a second; sought but once."""
+    rounds: dict[tuple[str, Cell], list[tuple[Window, ...]]] = field(default_factory=dict)
 
 
 def measure_on_rig(quick: bool, chance: random.Random, progress: Progress) -> list[CellOnRig]:
-    """Measures all cells in blocks, each in an order of its own, so that a drift falls on all alike."""
+    """Measures all cells in rounds, each pass in an order of its own, so that a drift falls on all alike."""
+    some = extent(quick)
     chosen = [(server, cell) for server in SERVERS for cell in cells(quick)]
-    seconds = QUICK_WINDOW_SECONDS if quick else WINDOW_SECONDS
-    windows: dict[tuple[str, Cell], list[Window]] = {key: [] for key in chosen}
-    progress.step("servers and members", 20)
-    with rig_up(tuple(SERVERS), QUICK_GROUPS if quick else GROUPS) as rig:
-        rates = {(server, cell): _rate(rig, server, cell) for server, cell in chosen}
-        for number in range(QUICK_BLOCKS if quick else BLOCKS):
-            progress.step(f"block {number + 1}: {len(chosen)} cells", 12)
-            for server, cell in chance.sample(chosen, len(chosen)):
-                load = _load(cell, rates[server, cell], seconds)
-                windows[server, cell].append(rig.measure(server, load))
+    run = _Run(some, chosen, chance, progress)
+    for _ in range(some.sittings):
+        progress.step("servers and members", _STARTS)
+        with rig_up(tuple(SERVERS), some.groups) as rig:
+            if not run.rates:
+                progress.step("the load", _PILOT)
+                run.rates = _rates(rig, run)
+            for _ in range(some.rounds // some.sittings):
+                _round(rig, run)
     return [
-        CellOnRig(server, cell, rates[server, cell], tuple(windows[server, cell]))
+        CellOnRig(server, cell, run.rates[server, cell], tuple(run.rounds[server, cell]))
         for server, cell in chosen
     ]
 
 
-def _rate(rig: Rig, server: str, cell: Cell) -> float:
-    """Returns the rate at which the process is busy for the wanted share of the time."""
-    rate = _FIRST_RATE
-    for _ in range(2):
-        window = rig.measure(server, _load(cell, rate, QUICK_WINDOW_SECONDS))
-        rate = min(UTILISATION * 1e9 / window.ns_per_frame, HIGHEST_RATE)
-    return rate
+def _round(rig: Rig, run: _Run) -> None:
+    """Measures every cell once more, in so many passes."""
+    windows: dict[tuple[str, Cell], list[Window]] = {key: [] for key in run.chosen}
+    for _ in range(run.extent.windows):
+        number = len(run.rounds.get(run.chosen[0], ()))
+        run.progress.step(f"round {number + 1}: {len(run.chosen)} cells", _PASSES)
+        for server, cell in run.chance.sample(run.chosen, len(run.chosen)):
+            load = _load(cell, run.rates[server, cell], run.extent.seconds)
+            windows[server, cell].append(rig.measure(server, load))
+    for key, some in windows.items():
+        run.rounds.setdefault(key, []).append(tuple(some))
+
+
+def _rates(rig: Rig, run: _Run) -> dict[tuple[str, Cell], float]:
+    """Returns for each cell the rate at which its server is busy for the wanted share of the time.
+
+    As a fit to few small cells foretells: a window or two of each cell would give each a rate of its own
+    chance. The second fit is to cells at the rates of the first.
+    """
+    rates = dict.fromkeys(run.chosen, _FIRST_RATE)
+    for _ in range(_PILOTS):
+        for server, what in SERVERS.items():
+            costs = _pilot(
+                rig, server, {cell: rates[one, cell] for one, cell in rates if one == server}
+            )
+            for one, cell in run.chosen:
+                if one == server:
+                    cost = costs.predict(work_in(cell, what)).value
+                    rates[one, cell] = min(UTILISATION * 1e9 / cost, HIGHEST_RATE)
+    return rates
+
+
+def _pilot(rig: Rig, server: str, rates: Mapping[Cell, float]) -> Costs:
+    """Fits a server's costs to three windows of few cells each."""
+    found = []
+    for cell, rate in rates.items():
+        if cell.cast == "broadcast" and cell.members in (2, LARGEST_FITTED):
+            load = _load(cell, rate, QUICK.seconds)
+            windows = [rig.measure(server, load) for _ in range(3)]
+            costs = [window.ns_per_frame for window in windows if window.frames_in]
+            if costs:
+                work = work_in(cell, SERVERS[server])
+                found.append(Measured("", work, (statistics.median(costs),)))
+    return fit(found)
 
 
 def _load(cell: Cell, rate: float, seconds: float) -> Load:
     return Load(cell.members, cell.size, cell.cast, rate, seconds)
-
-
-@dataclass(frozen=True)
-class CellInNetwork:
-    """One server of a network: what it counted, what the model foretells, and its cost in each round."""
-
-    point: Point
-    share: float
-    node: str
-    counts: Counts
-    foretold: Counts
-    measured: Measured
-
-
-def measure_networks(
-    quick: bool, progress: Progress, offered: tuple[Offered, ...] | None = None
-) -> list[CellInNetwork]:
-    """Builds each network in turn, and measures all its servers while frames are offered."""
-    from experiments.deployment import Settings
-
-    found = []
-    for point, share in offered or (QUICK_POINTS if quick else POINTS):
-        progress.step(f"{point.describe()}, {share:.0%} of the load", 12)
-        result = measure(point, Settings(), 6, QUICK_ROUNDS if quick else ROUNDS, share)
-        found += list(_cells_of(result, share))
-    return found
-
-
-def _cells_of(result: PointResult, share: float) -> Iterator[CellInNetwork]:
-    model = foretold(result)
-    packet = sizes(FRAME_OCTETS)
-    rounds = round(result.seconds / ROUND_SECONDS)
-    for node, load in result.loads.items():
-        seen = counted(load)
-        work = work_of("single", seen.datagrams_in / rounds, seen.copies_out / rounds, packet)
-        work = replace(work, seconds=ROUND_SECONDS)
-        name = f"{result.point.describe()}, {share:.0%}, {node}"
-        measured = Measured(name, work, tuple(load.cpu_ns))
-        yield CellInNetwork(result.point, share, node, seen, model[node], measured)
-
-
-def network_samples(found: list[CellInNetwork]) -> Iterator[Sample]:
-    """Yields every raw value of the networks."""
-    for cell in found:
-        labels = {**cell.point.labels(cell.node), "share": str(cell.share)}
-        for name, value in vars(cell.counts).items():
-            yield Sample(f"point.{name}", value, "datagrams", labels)
-        for index, cpu in enumerate(cell.measured.blocks_ns):
-            yield Sample("point.cpu", cpu, "ns", {**labels, "round": str(index)})
 
 
 def measure_rekeys() -> Mapping[int, Measured]:

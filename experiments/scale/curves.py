@@ -17,6 +17,7 @@ from experiments.vpn_servers.points import (
     FRAME_OCTETS,
     ROUND_SECONDS,
     UNICAST_RATE,
+    USUAL,
 )
 from simulator.scale.costs import Costs, SaturatedError, Work
 from simulator.scale.loads import SEVERAL_SERVERS, WAYS, Round, ServerLoads, Way, loads
@@ -129,8 +130,7 @@ def emulated_as_foretold(points: Mapping[str, Figure]) -> Invariant:
         servers, clients = map(int, parts[3].split("x"))
         if clients % servers:
             continue
-        rates = (UNICAST_RATE, BROADCAST_RATE)
-        sent = Round(*(round(rate * ROUND_SECONDS / clients) for rate in rates))
+        sent = Round(*USUAL.frames(clients))
         expected = int(of_one_group(way, servers, clients, sent).handled.max())
         seen += 1
         if round(figure.value * ROUND_SECONDS) != expected:

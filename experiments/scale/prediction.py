@@ -11,10 +11,10 @@ from experiments.scale.calibration import (
     LARGEST_FITTED,
     LEFT_OUT_SIZE,
     SERVERS,
-    CellInNetwork,
     CellOnRig,
 )
 from experiments.scale.drawings import CHECK
+from experiments.scale.in_networks import CellInNetwork, ServerInNetwork, cells
 from simulator.scale.costs import ALLOWED_ERROR, QUANTITIES, UNITS, Costs, Measured, fit
 
 
@@ -132,13 +132,16 @@ class Predictions:
 
 
 def predict(
-    on_rig: Sequence[CellOnRig], networks: Sequence[CellInNetwork], rekeys: Mapping[int, Measured]
+    on_rig: Sequence[CellOnRig], servers: Sequence[ServerInNetwork], rekeys: Mapping[int, Measured]
 ) -> Predictions:
-    """Fits on small groups and one topology, and checks on what was left out."""
+    """Fits on small groups and one topology, and checks on what was left out.
+
+    Cells without any sound window have no part in either.
+    """
     costs: dict[str, Costs] = {}
     checks: list[Check] = []
     for what in SERVERS.values():
-        own = [one for one in on_rig if one.what == what]
+        own = [one for one in on_rig if one.what == what and one.sound]
         small = [one for one in own if one.cell.members <= LARGEST_FITTED]
         if not small:
             continue
@@ -148,7 +151,7 @@ def predict(
         some = [one.measured for one in small if one.cell.size != LEFT_OUT_SIZE]
         rest = [one.measured for one in small if one.cell.size == LEFT_OUT_SIZE]
         checks += _checks("another_size", what, fit(some), rest)
-    checks += _in_networks(networks, costs)
+    checks += _in_networks(cells(servers), costs)
     few = [cell for members, cell in rekeys.items() if members <= LARGEST_FITTED]
     if few:
         costs["key_server"] = fit(few)
@@ -176,7 +179,7 @@ def _checks(kind: str, fitted: str, costs: Costs, cells: Sequence[Measured]) -> 
 
 
 def invariants(
-    on_rig: Sequence[CellOnRig], networks: Sequence[CellInNetwork]
+    on_rig: Sequence[CellOnRig], servers: Sequence[ServerInNetwork]
 ) -> dict[str, Invariant]:
     """Tells whether all counters are what the model says: these must be equal, not near."""
     wrong = [f"{one.name}: {one.wrong}" for one in on_rig if one.wrong]
@@ -189,13 +192,13 @@ def invariants(
             f"{'; '.join(wrong) or 'none'}",
         )
     }
-    if networks:
+    if servers:
         unequal = [
-            f"{one.measured.name}: counted {one.counts}, foretold {one.foretold}"
-            for one in networks
+            f"{one.name}: counted {one.counts}, foretold {one.foretold}"
+            for one in servers
             if one.counts != one.foretold
         ]
         found["counters_in_networks_are_those_foretold"] = Invariant(
-            not unequal, f"{len(networks)} servers; unequal: {'; '.join(unequal) or 'none'}"
+            not unequal, f"{len(servers)} servers; unequal: {'; '.join(unequal) or 'none'}"
         )
     return found

@@ -75,6 +75,29 @@ class Point:
         }
 
 
+@dataclass(frozen=True)
+class Offer:
+    """Which shares of the usual unicast and broadcast frames the clients offer."""
+
+    unicast: float = 1.0
+    broadcast: float = 1.0
+
+    def frames(self, senders: int) -> tuple[int, int]:
+        """Returns the unicast and broadcast frames that each of so many senders sends in a round."""
+        rates = self.unicast * UNICAST_RATE, self.broadcast * BROADCAST_RATE
+        unicast, broadcast = (round(rate * ROUND_SECONDS / senders) for rate in rates)
+        return unicast, broadcast
+
+    def describe(self) -> str:
+        """Says in a few words what it is."""
+        if self.unicast == self.broadcast:
+            return f"{self.unicast:.0%} of the load"
+        return f"{self.unicast:.0%} of unicast, {self.broadcast:.0%} of broadcast"
+
+
+USUAL = Offer()
+
+
 @dataclass
 class ServerLoad:
     """What one server did while the frames flowed, and what it holds."""
@@ -146,12 +169,9 @@ def plan_of(point: Point, family: int) -> Plan:
 
 
 def measure(
-    point: Point, settings: Settings, family: int, rounds: int, share: float = 1.0
+    point: Point, settings: Settings, family: int, rounds: int, offer: Offer = USUAL
 ) -> PointResult:
-    """Builds a point's network, lets frames flow in so many rounds, and takes it down.
-
-    ``share`` of the usual load is offered.
-    """
+    """Builds a point's network, lets frames flow in so many rounds, and takes it down."""
     settings = replace(
         settings,
         distribution="full" if point.telling == "whole" else "delta",
@@ -162,10 +182,10 @@ def measure(
         emulate(plan_of(point, family)) as network,
         deploy(network, Path(private), settings) as deployment,
     ):
-        return _measure(point, deployment, rounds, share)
+        return _measure(point, deployment, rounds, offer)
 
 
-def _measure(point: Point, deployment: Deployment, rounds: int, share: float) -> PointResult:
+def _measure(point: Point, deployment: Deployment, rounds: int, offer: Offer) -> PointResult:
     plan = deployment.plan
     servers = [node.name for node in plan.relays or plan.servers]
     places = {client.name: server_of(deployment, client.name) for client in plan.clients()}
@@ -175,8 +195,7 @@ def _measure(point: Point, deployment: Deployment, rounds: int, share: float) ->
     before = settle(lambda: _counters(deployment, servers))
     senders = len(plan.clients())
     apart = sum(places[one] != places[other] for one, other in partners.items())
-    unicast = round(share * UNICAST_RATE * ROUND_SECONDS / senders)
-    broadcasts = round(share * BROADCAST_RATE * ROUND_SECONDS / senders)
+    unicast, broadcasts = offer.frames(senders)
     cpu: dict[str, list[int]] = {name: [] for name in servers}
     after = before
     for _ in range(rounds):

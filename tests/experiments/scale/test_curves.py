@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pytest
 from experiments.progress import Progress
 from experiments.record import Figure, load_summary
 from experiments.scale import curves
-from experiments.scale.calibration import measure_networks
 from experiments.scale.curves import Grid, comparison, emulated, emulated_as_foretold, one_group
-from experiments.vpn_servers.points import ROUND_SECONDS, Point
+from experiments.scale.in_networks import cells, measure_networks
+from experiments.vpn_servers.points import ROUND_SECONDS, Offer, Point
 from simulator.scale.model import Scenario
 from simulator.scale.networks import network
 
@@ -78,7 +79,9 @@ def test_fewer_clients_carry_less() -> None:
 def test_real_servers_count_what_is_foretold() -> None:
     with Progress(20) as progress:
         points = Point("cascade", 2, 3), Point("single", 1, 2)
-        found = measure_networks(True, progress, tuple((point, 0.5) for point in points))
+        found = measure_networks(
+            True, random.Random(1), progress, [(point, Offer(0.5, 1.0)) for point in points]
+        )
     assert [one.counts for one in found] == [one.foretold for one in found]
     assert sum(one.counts.copies_to_servers for one in found) > 0
-    assert all(min(one.measured.blocks_ns) > 0 for one in found)
+    assert all(min(one.measured.blocks_ns) > 0 for one in cells(found))

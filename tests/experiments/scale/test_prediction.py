@@ -8,35 +8,33 @@ import pytest
 
 from experiments.cells import Cell
 from experiments.instrument.window import Load, Window
-from experiments.scale.calibration import SIZES, CellInNetwork, CellOnRig
+from experiments.scale.calibration import SIZES, CellOnRig
+from experiments.scale.in_networks import ServerInNetwork, cells
 from experiments.scale.offered import Counts
 from experiments.scale.prediction import invariants, predict
-from experiments.vpn_servers.points import Point
-from simulator.scale.costs import Measured, Work
+from experiments.vpn_servers.points import USUAL, Point, Way
 
-COUNTS = Counts(100, 300, 0)
+
+def window(cell: Cell, cost: float, missing: int = 0, saturated: bool = False) -> Window:
+    """Returns a window in which each of 100 frames cost so much (ns)."""
+    load = Load(cell.members, cell.size, cell.cast, 1000.0, 0.1)
+    copies, cpu = 100 * cell.copies - missing, round(100 * cost)
+    return Window("relay", load, 0.1, 100, 100, copies, 0, cpu, cpu, 0, saturated, 0)
 
 
 def on_rig(members: int, size: int, extra: float = 1.0, missing: int = 0) -> CellOnRig:
     """Returns a cell that costs 20 us a frame and 5 us a copy, times ``extra``."""
     cell = Cell("broadcast", members, size)
-    load = Load(members, size, "broadcast", 1000.0, 0.1)
-    cost = round((20_000 + 5_000 * cell.copies) * extra) * 100
-    windows = [
-        Window(
-            "relay", load, 0.1, 100, 100, 100 * cell.copies - missing, 0, cost, cost, 0, False, 0
-        )
-        for _ in range(3)
-    ]
-    return CellOnRig("socket", cell, 1000.0, tuple(windows))
+    one = window(cell, (20_000 + 5_000 * cell.copies) * extra, missing)
+    return CellOnRig("socket", cell, 1000.0, ((one,), (one,), (one,)))
 
 
-def in_network(way: str, clients: int, extra: float = 1.0) -> CellInNetwork:
+def in_network(way: Way, clients: int, sitting: int = 0, extra: float = 1.0) -> ServerInNetwork:
     """Returns a server of a network that costs what those on the rig do, and as much again for itself."""
-    point = Point("single" if way == "single" else "cascade", 1, clients)
-    work = Work(100.0, 100.0 * (clients - 1), seconds=1.5)
-    cost = (2_000_000 + 500_000 * (clients - 1) + 20_000_000) * extra
-    return CellInNetwork(point, 1.0, "a", COUNTS, COUNTS, Measured(way, work, (cost, cost)))
+    point = Point(way, 1 if way == "single" else 3, clients)
+    counts = Counts(200, 200 * (clients - 1), 0)
+    cost = round((2_000_000 + 500_000 * (clients - 1) + 20_000_000) * extra)
+    return ServerInNetwork(point, USUAL, sitting, "a", clients, counts, counts, (cost, cost))
 
 
 CELLS = [on_rig(members, size) for members in (2, 4, 8, 16, 32) for size in SIZES]
@@ -69,11 +67,38 @@ def test_cells_that_are_checked_have_no_part_in_the_fit() -> None:
     assert one.costs["relay"].interval("copy_out") == other.costs["relay"].interval("copy_out")
 
 
+def test_a_round_is_its_middle_sound_window() -> None:
+    cell = Cell("broadcast", 4, 512)
+    disturbed = (window(cell, 21_000), window(cell, 60_000), window(cell, 20_000))
+    bunched = (window(cell, 9_000, saturated=True), window(cell, 22_000), window(cell, 24_000))
+    nothing = (window(cell, 9_000, saturated=True),)
+    found = CellOnRig("socket", cell, 1000.0, (disturbed, bunched, nothing))
+    assert list(found.measured.blocks_ns) == [21_000, 23_000]
+    assert len(found.sound) == 5
+
+
+def test_cells_without_a_sound_window_are_left_out() -> None:
+    cell = Cell("broadcast", 32, 64)
+    unsound = CellOnRig("socket", cell, 1000.0, ((window(cell, 1.0, saturated=True),),))
+    found = predict([*CELLS, unsound], [], {})
+    assert len(found.of("larger_groups")) == 6
+
+
+def test_servers_that_have_done_the_same_are_one_cell_with_a_block_for_each_sitting() -> None:
+    servers = [in_network("cascade", 8, sitting, 1 + sitting / 10) for sitting in (0, 0, 1)]
+    other = replace(servers[0], counts=Counts(100, 700, 0), clients=2)
+    first, second = cells([*servers, other])
+    assert first.measured.name == "cascade, 3 servers, 8 clients, 100% of the load, server of 2"
+    alone = servers[0].cpu_ns[0]
+    assert list(first.measured.blocks_ns) == [alone, alone]
+    assert list(second.measured.blocks_ns) == pytest.approx([alone, 1.1 * alone])
+
+
 def test_counters_must_be_equal() -> None:
     good = invariants(CELLS, NETWORKS)
     assert all(invariant.held for invariant in good.values())
     missing = invariants([*CELLS, on_rig(4, 64, missing=1)], NETWORKS)
     assert not missing["copies_on_the_rig_are_those_foretold"].held
-    counted = replace(NETWORKS[0], counts=replace(COUNTS, copies_out=301))
+    counted = replace(NETWORKS[0], counts=replace(NETWORKS[0].counts, copies_out=301))
     unequal = invariants(CELLS, [counted])
     assert not unequal["counters_in_networks_are_those_foretold"].held

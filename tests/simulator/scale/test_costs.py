@@ -41,7 +41,9 @@ def test_what_cells_cannot_tell_apart_gets_one_coefficient() -> None:
     assert found.interval("octet_moved") == (0.0, 0.0, 0.0)
     octets = TRUE["octet_moved"] * 512
     assert found.interval("copy_out")[0] == pytest.approx(TRUE["copy_out"] + octets)
-    assert found.predict(relay_cell(31, 512).work).value == pytest.approx(relay_cell(31, 512).mean_ns)
+    assert found.predict(relay_cell(31, 512).work).value == pytest.approx(
+        relay_cell(31, 512).mean_ns
+    )
     # A hub moves what it seals, and a header with each datagram.
     header, of_hub = 90, []
     for copies, size in ((copies, size) for copies in (1, 7) for size in (64, 1360)):

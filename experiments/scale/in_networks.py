@@ -1,0 +1,177 @@
+"""Measures what servers cost in whole networks, where everything shares the machine.
+
+A network is built anew in each sitting, all in an order drawn by chance: what a process has from its
+start, and how the machine does meanwhile, is then in the figures' intervals.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
+
+from experiments.deployment import Settings
+from experiments.progress import Progress
+from experiments.record import Sample
+from experiments.scale.offered import Counts, counted, foretold
+from experiments.vpn_servers.points import (
+    FRAME_OCTETS,
+    ROUND_SECONDS,
+    USUAL,
+    Offer,
+    Point,
+    PointResult,
+    measure,
+)
+from simulator.scale.costs import Measured
+from simulator.scale.model import work_of
+from simulator.scale.sizes import sizes
+
+FAMILY = 6
+LEAST = Offer(0.2, 0.2)
+COPIES = Offer(0.2, 4.0)
+"""Many copies of few frames: what a copy costs is known from it without larger groups."""
+Offered = tuple[Point, Offer]
+"""A network, and what its clients offer."""
+
+
+def _single(clients: int) -> Point:
+    return Point("single", 1, clients)
+
+
+FITTED: tuple[Offered, ...] = tuple(
+    (_single(clients), offer) for clients in (4, 8) for offer in (LEAST, USUAL, COPIES)
+)
+POINTS: tuple[Offered, ...] = (
+    *FITTED,
+    *((_single(clients), USUAL) for clients in (16, 32)),
+    *((Point("multiserver", 3, clients), USUAL) for clients in (8, 16)),
+    *((Point("cascade", 3, clients), USUAL) for clients in (8, 16)),
+)
+QUICK_POINTS: tuple[Offered, ...] = (
+    (_single(4), LEAST),
+    (_single(4), USUAL),
+    (_single(8), COPIES),
+    (Point("multiserver", 3, 8), USUAL),
+    (Point("cascade", 3, 8), USUAL),
+)
+SITTINGS, QUICK_SITTINGS = 3, 1
+ROUNDS = 2
+WEIGHT = 12
+"""How long a point takes, as progress is told."""
+
+
+@dataclass(frozen=True)
+class ServerInNetwork:
+    """One server of a network: what it counted, what the model foretells, and its cost in each round."""
+
+    point: Point
+    offer: Offer
+    sitting: int
+    node: str
+    clients: int
+    """How many clients it holds."""
+    counts: Counts
+    foretold: Counts
+    cpu_ns: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Names the network, what is offered, and the server by what it holds."""
+        name = f"{self.point.describe()}, {self.offer.describe()}"
+        return name if self.point.way == "single" else f"{name}, server of {self.clients}"
+
+    def samples(self) -> Iterator[Sample]:
+        """Yields every raw value."""
+        labels = {
+            **self.point.labels(self.node),
+            "unicast": str(self.offer.unicast),
+            "broadcast": str(self.offer.broadcast),
+            "sitting": str(self.sitting),
+        }
+        for name, value in vars(self.counts).items():
+            yield Sample(f"point.{name}", value, "datagrams", labels)
+        for index, cpu in enumerate(self.cpu_ns):
+            yield Sample("point.cpu", cpu, "ns", {**labels, "round": str(index)})
+
+
+@dataclass(frozen=True)
+class CellInNetwork:
+    """Servers that have done the same, as one figure."""
+
+    point: Point
+    measured: Measured
+
+
+def measure_networks(
+    quick: bool,
+    chance: random.Random,
+    progress: Progress,
+    offered: Sequence[Offered] | None = None,
+) -> list[ServerInNetwork]:
+    """Builds each network in turn, and measures all its servers while frames are offered."""
+    offered = offered or (QUICK_POINTS if quick else POINTS)
+    found: list[ServerInNetwork] = []
+    for sitting in range(QUICK_SITTINGS if quick else SITTINGS):
+        for point, offer in chance.sample(offered, len(offered)):
+            progress.step(f"{point.describe()}, {offer.describe()}", WEIGHT)
+            result = measure(point, Settings(), FAMILY, ROUNDS, offer)
+            found += _servers(result, offer, sitting)
+    return found
+
+
+def weight(quick: bool) -> float:
+    """Returns how long that takes, as progress is told."""
+    if quick:
+        return WEIGHT * QUICK_SITTINGS * len(QUICK_POINTS)
+    return WEIGHT * SITTINGS * len(POINTS)
+
+
+def _servers(result: PointResult, offer: Offer, sitting: int) -> Iterator[ServerInNetwork]:
+    model, homes = foretold(result), list(result.homes.values())
+    for node, load in result.loads.items():
+        yield ServerInNetwork(
+            result.point,
+            offer,
+            sitting,
+            node,
+            homes.count(node),
+            counted(load),
+            model[node],
+            tuple(load.cpu_ns),
+        )
+
+
+def cells(servers: Sequence[ServerInNetwork]) -> list[CellInNetwork]:
+    """Puts servers together that have done the same, smaller networks first.
+
+    A cell's blocks are the sittings, or the rounds of a single one.
+    """
+    alike: dict[tuple[Point, Offer, Counts], list[ServerInNetwork]] = {}
+    for server in servers:
+        alike.setdefault((server.point, server.offer, server.counts), []).append(server)
+    return [_cell(alike[key]) for key in sorted(alike, key=_order)]
+
+
+def _order(key: tuple[Point, Offer, Counts]) -> tuple[str | float, ...]:
+    point, offer, counts = key
+    return (point.way, point.clients, *astuple(offer), *astuple(counts))
+
+
+def _cell(servers: Sequence[ServerInNetwork]) -> CellInNetwork:
+    first = servers[0]
+    counts, rounds = first.counts, len(first.cpu_ns)
+    work = work_of(
+        "single", counts.datagrams_in / rounds, counts.copies_out / rounds, sizes(FRAME_OCTETS)
+    )
+    by_sitting: dict[int, list[int]] = {}
+    for server in servers:
+        by_sitting.setdefault(server.sitting, []).extend(server.cpu_ns)
+    means = [sum(some) / len(some) for some in by_sitting.values()]
+    if len(means) == 1:
+        means = [
+            sum(each) / len(servers) for each in zip(*(one.cpu_ns for one in servers), strict=True)
+        ]
+    return CellInNetwork(
+        first.point, Measured(first.name, replace(work, seconds=ROUND_SECONDS), tuple(means))
+    )
