@@ -13,7 +13,6 @@ from experiments.instrument.loads import LoadError
 from experiments.instrument.programs import InstrumentError
 from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.settings import Wire
-from experiments.instrument.statistics import Rule
 from experiments.isolation import MachineError
 from experiments.progress import Progress
 from experiments.record import Claim, Figure, Sample, Table
@@ -156,8 +155,7 @@ def _round(
     for cell in chance.sample(wanted, len(wanted)):
         progress.step(f"load: {cell.describe()}")
         rate = _rate(rig, cell, rates)
-        rule = Rule(extent.blocks, extent.blocks)
-        known[cell] = measure(cell, rig.measure, rate, rule, chance, known.get(cell))
+        known[cell] = measure(cell, rig.measure, rate, extent.blocks, chance, known.get(cell))
     run.results.cells = [known[cell] for cell in wanted]
 
 

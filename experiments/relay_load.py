@@ -18,7 +18,7 @@ from experiments import figures as figures_of
 from experiments.cells import Cell
 from experiments.instrument import statistics
 from experiments.instrument.loads import LOWEST_RATE, half_load, within_reach
-from experiments.instrument.statistics import Blocks, Rule, measure_blocks
+from experiments.instrument.statistics import Blocks, measure_blocks
 from experiments.instrument.window import Load, Window
 from experiments.record import Claim, Figure, Sample, Table
 
@@ -112,9 +112,7 @@ def price(
     half = Load(cell.members, cell.size, cell.cast, rate, WINDOW_SECONDS)
     variants = {name: _offer(window_of, name, half) for name in ("null", "relay")}
     before = before or Price(cell, rate, Blocks(()))
-    return replace(
-        before, blocks=before.blocks.then(measure_blocks(variants, Rule(blocks, blocks), chance))
-    )
+    return replace(before, blocks=before.blocks.then(measure_blocks(variants, blocks, chance)))
 
 
 @dataclass
@@ -168,7 +166,7 @@ def measure(
     cell: Cell,
     window_of: WindowOf,
     rate: float,
-    rule: Rule,
+    count: int,
     chance: random.Random,
     before: CellResult | None = None,
 ) -> CellResult:
@@ -183,7 +181,7 @@ def measure(
     offered = replace(offered, rate=before.rate)
     variants = {name: _offer(window_of, name, offered) for name in VARIANTS}
     variants[AGAIN] = variants["relay"]
-    blocks = before.blocks.then(measure_blocks(variants, rule, chance))
+    blocks = before.blocks.then(measure_blocks(variants, count, chance))
     return replace(before, blocks=blocks, cipher_ns=(*before.cipher_ns, tuple(cipher_times(cell))))
 
 

@@ -15,7 +15,7 @@ from experiments.instrument.canaries import PORTS, Soaker, median, next_hop_cost
 from experiments.instrument.loads import LOWEST_RATE, half_load
 from experiments.instrument.rig import Rig
 from experiments.instrument.settings import cores_of, steering
-from experiments.instrument.statistics import QUICK, Rule, measure_blocks
+from experiments.instrument.statistics import QUICK, measure_blocks
 from experiments.instrument.window import Load
 from topologies.rig import MEMBERS, SERVER_INTERFACE, bridge_of, members_interface
 
@@ -244,13 +244,13 @@ def _soak(subject: Subject, load: Load, soaker: Soaker, dry: bool, into: Soaked)
     into.loops += loops - loops_before
 
 
-def against_itself(subject: Subject, rule: Rule = QUICK) -> Check:
+def against_itself(subject: Subject, count: int = QUICK) -> Check:
     """Tells whether a server measured against itself gives 1, and how sharply."""
 
     def measure() -> statistics.Sample:
         return subject.rig.measure(subject.measured, subject.load)
 
-    blocks = measure_blocks({"first": measure, "again": measure}, rule, subject.chance)
+    blocks = measure_blocks({"first": measure, "again": measure}, count, subject.chance)
     figure = statistics.ratio(blocks, "again", "first")
     near = figure.covers(1.0) or abs(figure.estimate - 1) <= AGAINST_ITSELF_MISS
     fit = near and figure.half_width <= AGAINST_ITSELF_LIMIT

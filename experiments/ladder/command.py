@@ -17,7 +17,6 @@ from experiments.instrument.checks import CHEAP, Check, Subject, against_itself
 from experiments.instrument.course import Topic
 from experiments.instrument.loads import LOWEST_RATE, half_load, within_reach
 from experiments.instrument.rig import Rig, rig_up
-from experiments.instrument.statistics import Rule
 from experiments.ladder import capacity, library, sampling
 from experiments.ladder.results import Results
 from experiments.ladder.rungs import (
@@ -144,8 +143,8 @@ def _round(rig: Rig, ways: Mapping[str, WayOf], run: _Run) -> None:
         run.progress.step(f"cell {cell.name}: {len(cell.variants)} side by side")
         rig.set_wire(cell.wire)
         blocks = run.extent.base_blocks if cell.is_base else run.extent.further_blocks
-        rate, rule = run.rates[cell.members], Rule(blocks, blocks)
-        run.results.add(measure(cell, ways, rate, run.extent.seconds, rule, run.chance))
+        rate = run.rates[cell.members]
+        run.results.add(measure(cell, ways, rate, run.extent.seconds, blocks, run.chance))
 
 
 def _rate(rig: Rig, members: int) -> float:
@@ -162,7 +161,7 @@ def _checks(
     subject = Subject(rig, REFERENCE, MEASURED_AGAIN, load, chance)
     found = [check(subject) for check in CHEAP]
     if not quick:
-        found.append(against_itself(subject, Rule(24, 24)))
+        found.append(against_itself(subject, 24))
     return [*found, kernel_check(ways[server("relay", KERNEL)], load, chance)]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.environment import utc_now
-from experiments.instrument.statistics import Rule, measure_blocks
+from experiments.instrument.statistics import measure_blocks
 from experiments.isolation import orderly_termination
 from experiments.ns3 import programs
 from experiments.ns3.arrays import Outcome
@@ -34,7 +34,7 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
 }
 """Children of each node, the relay's first; the last ones are clients."""
 QUICK_TRANSMISSIONS, FULL_TRANSMISSIONS = 300_000, 1_000_000
-QUICK, FULL = Rule(3, 3), Rule(8, 8)
+QUICK_BLOCKS, FULL_BLOCKS = 3, 8
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,8 +78,8 @@ def _compare(
         ),
         "arrays": partial(_timed, found, lambda: programs.run_arrays(path, shape)),
     }
-    rule = QUICK if options.quick else FULL
-    found.blocks = measure_blocks(variants, rule, random.Random(options.seed))
+    blocks = QUICK_BLOCKS if options.quick else FULL_BLOCKS
+    found.blocks = measure_blocks(variants, blocks, random.Random(options.seed))
     progress.note(f"  ns-3 with its {found.scheduler}Scheduler; {found.said()}")
     return found
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from experiments.course import Parameters
 from experiments.deployment import DeploymentError
 from experiments.instrument.loads import loss_free_rate
-from experiments.instrument.statistics import Blocks, Rule, measure_blocks
+from experiments.instrument.statistics import Blocks, measure_blocks
 from experiments.isolation import MachineError
 from experiments.peers.adapter import Peer, Running, up
 from experiments.peers.catalog import PEERS
@@ -124,8 +124,7 @@ def _measure(
         name: _measuring(systems[name], pace, results.load, SHARE * found, progress)
         for name, found in results.throughput.items()
     }
-    rule = Rule(pace.blocks, pace.blocks)
-    blocks = measure_blocks(measures, rule, random.Random(parameters.seed))
+    blocks = measure_blocks(measures, pace.blocks, random.Random(parameters.seed))
     results.blocks = in_rounds(blocks)
 
 

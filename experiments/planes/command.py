@@ -19,7 +19,6 @@ from experiments.instrument.checks import CHEAP, Check, Subject
 from experiments.instrument.course import Topic
 from experiments.instrument.loads import LOWEST_RATE, half_load
 from experiments.instrument.rig import Rig, rig_up
-from experiments.instrument.statistics import Rule
 from experiments.planes import hub, soak, tcp
 from experiments.planes.cells import CELLS, MEMBERS, NULL_SOCKET, ROUTER, SERVERS, Cell
 from experiments.planes.measure import Results, WayOf, kernel_check, measure, present, ways_of
@@ -31,8 +30,7 @@ from experiments.run_folder import Found
 from topologies.rig import rig as rig_plan
 
 TOPIC = "planes"
-QUICK, FULL = Rule(3, 3), Rule(12, 12)
-"""Fixed numbers of blocks: stopping when an interval is narrow favours narrow ones."""
+QUICK_BLOCKS, FULL_BLOCKS = 3, 12
 QUICK_SECONDS, FULL_SECONDS = 0.04, 0.1
 CHECK_SECONDS = 0.1
 
@@ -79,8 +77,9 @@ def _measure(quick: bool, seed: int, progress: Progress) -> Found:
         for cell in CELLS:
             progress.step(f"cell {cell.name}: {', '.join(present(cell, ways))}")
             rig.set_wire(cell.wire)
-            rule, seconds = (QUICK, QUICK_SECONDS) if quick else (FULL, FULL_SECONDS)
-            results.cells.append(measure(cell, ways, rate, seconds, rule, chance))
+            blocks = QUICK_BLOCKS if quick else FULL_BLOCKS
+            seconds = QUICK_SECONDS if quick else FULL_SECONDS
+            results.cells.append(measure(cell, ways, rate, seconds, blocks, chance))
     return _gather(results, checks, rate, tcp.measure(quick, chance, progress))
 
 

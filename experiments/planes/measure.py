@@ -11,7 +11,7 @@ from experiments.instrument import statistics
 from experiments.instrument.bpf_stats import BpfStats
 from experiments.instrument.checks import Check
 from experiments.instrument.rig import Rig
-from experiments.instrument.statistics import Blocks, Rule, measure_blocks
+from experiments.instrument.statistics import Blocks, measure_blocks
 from experiments.instrument.window import Load
 from experiments.planes.cells import BARS, BURST, PLANES, Bar, Cell
 from experiments.planes.ways import HUB, KernelWay, Measured
@@ -82,7 +82,7 @@ def measure(
     ways: Mapping[str, WayOf],
     rate: float,
     seconds: float,
-    rule: Rule,
+    blocks: int,
     chance: random.Random,
 ) -> CellResult[AnyCell]:
     """Measures a cell's variants at ``rate``, after each has had its flow decided."""
@@ -93,14 +93,13 @@ def measure(
         return lambda: ways[variant](load)
 
     variants = {variant: offer(variant) for variant in present(cell, ways)}
-    return CellResult(cell, measure_blocks(variants, rule, chance))
+    return CellResult(cell, measure_blocks(variants, blocks, chance))
 
 
 def kernel_check(way: WayOf, load: Load, chance: random.Random) -> Check:
     """Tells whether the generator's calls show the kernel's work: at least the program's run time."""
     way(load)
-    rule = Rule(CHECK_BLOCKS, CHECK_BLOCKS)
-    blocks = measure_blocks({"kernel": lambda: way(load)}, rule, chance)
+    blocks = measure_blocks({"kernel": lambda: way(load)}, CHECK_BLOCKS, chance)
     paid = statistics.level(blocks, "kernel", lambda one: _measured(one).kernel_ns)
     ran = statistics.level(blocks, "kernel", lambda one: _measured(one).run_ns_per_frame)
     fit = paid.high >= RUN_TIME_SHARE * ran.estimate > 0

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from experiments.instrument import statistics
 from experiments.instrument.settings import Wire
-from experiments.instrument.statistics import Blocks, Rule, measure_blocks
+from experiments.instrument.statistics import Blocks, measure_blocks
 from experiments.peers.adapter import Peer, Running, missing
 from experiments.peers.catalog import PEERS
 from experiments.peers.comparison import bring_up
@@ -177,7 +177,7 @@ def measure(quick: bool, chance: random.Random, progress: Progress) -> TcpResult
             progress.step(f"TCP: block {number + 1}: {', '.join(running)}")
             for wire in pace.wires:
                 _set_wire(running, wire)
-                block = measure_blocks(_carrying(running, pace), Rule(1, 1), chance)
+                block = measure_blocks(_carrying(running, pace), 1, chance)
                 results.blocks[wire] = results.blocks.get(wire, Blocks(())).then(block)
     return results
 

@@ -12,14 +12,13 @@ import pytest
 from experiments.cells import BASE_SIZE, GROUPS, Cell, cells, parse
 from experiments.instrument.checks import Check
 from experiments.instrument.loads import LoadError, half_load, within_reach
-from experiments.instrument.statistics import Rule
 from experiments.instrument.window import Load, Window
 from experiments.load_run import LoadRun
 from experiments.ratio_drawings import draw
 from experiments.relay_load import CellResult, Results, WindowOf, half_rate, measure, price
 
 CELL = Cell("broadcast", 8, BASE_SIZE)
-RULE = Rule(8, 8)
+BLOCKS = 8
 
 
 def servers(spread: float = 0.01, **cost_ns: float) -> WindowOf:
@@ -48,7 +47,7 @@ def servers(spread: float = 0.01, **cost_ns: float) -> WindowOf:
 
 
 def measured(spread: float = 0.01, **cost_ns: float) -> CellResult:
-    return measure(CELL, servers(spread, **cost_ns), 5_000, RULE, random.Random(2))
+    return measure(CELL, servers(spread, **cost_ns), 5_000, BLOCKS, random.Random(2))
 
 
 def test_a_hub_that_costs_half_as_much_again_is_seen_to() -> None:
@@ -70,8 +69,8 @@ def test_the_verdict_follows_the_interval(hub: float, spread: float, verdict: st
 
 def test_a_round_more_is_at_the_same_rate_and_told_apart_in_the_samples() -> None:
     window_of, chance = servers(null=20_000, relay=20_000, hub=30_000), random.Random(2)
-    first = measure(CELL, window_of, 5_000, RULE, chance)
-    second = measure(CELL, window_of, 9_000, RULE, chance, first)
+    first = measure(CELL, window_of, 5_000, BLOCKS, chance)
+    second = measure(CELL, window_of, 9_000, BLOCKS, chance, first)
     assert second.rate == first.rate
     assert (len(first.blocks), len(second.blocks), second.blocks.rounds) == (8, 16, 2)
     samples = list(Results([second]).samples())
@@ -157,7 +156,7 @@ def test_other_names_are_no_cells(name: str) -> None:
 def test_ratios_are_drawn_against_group_and_frame_size(tmp_path: Path) -> None:
     results = Results(
         [
-            measure(cell, servers(null=1e4, relay=1e4, hub=2e4), 5_000, RULE, random.Random(3))
+            measure(cell, servers(null=1e4, relay=1e4, hub=2e4), 5_000, BLOCKS, random.Random(3))
             for cell in cells(quick=True)
         ]
     )

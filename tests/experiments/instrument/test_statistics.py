@@ -12,9 +12,7 @@ import pytest
 from experiments.instrument.statistics import (
     QUICK,
     Blocks,
-    Rule,
     difference,
-    full,
     interval,
     level,
     measure_blocks,
@@ -53,7 +51,7 @@ def test_a_quick_comparison_has_eight_blocks_of_two_windows_each() -> None:
 def test_the_ratio_is_found_and_its_interval_holds_it() -> None:
     chance = random.Random(7)
     variants = {"hub": costing(300, chance), "relay": costing(100, chance)}
-    figure = ratio(measure_blocks(variants, Rule(40, 40), chance), "hub", "relay")
+    figure = ratio(measure_blocks(variants, 40, chance), "hub", "relay")
     assert figure.covers(3.0)
     assert figure.half_width < 0.1
 
@@ -63,7 +61,7 @@ def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
     covering = 0
     for _ in range(60):
         variants = {"a": costing(100, chance), "b": costing(100, chance)}
-        covering += ratio(measure_blocks(variants, Rule(20, 20), chance), "a", "b").covers(1.0)
+        covering += ratio(measure_blocks(variants, 20, chance), "a", "b").covers(1.0)
     assert 51 <= covering <= 60
 
 
@@ -74,7 +72,7 @@ def test_a_drift_of_the_machine_falls_on_all_alike() -> None:
         return lambda: Made(mean + next(clock))
 
     variants = {"a": drifting(1000), "b": drifting(1000)}
-    blocks = measure_blocks(variants, Rule(10, 10), random.Random(3))
+    blocks = measure_blocks(variants, 10, random.Random(3))
     assert difference(blocks, "a", "b").estimate == 0.0
 
 
@@ -90,20 +88,6 @@ def test_flagged_blocks_stay_and_the_figure_is_given_without_them_too() -> None:
     assert figure.unflagged.blocks == 6
 
 
-def test_a_full_comparison_ends_when_it_is_sharp_enough() -> None:
-    chance = random.Random(2)
-    variants = {"a": costing(100, chance, 0.05), "b": costing(100, chance, 0.05)}
-    blocks = measure_blocks(variants, full(("a", "b")), chance)
-    assert 8 < len(blocks) < 80
-    assert ratio(blocks, "a", "b").half_width < 0.03
-
-
-def test_a_full_comparison_ends_at_eighty_blocks() -> None:
-    chance = random.Random(2)
-    variants = {"a": costing(100, chance, 0.9), "b": costing(100, chance, 0.9)}
-    assert len(measure_blocks(variants, full(("a", "b")), chance)) == 80
-
-
 def in_rounds(count: int, chance: random.Random, mood: float) -> Blocks:
     """Measures a against b, equal but for a mood of each round that falls on a alone."""
     blocks = Blocks(())
@@ -112,7 +96,7 @@ def in_rounds(count: int, chance: random.Random, mood: float) -> Blocks:
             "a": costing(100 * math.exp(chance.gauss(0, mood)), chance),
             "b": costing(100, chance),
         }
-        blocks = blocks.then(measure_blocks(variants, Rule(8, 8), chance))
+        blocks = blocks.then(measure_blocks(variants, 8, chance))
     return blocks
 
 
@@ -134,7 +118,7 @@ def test_within_one_round_an_interval_says_nothing_of_another() -> None:
 def test_rounds_count_the_same_however_many_blocks_they_have() -> None:
     def constant(value: float, count: int) -> Blocks:
         variants = {"a": lambda: Made(value), "b": lambda: Made(1.0)}
-        return measure_blocks(variants, Rule(count, count), random.Random(1))
+        return measure_blocks(variants, count, random.Random(1))
 
     blocks = constant(1.0, 8).then(constant(2.0, 1)).then(constant(4.0, 1))
     assert blocks.rounds == 3
