@@ -39,11 +39,13 @@ class Kind:
     """By name, the values that a sweep has unless told otherwise."""
     failures: tuple[type[Exception], ...]
     """What the function raises for parameters that do not fit; anything else is a mistake of ours."""
+    telling: tuple[str, ...]
+    """The fields that stand for a case in the record and in a comparison of two sweeps."""
 
 
 KINDS: Mapping[str, Kind] = {
-    "scale": Kind(kinds.scale, kinds.SCALE_PARAMETERS, kinds.SCALE_FAILURES),
-    "world": Kind(kinds.world, kinds.WORLD_PARAMETERS, kinds.WORLD_FAILURES),
+    "scale": Kind(kinds.scale, kinds.SCALE_PARAMETERS, kinds.SCALE_FAILURES, kinds.SCALE_TELLING),
+    "world": Kind(kinds.world, kinds.WORLD_PARAMETERS, kinds.WORLD_FAILURES, kinds.WORLD_TELLING),
 }
 
 

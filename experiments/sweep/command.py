@@ -8,25 +8,28 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import msgspec
-
-from experiments.environment import describe_checkout, describe_environment, utc_now
+from experiments import figures as figures_of
+from experiments.environment import describe_checkout
 from experiments.isolation import MachineError, orderly_termination
 from experiments.progress import Progress
-from experiments.record import SCHEMA, SUMMARY_NAME, relative_arguments, write_atomically
-from experiments.run_folder import RESULTS, create_run_folder, show
-from experiments.sweep.cases import Case, CaseError, code_version, grid
+from experiments.record import Figure, Invariant, Table, write_atomically
+from experiments.run_folder import RESULTS, Found, Given, create_run_folder, tell, write_run
+from experiments.sweep.cases import KINDS, Case, CaseError, code_version, grid
 from experiments.sweep.engines import Dask, Engine, EngineError, Processes, Serial
 from experiments.sweep.store import Store
-from experiments.sweep.tables import cases_csv, summary_csv
+from experiments.sweep.tables import (
+    Worked,
+    cases_csv,
+    headline_figures,
+    headline_samples,
+    summary_csv,
+)
 
 TOPIC = "sweep"
 CASES = "cases"
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE = range(3)
+EXIT_USAGE = 2
 _SHOWN = 5
 
 
@@ -37,41 +40,64 @@ def run(options: argparse.Namespace) -> int:
     except CaseError as error:
         print(f"{TOPIC}: {error}", file=sys.stderr)
         return EXIT_USAGE
-    started, begin = utc_now(), time.monotonic()
     version = code_version()
+    given, begin = _given(options, cases, version), time.monotonic()
     store = Store(RESULTS / TOPIC / CASES, version)
     missing = [case for case in cases if store.get(case) is None]
-    print(f"{len(cases)} cases, {len(cases) - len(missing)} of them there already", file=sys.stderr)
+    there = len(cases) - len(missing)
+    print(f"{len(cases)} cases, {there} of them there already", file=sys.stderr)
     try:
         with orderly_termination():
             failed = fill(store, missing, engine, version) if missing else []
     except EngineError as error:
         raise MachineError(f"{TOPIC}: {error}") from error
     worked = [(case, fields) for case in cases if (fields := store.get(case)) is not None]
+    amounts = {
+        "cases": figures_of.exact(len(cases), "cases"),
+        "were_there": figures_of.exact(there, "cases"),
+        "worked_out": figures_of.exact(len(missing) - len(failed), "cases"),
+        "failed": figures_of.exact(len(failed), "cases"),
+        "seconds": figures_of.exact(time.monotonic() - begin, "s"),
+    }
     folder = create_run_folder(RESULTS, TOPIC, describe_checkout())
     write_atomically(folder / "cases.csv", cases_csv(worked).encode())
     write_atomically(folder / "summary.csv", summary_csv(worked).encode())
-    summary = {
-        "schema": SCHEMA,
-        "argv": relative_arguments(sys.argv[1:], Path.cwd()),
-        "checkout": describe_checkout(),
-        "environment": describe_environment(),
-        "version": version,
-        "started": started,
-        "ended": utc_now(),
-        "seconds": time.monotonic() - begin,
-        "engine": options.engine,
-        "cases": len(cases),
-        "were_there": len(cases) - len(missing),
-        "worked_out": len(missing) - len(failed),
-        "failed": failed,
-    }
-    write_atomically(
-        folder / SUMMARY_NAME, msgspec.json.format(msgspec.json.encode(summary), indent=1)
+    summary = write_run(folder, given, _found(options.model, worked, amounts, failed))
+    _tell(amounts)
+    return tell(folder, summary)
+
+
+def _given(options: argparse.Namespace, cases: Sequence[Case], version: str) -> Given:
+    """Returns what the record says was asked for: each axis as it was swept."""
+    axes: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for name, value in case.parameters:
+            axes.setdefault(f"swept {name}", {})[str(value)] = None
+    swept = {name: ",".join(values) for name, values in axes.items()}
+    parameters = {"model": options.model, "engine": options.engine, "version": version, **swept}
+    return Given(TOPIC, {}, parameters, seed=1)
+
+
+def _found(
+    model: str, worked: Worked, amounts: Mapping[str, Figure], failed: Sequence[str]
+) -> Found:
+    telling = KINDS[model].telling
+    rows = tuple((error,) for error in failed)
+    return Found(
+        list(headline_samples(worked, telling)),
+        [Table("What does not fit", ("case",), rows)] if failed else [],
+        {**amounts, **dict(headline_figures(worked, telling))},
+        {"every_case_is_worked_out": _complete(amounts, failed)},
     )
-    _tell(summary)
-    show(folder)
-    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _complete(amounts: Mapping[str, Figure], failed: Sequence[str]) -> Invariant:
+    shown = "; ".join(failed[:_SHOWN])
+    more = f" and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+    detail = f"{amounts['cases'].value:.0f} cases" + (
+        f", not these: {shown}{more}" if failed else ""
+    )
+    return Invariant(not failed, detail)
 
 
 def fill(store: Store, cases: Sequence[Case], engine: Engine, version: str) -> list[str]:
@@ -110,11 +136,8 @@ def _engine(options: argparse.Namespace) -> Engine:
     return Serial() if options.engine == "serial" else Processes(options.workers)
 
 
-def _tell(summary: dict[str, Any]) -> None:
-    failed = summary["failed"]
+def _tell(amounts: Mapping[str, Figure]) -> None:
     print(
-        f"{summary['worked_out']} cases worked out in {summary['seconds']:.1f} s, "
-        f"{summary['were_there']} were there, {len(failed)} failed"
+        f"{amounts['worked_out'].value:.0f} cases worked out in {amounts['seconds'].value:.1f} s, "
+        f"{amounts['were_there'].value:.0f} were there, {amounts['failed'].value:.0f} failed"
     )
-    for error in failed[:_SHOWN]:
-        print(f"  {error}")

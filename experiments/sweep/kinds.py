@@ -35,6 +35,7 @@ WORLD_PARAMETERS: Mapping[str, tuple[str | int | float, ...]] = {
     "seed": (1, 2),
 }
 WORLD_FAILURES = (PlanError, WorldError, ValueError)
+WORLD_TELLING = ("deliveries_due", "deliveries_missing", "all_links", "busiest_link")
 
 SCALE_PARAMETERS: Mapping[str, tuple[str | int | float, ...]] = {
     "topology": ("topozoo/Abilene", "sndlib/germany50", "backbone/world"),
@@ -45,6 +46,7 @@ SCALE_PARAMETERS: Mapping[str, tuple[str | int | float, ...]] = {
     "seed": (1, 2, 3),
 }
 SCALE_FAILURES = (NetworkError, PlacementError, ValueError)
+SCALE_TELLING = ("busiest_server", "busiest_link", "link_copies", "most_rows", "delay_p95")
 
 
 def scale(parameters: Mapping[str, Any]) -> Fields:

@@ -1,14 +1,15 @@
-"""What a sweep leaves: all fields of all cases as tidy CSV, and a summary over the seeds."""
+"""What a sweep leaves: all fields of all cases as tidy CSV, a summary over the seeds, and what tells."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from experiments.figures import mean
+from experiments.record import Figure, Sample
 from experiments.sweep.cases import Case
 
 Fields = list[dict[str, Any]]
@@ -39,15 +40,38 @@ def summary_csv(worked: Worked) -> str:
     ``low`` and ``high`` are the 95 % interval of the mean over the seeds.
     """
     names = [name for name in _names(worked) if name != SEED]
+    rows = ([*key, len(some), *_spread(some, key[-1])] for key, some in _over_seeds(worked).items())
+    return _csv(["model", *names, *_OF_MEAN], rows)
+
+
+def headline_figures(worked: Worked, telling: Sequence[str]) -> Iterator[tuple[str, Figure]]:
+    """Yields the telling fields' means over the seeds, each named after its case without the seed."""
+    names = [name for name in _names(worked) if name != SEED]
+    for (_, *chosen, field, unit), values in _over_seeds(worked).items():
+        if field in telling:
+            case = " ".join(f"{name}={value}" for name, value in zip(names, chosen, strict=True))
+            yield f"mean.{field} {case}", mean(values, unit)
+
+
+def headline_samples(worked: Worked, telling: Sequence[str]) -> Iterator[Sample]:
+    """Yields the telling fields of every case."""
+    for case, fields in worked:
+        labels = {name: str(value) for name, value in case.parameters}
+        for field in fields:
+            if field["field"] in telling and isinstance(field["value"], (int, float)):
+                yield Sample(field["field"], field["value"], field["unit"], labels)
+
+
+def _over_seeds(worked: Worked) -> dict[tuple[Any, ...], list[float]]:
+    """Returns numbers of cases that differ in their seed alone, by model, parameters, field and unit."""
     values: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     for case, fields in worked:
-        chosen = tuple(dict(case.parameters)[name] for name in names)
+        chosen = tuple(value for name, value in case.parameters if name != SEED)
         for field in fields:
             if isinstance(field["value"], (int, float)):
                 key = (case.kind, *chosen, field["field"], field["unit"])
                 values[key].append(field["value"])
-    rows = ([*key, len(some), *_spread(some, key[-1])] for key, some in values.items())
-    return _csv(["model", *names, *_OF_MEAN], rows)
+    return values
 
 
 def _names(worked: Worked) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import os
 import signal
 from pathlib import Path
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from experiments.__main__ import main
+from experiments.record import load_record, load_summary
 from tests.experiments.runs import Ended, started
 from tests.nodes.running import eventually
 
@@ -77,6 +77,21 @@ def test_the_tables_are_tidy(serial: Path) -> None:
     assert (due["seeds"], due["mean"], due["low"]) == ("2", "78.0", "78")
 
 
+def test_the_record_has_what_tells_and_two_sweeps_are_compared_by_it(serial: Path) -> None:
+    run = serial / "results" / "sweep" / "latest"
+    summary, record = load_summary(run), load_record(run)
+    assert summary.ok
+    assert (
+        summary.figures["mean.deliveries_due clients=3 frames=2 loss=0.05 way=single"].value == 78
+    )
+    assert len([name for name in summary.figures if name.startswith("mean.")]) == 8 * 4
+    assert len(record.samples) == 16 * 4
+    assert record.parameters["swept loss"] == "0.0,0.05"
+    ended = swept(serial, "compare", str(run), str(run))
+    assert ended.code == 0, ended
+    assert "33 of 33 counts are equal" in ended.output
+
+
 def test_a_sweep_that_was_killed_goes_on(serial: Path, tmp_path: Path) -> None:
     """The one that is killed has so many seeds that it is in the middle of them for long."""
     with started(tmp_path, *WORLD, "--loss", "0,0.05", "--seeds", "1000") as process:
@@ -90,9 +105,9 @@ def test_a_sweep_that_was_killed_goes_on(serial: Path, tmp_path: Path) -> None:
     assert 0 < len(there) < 16
     ended = swept(tmp_path, *GRID)
     assert ended.code == 0, ended
-    summary = json.loads((tmp_path / ended.folder / "summary.json").read_text())
-    assert summary["were_there"] == len(there)
-    assert summary["worked_out"] == 16 - len(there)
+    figures = load_summary(tmp_path / ended.folder).figures
+    assert figures["were_there"].value == len(there)
+    assert figures["worked_out"].value == 16 - len(there)
     assert files(tmp_path).items() >= files(serial).items()
     assert rows(tmp_path, "cases.csv") == rows(serial, "cases.csv")
 
