@@ -1,7 +1,7 @@
 """``make compare RUN_A=… RUN_B=…``: two runs of one kind side by side, by their headline figures.
 
-Exit codes: 0 when every headline figure's intervals overlap and all counts are equal, 1 when not, 2 when
-the runs cannot be compared.
+Exit codes: 0 when every headline figure's intervals overlap and all counts that both have are equal, 1 when
+not, 2 when the runs cannot be compared. A count that one run alone has, of an older version say, is told of.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from experiments.run_folder import RESULTS, create_run_folder
 
 PAGE_NAME = "compare.html"
 EXIT_AGREE, EXIT_DIFFER, EXIT_USAGE = range(3)
-_MUST_BE_EQUAL = ("quick", "soak")
+_MUST_BE_EQUAL = ("quick", "soak", "network", "clients", "group_size", "servers")
 """Parameters without which two runs measure different things."""
 
 
@@ -56,6 +56,11 @@ class Pair:
     one: Figure | None
     other: Figure | None
     exact: bool
+
+    @property
+    def shared(self) -> bool:
+        """Tells whether both runs have it."""
+        return self.one is not None and self.other is not None
 
     @property
     def agrees(self) -> bool:
@@ -88,8 +93,13 @@ class Comparison:
 
     @property
     def agree(self) -> bool:
-        """Tells whether all headline figures agree."""
-        return all(pair.agrees for pair in (*self.ratios, *self.counts))
+        """Tells whether all headline figures agree, and all counts that both runs have."""
+        return all(pair.agrees for pair in (*self.ratios, *self.shared_counts))
+
+    @property
+    def shared_counts(self) -> tuple[Pair, ...]:
+        """Returns the counts that both runs have."""
+        return tuple(pair for pair in self.counts if pair.shared)
 
     def headline(self) -> str:
         """Says it in one sentence."""
@@ -98,8 +108,13 @@ class Comparison:
             overlap = sum(pair.agrees for pair in self.ratios)
             parts.append(f"{overlap} of {len(self.ratios)} intervals overlap")
         if self.counts:
-            equal = sum(pair.agrees for pair in self.counts)
-            parts.append(f"{equal} of {len(self.counts)} counts are equal")
+            equal = sum(pair.agrees for pair in self.shared_counts)
+            parts.append(f"{equal} of {len(self.shared_counts)} counts are equal")
+        for letter, alone in (("A", "other"), ("B", "one")):
+            count = sum(getattr(pair, alone) is None for pair in self.counts)
+            if count:
+                noun = "count is" if count == 1 else "counts are"
+                parts.append(f"{count} {noun} in {letter} alone and not compared")
         if self.one.record.seed != self.other.record.seed:
             parts.append("seeds differ, so that counts are not compared")
         return f"{'; '.join(parts)}."
@@ -135,6 +150,8 @@ def compare(one: Run, other: Run) -> Comparison:
     counts = tuple(_pairs(*(headlines.counts(kind, each) for each in figures), exact=True))
     if not ratios and not counts:
         raise CompareError(f"cannot compare two runs of {kind}: neither has a headline figure")
+    if not any(pair.shared for pair in (*ratios, *counts)):
+        raise CompareError(f"cannot compare two runs of {kind}: they share no headline figure")
     if one.record.seed != other.record.seed:
         counts = ()
     differences = tuple(_differences(one.record, other.record))

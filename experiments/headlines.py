@@ -16,6 +16,10 @@ RATIOS: dict[str, tuple[str, ...]] = {
     "single": ("hub_over_relay.*",),
     "ladder": ("over_relay.*.gcm-*", "over_relay.*.cbc-*", "gap_share.*.gcm.*"),
     "planes": ("bar.*",),
+    "startup": ("ike_over_tls.*", "octets_to_register.*", "ike_messages.*"),
+    "simbench": ("frame_in_events",),
+    "ns3": ("*.arrays_over_ns3",),
+    "calibrate": ("error.*",),
 }
 """Patterns of the estimated figures that two runs of a kind must agree on, by their intervals."""
 
@@ -28,6 +32,10 @@ _SEVERAL_SERVERS = (
     ),
     "frames_missing_while_representative_away",
 )
+_OF_A_WAY = (
+    *("busiest_server", "all_servers", "between_servers", "most_rows"),
+    *("busiest_link", "link_copies", "link_octets", "rekey_*_messages"),
+)
 COUNTS: dict[str, tuple[str, ...]] = {
     "single": ("probe_deliveries",),
     "subgroups": (
@@ -37,6 +45,11 @@ COUNTS: dict[str, tuple[str, ...]] = {
     "multicast": ("probe_deliveries", "server_datagrams", "probe_copies_due_on_links"),
     "multiserver": ("probe_deliveries", *_SEVERAL_SERVERS),
     "cascade": ("probe_deliveries", *_SEVERAL_SERVERS),
+    "planes": ("soak.*.sent", "soak.*.lost", "soak.*.changed"),
+    "simbench": ("many_clients", "many_clients_deliveries"),
+    "ns3": ("*.transmissions", "*.latencies_that_differ"),
+    "scale": ("routers", "links", *(f"*.{name}" for name in _OF_A_WAY)),
+    "sweep": ("cases", "mean.*"),
 }
 """Patterns of the exact figures that two runs of a kind with one seed must agree on, beside the counts
 of scripted frames, which every network has: a user's own, too.

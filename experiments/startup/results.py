@@ -5,6 +5,7 @@ Intervals are over repetitions: what a start has of several clients is averaged 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from experiments import figures as figures_of
 from experiments.record import Figure, Invariant, Table
 from experiments.startup.measure import CONTROLS, Start
 
+_COMPARED = ("ready", "time_to_register", "octets_to_register")
+"""What is set in relation, IKE over TLS."""
 MILLISECONDS, MEBIBYTE = 1000.0, 1024.0 * 1024.0
 
 
@@ -43,7 +46,7 @@ def figures(starts: Sequence[Start]) -> dict[str, Figure]:
         for name, unit, value in _QUANTITIES:
             values = [value(start) for start in of_kind]
             found[f"{name}.{control}.{clients}"] = figures_of.mean(values, unit)
-    return found
+    return {**found, **dict(_over_tls(starts))}
 
 
 def bars(made: Mapping[str, Figure]) -> dict[str, Figure]:
@@ -109,6 +112,23 @@ def _kinds(starts: Sequence[Start]) -> Iterator[tuple[str, int, list[Start]]]:
             ]
             if of_kind:
                 yield control, clients, of_kind
+
+
+def _over_tls(starts: Sequence[Start]) -> Iterator[tuple[str, Figure]]:
+    """Yields what IKE takes over TLS, of the two starts of each repetition."""
+    repetitions: dict[tuple[int, int], dict[str, Start]] = defaultdict(dict)
+    for start in starts:
+        repetitions[len(start.clients), start.repetition][start.control] = start
+    for wanted in sorted({clients for clients, _ in repetitions}):
+        pairs = [
+            (by["ike"], by["tls"])
+            for (clients, _), by in repetitions.items()
+            if clients == wanted and len(by) == len(CONTROLS)
+        ]
+        for name, _, value in _QUANTITIES if pairs else ():
+            if name in _COMPARED:
+                ratios = [value(by_ike) / value(by_tls) for by_ike, by_tls in pairs]
+                yield f"ike_over_tls.{name}.{wanted}", figures_of.mean(ratios, "ratio")
 
 
 def _each(start: Start, values: Sequence[float]) -> float:

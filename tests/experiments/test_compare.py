@@ -8,12 +8,19 @@ from typing import Any
 import pytest
 
 from experiments.__main__ import main
-from experiments.compare import CompareError, Run, compare, text
+from experiments.compare import CompareError, Run, compare, load, text
 from experiments.record import Figure, Invariant, summarise, write_record, write_summary
 from tests.experiments.test_record import ENVIRONMENT, a_record
 from tests.experiments.test_report import Balance
 
 RATIO = "hub_over_relay.unicast.n3.512"
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
+KEPT = [
+    path.parent
+    for path in sorted(REFERENCE.glob("*/record.json.gz"))
+    if path.parent.name != "claims"
+]
+"""All but the claims, which are verdicts on the figures of the others."""
 HELD = {"delivered": Invariant(True, "12 of 12")}
 
 
@@ -47,7 +54,7 @@ SOUND = {RATIO: ratio(1.5), "count.frames": count(30), "startup": Figure(5, 4, 6
         ({RATIO: ratio(1.71)}, False, "0 of 1 intervals overlap"),
         ({RATIO: ratio(1.29)}, False, "0 of 1 intervals overlap"),
         ({"count.frames": count(31)}, False, "0 of 1 counts are equal"),
-        ({"count.others": count(3)}, False, "1 of 2 counts are equal"),
+        ({"count.others": count(3)}, True, "1 of 1 counts are equal; 1 count is in"),
         ({"startup": Figure(50, 40, 60, 9, "s")}, True, "1 of 1 intervals overlap"),
     ],
     ids=str,
@@ -65,6 +72,27 @@ def test_a_headline_figure_that_one_run_lacks_does_not_agree() -> None:
     found = compare(a_run(SOUND), a_run({"count.frames": count(30)}))
     assert not found.agree
     assert f"{RATIO}: 1.5 (1.4 to 1.6) | none: only in A" in list(text(found))
+
+
+def test_counts_that_one_run_alone_has_are_told_of_and_decide_nothing() -> None:
+    old = a_run({**SOUND, "count.rows.a.clients": count(4), "count.rows.b.clients": count(6)})
+    new = a_run({**SOUND, "count.rows.a.507": count(6)})
+    found = compare(old, new)
+    assert found.agree
+    assert found.headline() == (
+        "1 of 1 intervals overlap; 1 of 1 counts are equal; 2 counts are in A alone and not compared; "
+        "1 count is in B alone and not compared."
+    )
+    said = list(text(found))
+    assert "count.rows.a.clients: 4 | none: only in A" in said
+    assert "count.rows.a.507: none | 6: only in B" in said
+    worse = a_run({**SOUND, "count.frames": count(29), "count.rows.a.507": count(6)})
+    assert not compare(old, worse).agree
+
+
+def test_runs_that_share_no_headline_figure_are_refused() -> None:
+    with pytest.raises(CompareError, match="they share no headline figure"):
+        compare(a_run({"count.frames": count(3)}), a_run({"count.others": count(3)}))
 
 
 def test_counts_of_different_seeds_are_not_compared() -> None:
@@ -107,6 +135,21 @@ def test_a_network_of_the_users_own_is_compared_by_its_counts() -> None:
 def test_runs_without_any_headline_figure_are_refused() -> None:
     with pytest.raises(CompareError, match="neither has a headline figure"):
         compare(a_run({}), a_run({"startup": count(3)}))
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+def test_every_kept_run_agrees_with_itself_and_not_with_one_in_which_figures_moved(
+    folder: Path,
+) -> None:
+    run = load(folder)
+    assert compare(run, run).agree
+    moved = {
+        name: Figure(one.value + 1e6, one.low + 1e6, one.high + 1e6, one.n, one.unit)
+        for name, one in run.summary.figures.items()
+    }
+    other = Run("moved", run.record, summarise(run.record.topo, HELD, moved, {}))
+    found = compare(run, other)
+    assert not any(pair.agrees for pair in (*found.ratios, *found.counts))
 
 
 def test_the_command_tells_writes_a_page_and_says_by_its_code_how_it_went(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments import headlines
 from experiments.__main__ import main
 from experiments.record import load_record, load_summary
 from experiments.simulation import benchmark
@@ -32,6 +33,9 @@ def test_a_run_counts_every_frame_and_judges_its_bars(
     assert all(one.held for one in summary.invariants.values())
     assert summary.figures["many_clients_deliveries"].value == 5 * 4 + 5
     assert summary.figures["frames_a_second"].n == summary.figures["events_a_second"].n == 2
+    assert summary.figures["frame_in_events"].n == 2
+    assert summary.figures["frame_in_events"].value > 1
+    assert set(headlines.ratios("simbench", summary.figures)) == {"frame_in_events"}
     (bars,) = load_record(small).tables
     assert [row[0] for row in bars.rows] == ["frames_a_second", "many_clients_seconds"]
     assert bars.rows[1][-1] == "not judged: a quick run has fewer"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from experiments import headlines
 from experiments.figures import mean
 from experiments.startup.measure import Client, Control, Start
 from experiments.startup.results import bar_lines, bars, figures, invariants, table
@@ -43,6 +44,16 @@ def test_each_figure_is_a_mean_over_starts_of_one_kind() -> None:
     assert found["client_charon_memory.ike.2"].value == 3
     assert found["server_memory.tls.2"].value == 30
     assert "ready.ike.3" not in found
+
+
+def test_ike_is_set_against_tls_within_each_repetition() -> None:
+    late = start("ike", 1, 6.0, 1.0)
+    found = figures([*STARTS, late, start("tls", 0, 9.0, 9.0, 9.0)])
+    assert found["ike_over_tls.ready.2"].value == pytest.approx((4 / 2 + 6 / 3) / 2)
+    assert found["ike_over_tls.ready.2"].n == 2
+    assert "ike_over_tls.ready.2" in headlines.ratios("startup", found)
+    assert found["ike_over_tls.octets_to_register.2"].value == pytest.approx(1600 / 1200)
+    assert not any(name.startswith("ike_over_tls") for name in figures([start("tls", 0, 9.0)]))
 
 
 def test_the_table_has_a_row_for_each_kind() -> None:
