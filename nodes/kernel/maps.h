@@ -58,16 +58,17 @@ struct hop {
 	__u8 ethernet[ETH_HLEN];
 };
 
-struct clear { /* of one datagram */
-	__u64 word[KEPT_WORDS];
-	__u64 tag;
+struct clear { /* of one datagram: VPN header, tag, inner IP header, ESP header; no tag: 8 octets ahead */
+	__u64 word[KEPT_WORDS + 1];
 };
 
 struct scratch {
 	struct flow_key key;
 	struct clear clear;
-	__u32 ip[10];
-	struct udphdr udp;
+	struct clear before;
+	__u64 begun[4]; /* the tag of `before`, up to its sequence number */
+	__u64 kept[KEPT_WORDS];
+	__u32 outer[12]; /* IP and UDP headers */
 	struct hop hops[MAXIMUM_DESTINATIONS];
 };
 

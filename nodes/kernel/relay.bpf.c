@@ -15,29 +15,16 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "clear.h"
 #include "maps.h"
-#include "siphash.h"
 
-#define IPV4 2	/* AF_INET */
-#define IPV6 10 /* AF_INET6 */
 #define LOOPBACK_INTERFACE 1 /* what the kernel takes as the origin of its own packets */
 #define HOP_LIMIT 64
 
-#define VPN_HEADER 16
-#define MAC_BLOCK_FOLLOWS 1
-#define HOP_TAG_FOLLOWS 1 /* a flag */
-#define HOP_TAG (settings.tagged ? 8 : 0)
-#define ESP_HEADER 8
-#define LEAST_ESP 36 /* header, IV, one block of ciphertext, ICV */
-
-/* The verifier knows the settings: it takes out what the other IP version would need. */
-#define IS_IPV6 (settings.family == IPV6)
-#define IP_LENGTH (IS_IPV6 ? 40 : 20)
 #define IP_SOURCE (IS_IPV6 ? 2 : 3) /* in words */
 #define IP_DESTINATION (IS_IPV6 ? 6 : 4)
 #define IP_ADDRESS_WORDS (IS_IPV6 ? 4 : 1)
 #define UDP_AT (ETH_HLEN + IP_LENGTH)
-#define CLEAR_LENGTH (VPN_HEADER + IP_LENGTH + ESP_HEADER) /* and the tag is over all of it */
 #define PAYLOAD_AT (UDP_AT + sizeof(struct udphdr))
 
 static __always_inline void copy_address(__u32 *to, const __u32 *from)
@@ -49,10 +36,11 @@ static __always_inline void copy_address(__u32 *to, const __u32 *from)
 /* Reads the outer headers: a whole UDP datagram, or a batch of them, from anybody to the relay. */
 static __always_inline int read_outside(struct __sk_buff *skb, struct scratch *at)
 {
-	__u32 differs = 0, behind, *ip = at->ip;
+	__u32 differs = 0, behind, *ip = at->outer;
+	struct udphdr *udp = (void *)ip + IP_LENGTH;
 
-	if (skb->pkt_type || skb->vlan_present || bpf_skb_load_bytes(skb, ETH_HLEN, ip, IP_LENGTH) ||
-	    bpf_skb_load_bytes(skb, UDP_AT, &at->udp, sizeof(at->udp)))
+	if (skb->pkt_type || skb->vlan_present ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN, ip, IP_LENGTH + sizeof(*udp)))
 		return 0;
 	if (IS_IPV6) {
 		if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
@@ -68,70 +56,39 @@ static __always_inline int read_outside(struct __sk_buff *skb, struct scratch *a
 	for (int word = 0; word < IP_ADDRESS_WORDS; word++)
 		differs |= ip[IP_DESTINATION + word] ^ settings.address[word];
 	copy_address(at->key.source, ip + IP_SOURCE);
-	at->key.port = at->udp.source;
-	return !differs && at->udp.dest == settings.port && at->udp.check &&
-	       behind == bpf_ntohs(at->udp.len) && skb->len == UDP_AT + behind;
+	at->key.port = udp->source;
+	return !differs && udp->dest == settings.port && udp->check &&
+	       behind == bpf_ntohs(udp->len) && skb->len == UDP_AT + behind;
 }
 
-/* Reads what is clear of the datagram at `offset`, the tag apart, and checks the lengths in it. */
-static __always_inline int read_clear(struct __sk_buff *skb, __u32 offset, __u32 length,
-				      struct clear *clear)
-{
-	__u8 *octets = (__u8 *)clear->word;
-	__be16 *inner = (__be16 *)(octets + VPN_HEADER);
-	__u32 inner_at = offset + VPN_HEADER + HOP_TAG, behind = length - VPN_HEADER - HOP_TAG;
-
-	if (length < VPN_HEADER + HOP_TAG + IP_LENGTH + LEAST_ESP ||
-	    bpf_skb_load_bytes(skb, offset, octets, VPN_HEADER) ||
-	    (settings.tagged && bpf_skb_load_bytes(skb, offset + VPN_HEADER, &clear->tag, 8)) ||
-	    bpf_skb_load_bytes(skb, inner_at, octets + VPN_HEADER, IP_LENGTH + ESP_HEADER) ||
-	    octets[0] != MAC_BLOCK_FOLLOWS || octets[1] != (settings.tagged ? HOP_TAG_FOLLOWS : 0))
-		return 0;
-	if (IS_IPV6)
-		return octets[VPN_HEADER] >> 4 == 6 && inner[2] == bpf_htons(behind - IP_LENGTH);
-	return octets[VPN_HEADER] >> 4 == 4 && inner[1] == bpf_htons(behind);
-}
-
-/* Leaves of the clear octets what names the flow. */
-static __always_inline void keep(struct clear *clear)
-{
-	__u8 *octets = (__u8 *)clear->word;
-	__be16 *inner = (__be16 *)(octets + VPN_HEADER);
-
-	if (IS_IPV6) {
-		inner[2] = 0; /* payload length */
-	} else {
-		inner[1] = inner[2] = inner[5] = 0; /* total length, identification, checksum */
-		octets[VPN_HEADER + 8] = 0;	    /* time to live */
-	}
-	*(__u32 *)(octets + VPN_HEADER + IP_LENGTH + 4) = 0; /* sequence number */
-}
-
-static __always_inline int tag_holds(const struct clear *clear, const struct flow *flow)
-{
-	return !settings.tagged ||
-	       siphash(flow->hop_key, clear->word, CLEAR_LENGTH, KEPT_WORDS) == clear->tag;
-}
-
-/* Counts the datagrams of a batch; 0 when one is not of the first one's flow or its tag is forged. */
+/* Counts the datagrams of a batch; 0 when one is not of the first one's flow or its tag is forged.
+ * Each is compared with the one before, and if it differs looked at like the first. */
 static __always_inline int count_datagrams(struct __sk_buff *skb, struct scratch *at,
 					   const struct flow *flow, __u32 size)
 {
 	__u32 offset = PAYLOAD_AT, end = skb->len;
 
 	for (int number = 1; number <= MAXIMUM_SEGMENTS; number++) {
-		__u64 differs = 0;
-
 		offset += size;
 		if (offset >= end)
 			return number;
-		if (!read_clear(skb, offset, end - offset < size ? end - offset : size, &at->clear) ||
-		    !tag_holds(&at->clear, flow))
+		if (!load_clear(skb, offset, &at->clear))
 			return 0;
-		keep(&at->clear);
-		for (int word = 0; word < KEPT_WORDS; word++)
-			differs |= at->clear.word[word] ^ at->key.kept[word];
-		if (differs)
+		if (offset + size > end || !is_like(&at->clear, &at->before)) {
+			__u64 differs = 0;
+
+			if (!is_sound(&at->clear, offset + size > end ? end - offset : size))
+				return 0;
+			keep(at->kept, &at->clear);
+			for (int word = 0; word < KEPT_WORDS; word++)
+				differs |= at->kept[word] ^ at->key.kept[word];
+			if (differs)
+				return 0;
+			at->before = at->clear;
+			if (settings.tagged)
+				begin_tag(at->begun, flow->hop_key, &at->clear);
+		}
+		if (settings.tagged && end_tag(at->begun, &at->clear) != at->clear.word[TAG])
 			return 0;
 	}
 	return 0;
@@ -152,7 +109,7 @@ static __always_inline int find_hops(struct __sk_buff *skb, struct scratch *at,
 		};
 		struct hop *hop = &at->hops[i];
 
-		copy_address(way.ipv6_src, at->ip + IP_DESTINATION);
+		copy_address(way.ipv6_src, at->outer + IP_DESTINATION);
 		copy_address(way.ipv6_dst, to->row[i].address);
 		if (bpf_fib_lookup(skb, &way, sizeof(way), 0) != BPF_FIB_LKUP_RET_SUCCESS)
 			return 0;
@@ -192,9 +149,9 @@ static __always_inline int address_to(struct __sk_buff *skb, struct scratch *at,
 	__be16 ports[2] = {settings.port, to->port};
 	__s64 change = bpf_csum_diff(from, 4 * IP_ADDRESS_WORDS, to->address, 4 * IP_ADDRESS_WORDS, 0);
 
-	make_ip(at->ip, to);
+	make_ip(at->outer, to);
 	return change >= 0 && !bpf_skb_store_bytes(skb, 0, hop->ethernet, ETH_HLEN, 0) &&
-	       !bpf_skb_store_bytes(skb, ETH_HLEN, at->ip, IP_LENGTH, BPF_F_RECOMPUTE_CSUM) &&
+	       !bpf_skb_store_bytes(skb, ETH_HLEN, at->outer, IP_LENGTH, BPF_F_RECOMPUTE_CSUM) &&
 	       !bpf_skb_store_bytes(skb, UDP_AT, ports, sizeof(ports), 0) &&
 	       !bpf_l4_csum_replace(skb, check, 0, change, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0) &&
 	       !bpf_l4_csum_replace(skb, check, from_port, to->port, BPF_F_MARK_MANGLED_0 | 2);
@@ -207,20 +164,23 @@ __noinline int tag_anew(struct __sk_buff *skb, struct destination *to, __u32 siz
 	const __u32 zero = 0, check = UDP_AT + __builtin_offsetof(struct udphdr, check);
 	struct scratch *at = bpf_map_lookup_elem(&scratches, &zero);
 	__u32 offset = PAYLOAD_AT, end = skb->len;
+	__s64 change = 0;
 
 	for (int number = 0; number < MAXIMUM_SEGMENTS && offset < end; number++, offset += size) {
 		__u64 tag;
 
-		if (!at || !to ||
-		    !read_clear(skb, offset, end - offset < size ? end - offset : size, &at->clear))
+		if (!at || !to || !load_clear(skb, offset, &at->clear))
 			return 0;
-		tag = siphash(to->hop_key, at->clear.word, CLEAR_LENGTH, KEPT_WORDS);
-		__s64 change = bpf_csum_diff((__be32 *)&at->clear.tag, 8, (__be32 *)&tag, 8, 0);
-		if (change < 0 || bpf_skb_store_bytes(skb, offset + VPN_HEADER, &tag, 8, 0) ||
-		    bpf_l4_csum_replace(skb, check, 0, change, BPF_F_MARK_MANGLED_0))
+		if (!number || !is_like(&at->clear, &at->before)) {
+			at->before = at->clear;
+			begin_tag(at->begun, to->hop_key, &at->clear);
+		}
+		tag = end_tag(at->begun, &at->clear);
+		change = bpf_csum_diff((__be32 *)&at->clear.word[TAG], 8, (__be32 *)&tag, 8, change);
+		if (change < 0 || bpf_skb_store_bytes(skb, offset + VPN_HEADER, &tag, 8, 0))
 			return 0;
 	}
-	return 1;
+	return !bpf_l4_csum_replace(skb, check, 0, change, BPF_F_MARK_MANGLED_0);
 }
 
 /* Sends a copy to each destination, the skb itself to the last. */
@@ -230,7 +190,7 @@ static __always_inline int replicate(struct __sk_buff *skb, struct scratch *at, 
 	__u32 *from = at->key.source;
 	__be16 from_port = at->key.port;
 
-	copy_address(at->ip + IP_SOURCE, at->ip + IP_DESTINATION);
+	copy_address(at->outer + IP_SOURCE, at->outer + IP_DESTINATION);
 	for (__u32 i = 0; i < MAXIMUM_DESTINATIONS && i < to->count; i++) {
 		struct destination *row = &to->row[i];
 
@@ -252,17 +212,20 @@ static __always_inline int serve(struct __sk_buff *skb, struct scratch *at)
 	struct destinations *to;
 	struct flow *flow;
 	struct slot *passed;
-	struct clear first;
 
 	if (skb->gso_size && skb->gso_size < size)
 		size = skb->gso_size;
-	if (!read_clear(skb, PAYLOAD_AT, size, &at->clear))
+	if (!load_clear(skb, PAYLOAD_AT, &at->before) || !is_sound(&at->before, size))
 		return TC_ACT_OK;
-	first = at->clear;
-	keep(&at->clear);
-	__builtin_memcpy(at->key.kept, at->clear.word, sizeof(at->key.kept));
-	if (!(flow = bpf_map_lookup_elem(&flows, &at->key)) || !tag_holds(&first, flow) ||
-	    !(to = bpf_map_lookup_elem(&lists, &flow->list)) ||
+	keep(at->key.kept, &at->before);
+	if (!(flow = bpf_map_lookup_elem(&flows, &at->key)))
+		return TC_ACT_OK;
+	if (settings.tagged) {
+		begin_tag(at->begun, flow->hop_key, &at->before);
+		if (end_tag(at->begun, &at->before) != at->before.word[TAG])
+			return TC_ACT_OK;
+	}
+	if (!(to = bpf_map_lookup_elem(&lists, &flow->list)) ||
 	    !(passed = bpf_map_lookup_elem(&slots, &flow->slot)) ||
 	    (skb->gso_size && !(datagrams = count_datagrams(skb, at, flow, size))) ||
 	    !find_hops(skb, at, to, size))

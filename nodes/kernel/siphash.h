@@ -28,28 +28,30 @@ static __always_inline void siphash_round(__u64 *v)
 	v[2] = SIPHASH_ROTATE(v[2], 32);
 }
 
-static __always_inline void siphash_word(__u64 *v, __u64 word)
+static __always_inline void siphash_word(__u64 *v, __u64 message)
 {
+	const __u64 word = SIPHASH_WORD(message);
+
 	v[3] ^= word;
 	siphash_round(v);
 	siphash_round(v);
 	v[0] ^= word;
 }
 
-/* Returns the tag of `length` octets, at most `limit` words of 64 bits; behind them stand zeroes. */
-static __always_inline __u64 siphash(const __u64 *key, const __u64 *message, __u32 length, int limit)
+static __always_inline void siphash_begin(__u64 *v, const __u64 *key)
 {
 	const __u64 k0 = SIPHASH_WORD(key[0]), k1 = SIPHASH_WORD(key[1]);
-	__u64 v[4] = {k0 ^ 0x736f6d6570736575ULL, k1 ^ 0x646f72616e646f6dULL,
-		      k0 ^ 0x6c7967656e657261ULL, k1 ^ 0x7465646279746573ULL};
-	__u64 last = (__u64)length << 56;
-	int word;
 
-	for (word = 0; word < limit && word < length / 8; word++)
-		siphash_word(v, SIPHASH_WORD(message[word]));
-	if (length % 8 && word < limit)
-		last |= SIPHASH_WORD(message[word]);
-	siphash_word(v, last);
+	v[0] = k0 ^ 0x736f6d6570736575ULL;
+	v[1] = k1 ^ 0x646f72616e646f6dULL;
+	v[2] = k0 ^ 0x6c7967656e657261ULL;
+	v[3] = k1 ^ 0x7465646279746573ULL;
+}
+
+/* Returns the tag of `length` octets; `last` are those behind the last whole word, then zeroes. */
+static __always_inline __u64 siphash_end(__u64 *v, __u64 last, __u32 length)
+{
+	siphash_word(v, last | SIPHASH_WORD((__u64)length << 56));
 	v[2] ^= 0xFF;
 	for (int round = 0; round < 4; round++)
 		siphash_round(v);
