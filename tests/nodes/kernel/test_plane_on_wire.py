@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 
@@ -240,14 +241,13 @@ def test_in_a_batch_a_datagram_that_is_not_like_those_before_it_is_looked_at_for
 @pytest.fixture
 def decided(on: Wire) -> Iterator[tuple[Served, Relay, Sending]]:
     """Gives a relay with the kernel plane, its oracle, and a flow to 7 clients that is decided."""
-    served = Served(on, True)
     first = members_of(8)[0]
     flood = Sending(first, tuple(payload(on.family, 8, first, 0, 900) for _ in range(40)))
     oracle = relay_knowing_all(on.family)
-    served.carry([flood], oracle)
-    served.carry([flood], oracle)
-    yield served, oracle, flood
-    served.close()
+    with contextlib.closing(Served(on, True)) as served:
+        served.carry([flood], oracle)
+        served.carry([flood], oracle)
+        yield served, oracle, flood
 
 
 def passed_up(served: Served) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import select
 import socket
@@ -13,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from nodes.udp import UdpSocket
 from protocol import hop_tag
 from protocol.relay import Member, Relay, RelayedGroup, TaggedRelay
 from protocol.relay.verdicts import Verdict
@@ -25,6 +25,7 @@ from protocol.wire.vpn_header import VpnHeader
 CLONE_NEWNET = 0x40000000
 PORT = 4790
 RELAY_INTERFACE, MEMBERS_INTERFACE = "relay-out", "members-out"
+RELAY_MAC, MEMBERS_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
 SIZES = (2, 3, 8)
 """Clients in each group: a frame to all goes to 1, 2 and 7 of them."""
 SERVERS = (15, 16)
@@ -91,7 +92,8 @@ def payload(
     macs: bool = True,
 ) -> bytes:
     """Builds a datagram's payload of a group, from the station behind a member to another's."""
-    sealed = EspHeader(spi_of(size) if spi is None else spi, 1, 1, length).pack()
+    sequence = int.from_bytes(os.urandom(4), "big")
+    sealed = EspHeader(spi_of(size) if spi is None else spi, sequence, 1, length).pack()
     inside = host(family, source), group_address(family, size), sealed + os.urandom(length)
     header = VpnHeader((mac(source), mac(destination)) if macs else None)
     return header.pack() + InnerPacket(*inside).pack()
@@ -140,35 +142,6 @@ class Wire:
         made.bind((str(host(self.family, number)), PORT))
         made.setblocking(False)
 
-    def meet(self) -> None:
-        """Waits until the relay's side knows every member's MAC address, and the reverse."""
-        with self.at_relay(), contextlib.closing(UdpSocket(self.address, PORT)) as relay:
-            deadline = time.monotonic() + DEADLINE_S
-            unmet = set(self.sockets)
-            while unmet:
-                assert time.monotonic() < deadline
-                for number in unmet:
-                    self._greet(relay, number, b"hello")
-                select.select([self.sockets[number] for number in unmet], [], [], 0.02)
-                unmet -= {number for number, payloads in self.received().items() if payloads}
-            # Greetings may still wait for an answer about a MAC address. The link keeps the order:
-            # with a last one all have come.
-            for number in self.sockets:
-                self._greet(relay, number, b"last")
-            at_members = set(self.sockets)
-            at_relay = {str(host(self.family, number)) for number in self.sockets}
-            while at_members or at_relay:
-                assert time.monotonic() < deadline
-                at_members -= {n for n, payloads in self.received().items() if b"last" in payloads}
-                while received := relay.receive():
-                    if received.payload == b"last":
-                        at_relay.discard(received.source[0])
-
-    def _greet(self, relay: UdpSocket, number: int, greeting: bytes) -> None:
-        """Sends a greeting each way between the relay and a member."""
-        relay.send(greeting, (str(host(self.family, number)), PORT))
-        self.sockets[number].sendto(greeting, (str(self.address), PORT))
-
     def at_relay(self) -> contextlib.AbstractContextManager[None]:
         """Puts this thread where the relay is."""
         return inside(self.relay_process)
@@ -211,9 +184,12 @@ class Wire:
             made.close()
 
 
-def run(*command: str) -> str:
-    """Runs a command to its end; returns its output."""
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+def run(*command: str, given: str = "") -> str:
+    """Runs a command to its end with ``given`` as its input; returns its output."""
+    done = subprocess.run(
+        command, input=given, capture_output=True, text=True, check=True, timeout=20
+    )
+    return done.stdout
 
 
 @contextlib.contextmanager
@@ -226,29 +202,70 @@ def wire(family: int, whole_in: bool, whole_out: bool) -> Iterator[Wire]:
     with contextlib.ExitStack() as stack:
         processes = (stack.enter_context(_namespace()), stack.enter_context(_namespace()))
         run(
-            *("ip", "link", "add", RELAY_INTERFACE, "netns", str(processes[0]), "type", "veth"),
-            *("peer", MEMBERS_INTERFACE, "netns", str(processes[1])),
+            *("ip", "link", "add", RELAY_INTERFACE, "netns", str(processes[0])),
+            *("address", RELAY_MAC, "type", "veth", "peer", MEMBERS_INTERFACE),
+            *("netns", str(processes[1]), "address", MEMBERS_MAC),
         )
-        for process, name, numbers, whole in (
-            (processes[0], RELAY_INTERFACE, range(1), whole_out),
-            (processes[1], MEMBERS_INTERFACE, HOSTS, whole_in),
-        ):
-            with inside(process):
-                _configure(name, family, numbers, whole)
+        ends = (
+            End(processes[0], RELAY_INTERFACE, range(1), HOSTS, MEMBERS_MAC),
+            End(processes[1], MEMBERS_INTERFACE, HOSTS, range(1), RELAY_MAC),
+        )
+        for end, whole in zip(ends, (whole_out, whole_in), strict=True):
+            end.configure(family, whole)
+        for end in ends:
+            end.meet(family)
         made = Wire(family, processes)
         stack.callback(made.close)
-        made.meet()
         yield made
 
 
-def _configure(name: str, family: int, numbers: range, whole: bool) -> None:
-    length, at_once = (64, ["nodad"]) if family == 6 else (24, [])
-    for number in numbers:
-        run("ip", "address", "add", f"{host(family, number)}/{length}", "dev", name, *at_once)
-    run("ip", "link", "set", "dev", "lo", "up")
-    run("ip", "link", "set", "dev", name, "up")
-    state = "on" if whole else "off"
-    run("ethtool", "-K", name, "tx", state, "gso", "on", "tx-udp-segmentation", state)
+@dataclass(frozen=True)
+class End:
+    """One end of the link: its interface, the hosts that it has, and those at the other end."""
+
+    process: int
+    name: str
+    own: range
+    others: range
+    other_mac: str
+
+    def configure(self, family: int, whole: bool) -> None:
+        """Gives the interface its addresses, and says whether batches leave it whole."""
+        length, at_once = (64, "nodad") if family == 6 else (24, "")
+        lines = [
+            f"address add {host(family, number)}/{length} dev {self.name} {at_once}\n"
+            for number in self.own
+        ]
+        lines += ["link set dev lo up\n", f"link set dev {self.name} up\n"]
+        state = "on" if whole else "off"
+        with inside(self.process):
+            run("ip", "-batch", "-", given="".join(lines))
+            run(
+                *("ethtool", "-K", self.name, "tx", state, "gso", "on"),
+                *("tx-udp-segmentation", state),
+            )
+
+    def meet(self, family: int) -> None:
+        """Waits until the interface sends, and enters the MAC address of the others.
+
+        So nobody has to be asked for it, and nothing is on the link that a test would count.
+        """
+        lines = [
+            f"neighbour replace {host(family, number)} lladdr {self.other_mac} "
+            f"dev {self.name} nud reachable\n"
+            for number in self.others
+        ]
+        deadline = time.monotonic() + DEADLINE_S
+        with inside(self.process):
+            while not self._is_up():
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            run("ip", "-batch", "-", given="".join(lines))
+
+    def _is_up(self) -> bool:
+        """Tells whether the kernel has noticed that the other end is up; until then it drops."""
+        (shown,) = json.loads(run("ip", "-json", "link", "show", "dev", self.name))
+        return (shown["operstate"], shown["qdisc"]) == ("UP", "noqueue")
 
 
 @contextlib.contextmanager
