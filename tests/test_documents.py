@@ -82,6 +82,20 @@ def test_every_file_and_test_that_is_named_exists() -> None:
     assert files + tests == []
 
 
+def test_every_literal_rule_that_fails_in_the_simulator_is_named_at_its_hole_and_in_the_map() -> (
+    None
+):
+    text = (CHECKOUT / "tests" / "simulator" / "test_holes.py").read_text(encoding="utf-8")
+    holes = re.findall(r"^def (test_(\d+)_\w+)", text, re.M)
+    assert len(holes) == 10
+    deviations = (CHECKOUT / "docs" / "deviations.md").read_text(encoding="utf-8")
+    patent_map = (CHECKOUT / "docs" / "patent-map.toml").read_text(encoding="utf-8")
+    for name, number in holes:
+        (row,) = re.findall(rf"^\| {number} \|.*$", deviations, re.M)
+        assert f"`{name}`" in row
+        assert f"tests/simulator/test_holes.py::{name}" in patent_map
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_a_link_leads_to_a_file(document: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8"))
