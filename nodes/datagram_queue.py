@@ -7,19 +7,19 @@ Patent: Fig. 8-1 step 809; Fig. 8-2 step 810.
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import NamedTuple
 
-from nodes.batch_socket import BatchUdpSocket, Piece
+from nodes.batch_socket import BatchUdpSocket
 from nodes.outbox import Outbox, most_octets
 from nodes.outside_socket import LARGEST_DATAGRAM
-from protocol.types import IpAddress
+from protocol.types import Batch, IpAddress
 
 
 class ReceivedDatagrams(NamedTuple):
-    """Payloads in their order, and where they came from."""
+    """Datagrams behind each other, all of ``size`` octets but the last, and where they came from."""
 
-    payloads: list[bytes]
+    octets: memoryview
+    size: int
     source: tuple[str, int]
 
 
@@ -43,30 +43,26 @@ class DatagramQueue:
         return self._udp.refused
 
     def receive(self) -> ReceivedDatagrams | None:
-        """Returns what one read gives, a datagram or a batch of one source; None when none waits."""
+        """Returns what one read gives, a datagram or a batch of one source; None when none waits.
+
+        The next read overwrites it.
+        """
         batch = self._udp.receive_into(self._view)
         if batch is None:
             return None
-        octets, size, source = batch
-        if octets <= size:
-            return ReceivedDatagrams([bytes(self._view[:octets])], source)
-        whole = bytes(self._view[:octets])
-        return ReceivedDatagrams(
-            [whole[start : start + size] for start in range(0, octets, size)], source
-        )
+        return ReceivedDatagrams(self._view[: batch.octets], batch.size, batch.source)
 
     def send(self, payload: bytes, destination: tuple[str, int]) -> None:
         """Has a datagram (not an empty one) leave with the next :meth:`flush`, or before it."""
         self._outbox.add(destination, [payload], len(payload), len(payload))
 
-    def send_all(self, payloads: list[bytes], destination: tuple[str, int]) -> None:
+    def send_all(self, batch: Batch, destination: tuple[str, int]) -> None:
         """Has datagrams leave in this order with the next :meth:`flush`, or before it."""
-        for size, run in groupby(payloads, len):
-            pieces: list[Piece] = list(run)
-            most = most_octets(size) // size
-            for start in range(0, len(pieces), most):
-                part = pieces[start : start + most]
-                self._outbox.add(destination, part, size, size * len(part))
+        octets, size = memoryview(batch.octets), batch.size
+        most = most_octets(size)
+        for start in range(0, len(octets), most):
+            part = octets[start : start + most]
+            self._outbox.add(destination, [part], size, len(part))
 
     def flush(self) -> None:
         """Sends what waits."""

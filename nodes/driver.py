@@ -112,8 +112,9 @@ class Driver:
             if received is None:
                 break
             # its own time: a probe's round trip must not bear what was done for those before it
-            self.client.receive_datagrams(received.payloads, received.source, now())
-            taken += len(received.payloads)
+            octets, size, source = received
+            self.client.receive_datagrams(octets, size, source, now())
+            taken += len(octets) // (size or 1) or 1
         self.act()
 
     def _multicast_readable(self) -> None:
@@ -176,7 +177,7 @@ class Driver:
 
     def _do(self, action: Action) -> None:
         if isinstance(action, SendDatagrams):
-            self._udp.send_all(action.payloads, action.destination)
+            self._udp.send_all(action.batch, action.destination)
         elif isinstance(action, DeliverFrames):
             self._to_lan += action.frames
         elif isinstance(action, SendDatagram):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hmac
 import struct
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -68,6 +69,15 @@ def add(payload: bytes, key: Secret) -> bytes:
     flagged = payload[:1] + bytes((vpn_header.HOP_TAG_FOLLOWS,)) + payload[2:]
     tag = _tag(key, flagged[: _covered(header_length, payload[header_length])])
     return flagged[:header_length] + tag + flagged[header_length:]
+
+
+def tags(clear: bytes, sequence_numbers: Sequence[bytes], key: Secret) -> list[bytes]:
+    """Returns the tags of datagrams that have all that a tag covers in common but ESP's sequence number.
+
+    ``clear`` is what is before that: VPN header with the flag, inner IP header, SPI.
+    """
+    secret = key.reveal()
+    return [siphash(secret, clear + one).to_bytes(LENGTH, "little") for one in sequence_numbers]
 
 
 def count_alike(first: bytes | memoryview, following: memoryview, key: Secret) -> int:

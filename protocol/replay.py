@@ -28,6 +28,17 @@ class ReplayWindow:
             return True
         return counter > 0 and behind < WINDOW and not self._seen >> behind & 1
 
+    def is_ahead(self, counter: int) -> bool:
+        """Tells whether ``counter`` is above all that were accepted."""
+        return counter > self._newest
+
+    def mark_run(self, first: int, count: int) -> None:
+        """Notes ``count`` counters from ``first`` on, which is ahead of all others."""
+        ahead = first + count - 1 - self._newest
+        before = self._seen << ahead if ahead < WINDOW else 0
+        self._seen = (before | (1 << count) - 1) & _MASK
+        self._newest += ahead
+
     def mark(self, counter: int) -> None:
         """Notes ``counter`` as accepted; call it only for a packet whose ICV holds."""
         ahead = counter - self._newest

@@ -10,7 +10,9 @@ Patent: Fig. 3-2 part 312; Fig. 8-1 step 806; Fig. 8-2 step 814; claims 4, 5.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from protocol.cipher import SEALINGS
 from protocol.errors import DropReason, OpenError, SealError, WireError
@@ -22,6 +24,18 @@ from protocol.wire.piece import NEXT_HEADER as PIECE
 from protocol.wire.piece import Piece
 
 LAST_COUNTER = 2**32 - 1
+
+
+class SealedRun(NamedTuple):
+    """ESP packets whose counters follow each other: SPI, counter, sender, counter, sealed."""
+
+    spi: bytes
+    sender: bytes
+    """Sender ID and the counters' high 16 bits."""
+    counters: tuple[bytes, ...]
+    """The low halves: sequence number of each packet, and end of its IV."""
+    sealed: list[bytes]
+    """Ciphertext and ICV of each."""
 
 
 @dataclass
@@ -90,6 +104,29 @@ class SecurityAssociation:
         """Returns the ESP packet that carries ``frame``; raises SealError when the counter is used up."""
         return self._seal(etherip.HEADER + frame, etherip.NEXT_HEADER)
 
+    def seal_run(self, frames: Sequence[bytes]) -> SealedRun:
+        """Seals frames of one length, as many of the first as there are counters left for.
+
+        Raises SealError when there is none. A counter is used up before anything is sealed with it.
+        """
+        first = self.next_counter
+        count = min(len(frames), self.last_counter + 1 - first)
+        if count < 1:
+            raise SealError(DropReason.COUNTER_EXHAUSTED)
+        self.next_counter = first + count
+        header = esp.pack_header(self.spi, 0, self.sender_id, first >> 32, 0)
+        spi, sender = header[:4], header[8:12]
+        counters = esp.low_counters(first & 0xFFFFFFFF, count)
+        length = etherip.HEADER_LENGTH + len(frames[0])
+        trailer = esp.trailer(length, etherip.NEXT_HEADER, self._alignment)
+        salt = self._salt + sender
+        sealed = self._sealing.seal_all(
+            [salt + counter for counter in counters],
+            [b"".join((etherip.HEADER, frame, trailer)) for frame in frames[:count]],
+            [spi + counter for counter in counters],
+        )
+        return SealedRun(spi, sender, counters, sealed)
+
     def seal_piece(self, piece: Piece) -> bytes:
         """Returns the ESP packet that carries a piece of a frame; raises SealError like :meth:`seal`."""
         return self._seal(piece.pack(), PIECE)
@@ -109,14 +146,10 @@ class SecurityAssociation:
 
         The window is checked first and changed last: a packet that fails leaves no trace.
         """
-        return _frame(self._open(packet))
+        return _frame(self.open_packet(packet))
 
-    def open_any(self, packet: bytes) -> bytes | Piece:
-        """Returns the frame, or piece of one, in a packet; raises OpenError like :meth:`open`."""
-        plaintext = self._open(packet)
-        return _piece(plaintext) if plaintext[-1] == PIECE else _frame(plaintext)
-
-    def _open(self, packet: bytes) -> bytes:
+    def open_packet(self, packet: bytes) -> bytes:
+        """Returns the plaintext of a packet, for `contents_of`; raises OpenError like :meth:`open`."""
         if len(packet) < esp.MINIMUM_LENGTH:
             raise OpenError(DropReason.MALFORMED_DATAGRAM)
         _, sequence_number, sender_id, high, low = esp.unpack_header(packet)
@@ -135,9 +168,48 @@ class SecurityAssociation:
         self._windows[sender_id] = window
         return plaintext
 
+    def open_run(
+        self, header: esp.EspHeader, sealed: Sequence[memoryview]
+    ) -> list[bytes | None] | None:
+        """Opens what stands behind headers that count on from ``header``, the first.
+
+        Returns plaintexts, None for each whose ICV does not hold; or None for all when they are no run
+        of new ones, and so to be opened one by one. As there, the window is changed last.
+        """
+        window = self._windows.get(header.sender_id) or ReplayWindow()
+        if header.sender_id in self._own or not window.is_ahead(header.counter):
+            return None
+        packed, count = header.pack(), len(sealed)
+        spi, salt = packed[:4], self._salt + packed[8:12]
+        counters = esp.low_counters(header.sequence_number, count)
+        opened = self._sealing.open_all(
+            [salt + counter for counter in counters],
+            sealed,
+            [spi + counter for counter in counters],
+        )
+        if all(opened):
+            window.mark_run(header.counter, count)
+        else:
+            for number, plaintext in enumerate(opened):
+                if plaintext is not None:
+                    window.mark(header.counter + number)
+        if any(opened):
+            self._windows[header.sender_id] = window
+        return opened
+
 
 def _history(predecessor: SecurityAssociation | None) -> History:
     return History() if predecessor is None else predecessor.history
+
+
+def is_frame(plaintext: bytes) -> bool:
+    """Tells whether an opened packet says that a whole frame is in it."""
+    return plaintext[-1] == etherip.NEXT_HEADER
+
+
+def contents_of(plaintext: bytes) -> bytes | Piece:
+    """Returns the frame, or piece of one, in an opened packet; raises OpenError when there is none."""
+    return _piece(plaintext) if plaintext[-1] == PIECE else _frame(plaintext)
 
 
 def _frame(plaintext: bytes) -> bytes:

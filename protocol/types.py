@@ -52,6 +52,18 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Batch(NamedTuple):
+    """Datagrams behind each other: all of ``size`` octets but the last, which may be shorter."""
+
+    octets: bytes
+    size: int
+
+    @property
+    def datagrams(self) -> int:
+        """How many datagrams it has."""
+        return -(-len(self.octets) // self.size)
+
+
 class Secret:
     """Octets that must not be shown: a key or a password. ``repr`` and ``str`` hide them.
 

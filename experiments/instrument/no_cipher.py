@@ -16,7 +16,7 @@ STAND_IN: Final = "aes-256-gcm"
 _NO_ICV = bytes(ICV_LENGTH)
 
 
-class NoCipher:
+class NoCipher(cipher.Sealing):
     """Sends plaintexts as they are, with room for an ICV: packets are as long as with AES-GCM."""
 
     def __init__(self, key: Secret) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from protocol.types import Address, IpAddress
+from protocol.types import Address, Batch, IpAddress
 from protocol.wire.messages import ClientMessage, Refused
 
 
@@ -18,7 +18,7 @@ class SendDatagram(Struct, frozen=True):
 class SendDatagrams(Struct, frozen=True):
     """Send each of these as the payload of one UDP datagram, in this order."""
 
-    payloads: list[bytes]
+    batch: Batch
     destination: Address
 
 

@@ -24,6 +24,8 @@ class ClearPart(NamedTuple):
     macs: tuple[bytes, bytes] | None
     destination: IpAddress
     length: int
+    header_length: int
+    """Octets of the VPN header; none where the relay has stripped it."""
 
 
 class ClearHeaders:
@@ -60,10 +62,11 @@ def _parse(payload: bytes) -> ClearPart:
     An IP packet begins with 4x or 6x.
     """
     if payload[:1] and payload[0] >> 4 in (4, 6):
-        macs, inner = None, InnerPacket.parse(payload)
+        macs, header_length, inner = None, 0, InnerPacket.parse(payload)
     else:
         header = VpnHeader.parse(payload)
         if header.flags:
             raise WireError(f"VPN header with flags {header.flags:#04x}, expected none")
-        macs, inner = header.macs, InnerPacket.parse(payload[header.length :])
-    return ClearPart(macs, inner.destination, len(payload) - len(inner.esp))
+        macs, header_length = header.macs, header.length
+        inner = InnerPacket.parse(payload[header_length:])
+    return ClearPart(macs, inner.destination, len(payload) - len(inner.esp), header_length)

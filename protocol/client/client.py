@@ -32,7 +32,6 @@ from protocol.wire.probe import LENGTH as PROBE_LENGTH
 from protocol.wire.probe import PROBE
 
 SWEEP_INTERVAL = 5 * SECOND
-_PROBE = bytes((PROBE,))
 
 
 class Client:
@@ -119,7 +118,7 @@ class Client:
     def receive_frames(self, frames: Sequence[bytes], now: int) -> None:
         """Takes frames of one station to the same destination, as they are cut from a large one.
 
-        As `receive_frame` for each, but one SendDatagrams follows for all.
+        As `receive_frame` for each, but one SendDatagrams follows for all of one length.
         """
         information = self.information
         if (
@@ -131,10 +130,12 @@ class Client:
             for frame in frames:
                 self.receive_frame(frame, now)
             return
-        payloads = self._without_drops(self.transfer.seal_run(frames, information, now))
-        self.frames_sealed += len(payloads)
-        if payloads:
-            self._actions.append(SendDatagrams(payloads, information.relay))  # 809
+        for sealed in self.transfer.seal_run(frames, information, now):
+            if isinstance(sealed, DropReason):
+                self.drops[sealed] += 1
+            else:
+                self.frames_sealed += sealed.datagrams
+                self._actions.append(SendDatagrams(sealed, information.relay))  # 809
 
     def _send_pieces(self, frame: bytes, information: VpnInformation) -> None:
         """Sends a frame above the LAN MTU in pieces."""
@@ -166,22 +167,24 @@ class Client:
         self._deliver(self.transfer.open(payload, information, now))
 
     def receive_datagrams(
-        self, payloads: Sequence[bytes], source: tuple[str, int], now: int
+        self, octets: memoryview, size: int, source: tuple[str, int], now: int
     ) -> None:
-        """Takes datagrams that came behind each other from one source.
+        """Takes datagrams of one source behind each other, all of ``size`` but the last, may it be shorter.
 
-        As `receive_datagram` for each, but one DeliverFrames follows for all.
+        As `receive_datagram` for each, but one DeliverFrames follows for all. ``octets`` may be
+        overwritten afterwards.
         """
         information = self.information
         if (
             information is None
+            or len(octets) <= size
             or self._why_not_opened(source)
-            or any(payload[:1] == _PROBE for payload in payloads)
+            or PROBE in bytes(octets[::size])
         ):
-            for payload in payloads:
-                self.receive_datagram(payload, source, now)
+            for start in range(0, len(octets), size) if octets else range(1):
+                self.receive_datagram(bytes(octets[start : start + size]), source, now)
             return
-        frames = self._without_drops(self.transfer.open_run(payloads, information, now))
+        frames = self._without_drops(self.transfer.open_run(octets, size, information, now))
         self.frames_delivered += len(frames)
         if frames:
             self._actions.append(DeliverFrames(frames))  # 820

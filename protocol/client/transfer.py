@@ -9,21 +9,37 @@ Patent: Fig. 3-2 part 314; Fig. 8-1 steps 801-809; Fig. 8-2 steps 810-820; table
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
 
 from protocol import hop_tag
-from protocol.client.clear_headers import ClearHeaders
+from protocol.client.clear_headers import ClearHeaders, ClearPart
 from protocol.client.reassembly import Reassembly
+from protocol.client.runs import Places, lengths, middles, rows
 from protocol.client.tables import SaManagementTable, Side, VpnInformation
 from protocol.errors import DropReason, OpenError, SealError, WireError
 from protocol.learning import LearningTable
-from protocol.types import SECOND, IpAddress
+from protocol.security_association import SecurityAssociation, contents_of, is_frame
+from protocol.types import SECOND, Batch, IpAddress
 from protocol.wire import esp, etherip, ethernet
 from protocol.wire.ethernet import EthernetHeader
 from protocol.wire.piece import LARGEST_FRAME, NUMBERS, Piece, cut
-from protocol.wire.vpn_header import VpnHeader
+from protocol.wire.vpn_header import HOP_TAG_FOLLOWS, VpnHeader
 
 STATIONS = 8192
 """Stations that a client remembers on each side."""
+
+
+_ADDRESSED = etherip.HEADER_LENGTH + 2 * ethernet.MAC_LENGTH
+"""Octets of a plaintext that frames between two stations have in common."""
+
+
+class _Known(NamedTuple):
+    """What is in the clear of a datagram, and where."""
+
+    clear: ClearPart
+    header: esp.EspHeader
+    places: Places
 
 
 class Transfer:
@@ -50,31 +66,31 @@ class Transfer:
 
         Patent: Fig. 8-1 steps 802-808.
         """
-        (sealed,) = self.seal_run((frame,), information, now)
-        return sealed
+        packet = self.seal_packet(frame, information, now)
+        return packet if isinstance(packet, DropReason) else _datagram(packet, frame, information)
 
     def seal_run(
         self, frames: Sequence[bytes], information: VpnInformation, now: int
-    ) -> list[bytes | DropReason]:
+    ) -> list[Batch | DropReason]:
         """Does for each frame what `seal` does; all are of one station to the same destination.
 
-        What depends on the addresses alone is looked up once.
+        Frames of one length behind each other become one batch; there is a reason for each that is not
+        sent.
         """
-        first = frames[0]
-        reason = self._why_not_sealed(first, now)
+        reason = self._why_not_sealed(frames[0], now)
         if reason is not None:
             return [reason] * len(frames)
-        header = VpnHeader((first[ethernet.SOURCE], first[ethernet.DESTINATION])).pack()  # 807
-        inner_header, key = information.inner_header.pack, information.hop_key
-        run: list[bytes | DropReason] = []
-        for frame in frames:
-            packet = self._sealed(frame, information)
-            if isinstance(packet, bytes):
-                packet = b"".join((header, inner_header(len(packet)), packet))  # 804
-                if key is not None:
-                    packet = hop_tag.add(packet, key)
-            run.append(packet)
-        return run
+        results: list[Batch | DropReason] = []
+        for length, alike in groupby(frames, len):
+            some = list(alike)
+            association = self._associations.sealing  # 805
+            if length > information.lan_mtu + ethernet.HEADER_LENGTH:
+                results += [DropReason.FRAME_TOO_LARGE] * len(some)
+            elif association is None:
+                results += [DropReason.NOT_REGISTERED] * len(some)
+            else:
+                results += _sealed_alike(some, association, information)
+        return results
 
     def seal_pieces(self, frame: bytes, information: VpnInformation) -> list[bytes] | DropReason:
         """Returns what carries a frame above the LAN MTU, in pieces: datagrams' payloads, or ESP packets
@@ -141,30 +157,72 @@ class Transfer:
 
         Patent: Fig. 8-2 steps 811-819.
         """
-        (opened,) = self.open_run((payload,), information, now)
-        return opened
+        try:
+            if information.hop_key is not None:
+                payload = hop_tag.remove(payload)
+            clear = self._clear_headers.take_apart(payload)  # 811
+        except WireError:
+            return DropReason.MALFORMED_DATAGRAM
+        reason = _foreign(clear.destination, information)
+        return reason or self._open(payload[clear.length :], now, clear.macs)
 
     def open_run(
-        self, payloads: Sequence[bytes], information: VpnInformation, now: int
+        self, octets: memoryview, size: int, information: VpnInformation, now: int
     ) -> list[bytes | DropReason]:
-        """Does for each payload what `open` does: those that begin alike are taken apart once."""
-        run: list[bytes | DropReason] = []
-        result: bytes | DropReason
-        tagged = information.hop_key is not None
-        clear, octets, part, reason = b"", -1, None, None
-        for payload in payloads:
-            try:
-                if tagged:
-                    payload = hop_tag.remove(payload)
-                if part is None or len(payload) != octets or not payload.startswith(clear):
-                    part, octets = self._clear_headers.take_apart(payload), len(payload)  # 811
-                    clear, reason = payload[: part.length], _foreign(part.destination, information)
-            except WireError:
-                part, result = None, DropReason.MALFORMED_DATAGRAM
-            else:
-                result = reason or self._open(payload[part.length :], now, part.macs)
-            run.append(result)
-        return run
+        """Does for each of the datagrams in a batch what `open` does.
+
+        Those that begin alike and whose counters follow each other are opened together.
+        """
+        first = self._take_apart(bytes(octets[:size]), information)
+        if first is None:
+            return self._open_singly(octets, size, information, now)
+        results: list[bytes | DropReason] = []
+        start = 0
+        for count in lengths(octets[: len(octets) // size * size], size, first.places):
+            run = octets[start : start + count * size]
+            known = self._take_apart(bytes(run[:size]), information) if start else first
+            opened = None
+            if count > 1 and known is not None and known.places == first.places:
+                opened = self._open_alike(run, size, known, information, now)
+            results += opened or self._open_singly(run, size, information, now)
+            start += len(run)
+        return results + self._open_singly(octets[start:], size, information, now)
+
+    def _open_singly(
+        self, octets: memoryview, size: int, information: VpnInformation, now: int
+    ) -> list[bytes | DropReason]:
+        return [
+            self.open(bytes(octets[start : start + size]), information, now)
+            for start in range(0, len(octets), size)
+        ]
+
+    def _open_alike(
+        self, run: memoryview, size: int, first: _Known, information: VpnInformation, now: int
+    ) -> list[bytes | DropReason] | None:
+        """Opens datagrams that `lengths` says are a run; None when they are to be opened one by one."""
+        association = self._associations.at(first.header.spi)  # 812, 813
+        if association is None or _foreign(first.clear.destination, information):
+            return None
+        sealed = first.places.packet + esp.HEADER_LENGTH + esp.IV_LENGTH
+        opened = association.open_run(  # 814
+            first.header, [run[start + sealed : start + size] for start in range(0, len(run), size)]
+        )
+        if opened is None:
+            return None
+        sender = _sender(first.header.pack())
+        return self._accept_run(opened, sender, first.clear.macs, now)
+
+    def _take_apart(self, payload: bytes, information: VpnInformation) -> _Known | None:
+        """Returns what is in the clear, and where; None when a datagram breaks the wire format."""
+        try:
+            rest = payload if information.hop_key is None else hop_tag.remove(payload)
+            clear = self._clear_headers.take_apart(rest)  # 811
+            header = esp.EspHeader.parse(rest[clear.length :])
+        except WireError:
+            return None
+        tag = len(payload) - len(rest)
+        places = Places(clear.header_length, clear.header_length + tag, clear.length + tag)
+        return _Known(clear, header, places)
 
     def open_packet(
         self, packet: bytes, destination: IpAddress, information: VpnInformation, now: int
@@ -185,11 +243,49 @@ class Transfer:
         if association is None:
             return DropReason.UNKNOWN_SPI
         try:
-            opened = association.open_any(packet)  # 814
+            plaintext = association.open_packet(packet)  # 814
+        except OpenError as error:
+            return error.reason
+        return self._accept(plaintext, _sender(packet), macs, now)
+
+    def _accept_run(
+        self,
+        opened: Sequence[bytes | None],
+        sender: bytes,
+        macs: tuple[bytes, bytes] | None,
+        now: int,
+    ) -> list[bytes | DropReason]:
+        """Does for each plaintext what `_accept` does: those that begin and end alike are looked at once."""
+        first = self._accept(opened[0], sender, macs, now)
+        rows = [plaintext for plaintext in opened if plaintext is not None]
+        if isinstance(first, bytes) and len(rows) == len(opened) and is_frame(rows[0]):
+            trailer = len(rows[0]) - etherip.HEADER_LENGTH - len(first)
+            frames = middles(rows, etherip.HEADER_LENGTH, trailer, _ADDRESSED)
+            if frames is not None:
+                return list(frames)
+        return [first, *(self._accept(one, sender, macs, now) for one in opened[1:])]
+
+    def _accept(
+        self,
+        plaintext: bytes | None,
+        sender: bytes,
+        macs: tuple[bytes, bytes] | None,
+        now: int,
+    ) -> bytes | DropReason:
+        """Returns the frame in a plaintext, and learns its station; or why it is not delivered.
+
+        None as plaintext stands for a packet whose ICV did not hold.
+        """
+        if plaintext is None:
+            return DropReason.FORGED_ICV
+        try:
+            contents = contents_of(plaintext)
         except OpenError as error:
             return error.reason
         frame = (
-            self._put_together(packet, opened, macs, now) if isinstance(opened, Piece) else opened
+            self.pieces.take(sender, contents, macs, now)
+            if isinstance(contents, Piece)
+            else contents
         )
         if isinstance(frame, DropReason):
             return frame
@@ -208,13 +304,6 @@ class Transfer:
         self._believed = source, now
         return frame
 
-    def _put_together(
-        self, packet: bytes, piece: Piece, macs: tuple[bytes, bytes] | None, now: int
-    ) -> bytes | DropReason:
-        """Returns the frame that a piece completes, or why there is none."""
-        header = esp.EspHeader.parse(packet)
-        return self.pieces.take((header.spi, header.sender_id), piece, macs, now)
-
     def _seen_lately(self, mac: bytes, side: Side, now: int) -> bool:
         """Tells whether the station was seen on ``side`` within the hold-down."""
         entry = self.stations.entry(mac, now)
@@ -226,8 +315,34 @@ def _foreign(destination: IpAddress, information: VpnInformation) -> DropReason 
     return None if destination == information.multicast_address else DropReason.FOREIGN_GROUP
 
 
+def _sender(packet: bytes) -> bytes:
+    """Returns SPI and sender ID of an ESP packet: whose pieces are put together."""
+    return packet[:4] + packet[8:10]
+
+
 def _datagram(packet: bytes, frame: bytes, information: VpnInformation) -> bytes:
-    """Returns the payload of the datagram that carries a piece of a frame."""
-    header = VpnHeader((frame[ethernet.SOURCE], frame[ethernet.DESTINATION])).pack()
-    payload = header + information.inner_header.pack(len(packet)) + packet
+    """Returns the payload of the datagram that carries an ESP packet with a frame or a piece of it."""
+    header = VpnHeader((frame[ethernet.SOURCE], frame[ethernet.DESTINATION])).pack()  # 807
+    payload = b"".join((header, information.inner_header.pack(len(packet)), packet))  # 804
     return payload if information.hop_key is None else hop_tag.add(payload, information.hop_key)
+
+
+def _sealed_alike(
+    frames: Sequence[bytes], association: SecurityAssociation, information: VpnInformation
+) -> list[Batch | DropReason]:
+    """Seals frames of one length and puts what carries them together."""
+    try:
+        run = association.seal_run(frames)  # 806
+    except SealError as error:
+        return [error.reason] * len(frames)
+    first, count = frames[0], len(run.sealed)
+    key = information.hop_key
+    macs = first[ethernet.SOURCE], first[ethernet.DESTINATION]
+    header = VpnHeader(macs, 0 if key is None else HOP_TAG_FOLLOWS).pack()  # 807
+    packet = esp.HEADER_LENGTH + esp.IV_LENGTH + len(run.sealed[0])
+    inner = information.inner_header.pack(packet) + run.spi  # 804
+    tags = [b""] * count if key is None else hop_tag.tags(header + inner, run.counters, key)
+    heads = ([header] * count, tags, [inner] * count)
+    octets = rows(*heads, run.counters, [run.sender] * count, run.counters, run.sealed)
+    batch = Batch(octets, len(octets) // count)
+    return [batch, *[DropReason.COUNTER_EXHAUSTED] * (len(frames) - count)]

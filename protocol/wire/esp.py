@@ -79,6 +79,15 @@ class EspHeader(NamedTuple):
         )
 
 
+def low_counters(first: int, count: int) -> tuple[bytes, ...]:
+    """Returns the low halves of counters that follow each other: sequence numbers, and ends of IVs.
+
+    ``first`` is the low half of the first; none is above 32 bits.
+    """
+    octets = struct.pack(f"!{count}I", *range(first, first + count))
+    return struct.unpack("4s" * count, octets)
+
+
 def trailer(payload_length: int, next_header: int, alignment: int = ALIGNMENT) -> bytes:
     """Returns padding 1, 2, 3, …, pad length and next header that make a multiple of ``alignment``.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import ip_address
+from itertools import groupby
 
 import pytest
 
 from nodes.datagram_queue import DatagramQueue
+from protocol.types import Batch
 
 HOST = ip_address("127.0.0.1")
 Pair = tuple[DatagramQueue, DatagramQueue]
@@ -23,7 +25,9 @@ def pair() -> Iterator[Pair]:
 def all_that_waits(queue: DatagramQueue) -> list[tuple[bytes, tuple[str, int]]]:
     found = []
     while (received := queue.receive()) is not None:
-        found += [(payload, received.source) for payload in received.payloads]
+        octets, size, source = received
+        parts = (octets[start : start + size] for start in range(0, len(octets), size))
+        found += [(bytes(payload), source) for payload in parts]
     return found
 
 
@@ -41,7 +45,8 @@ def test_many_at_a_time_arrive_as_one_at_a_time_do(pair: Pair) -> None:
     sizes = [1200] * 130 + [7, 7, 40, 1200, 1200, 3, 900] + [1] * 70
     payloads = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
     one.send(payloads[0], other.address)
-    one.send_all(payloads[1:], other.address)
+    for size, alike in groupby(payloads[1:], len):
+        one.send_all(Batch(b"".join(alike), size), other.address)
     one.flush()
     assert all_that_waits(other) == [(payload, one.address) for payload in payloads]
 
@@ -49,7 +54,7 @@ def test_many_at_a_time_arrive_as_one_at_a_time_do(pair: Pair) -> None:
 def test_a_datagram_waits_for_the_flush(pair: Pair) -> None:
     one, other = pair
     one.send(b"x", other.address)
-    one.send_all([b"y"], other.address)
+    one.send_all(Batch(b"y", 1), other.address)
     assert other.receive() is None
     one.flush()
     assert all_that_waits(other) == [(b"x", one.address), (b"y", one.address)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -27,7 +27,7 @@ def recorded_nonces() -> Iterator[list[tuple[bytes, bytes]]]:
     """Records (key, nonce) of every call that seals."""
     used: list[tuple[bytes, bytes]] = []
     keys: dict[int, bytes] = {}
-    make, seal = Aead.__init__, Aead.seal
+    make, seal, seal_all = Aead.__init__, Aead.seal, Aead.seal_all
 
     def recording_make(self: Aead, key: Secret) -> None:
         make(self, key)
@@ -37,9 +37,16 @@ def recorded_nonces() -> Iterator[list[tuple[bytes, bytes]]]:
         used.append((keys[id(self)], nonce))
         return seal(self, nonce, plaintext, associated)
 
+    def recording_seal_all(
+        self: Aead, nonces: Sequence[bytes], *rest: Sequence[bytes]
+    ) -> list[bytes]:
+        used.extend((keys[id(self)], nonce) for nonce in nonces)
+        return seal_all(self, nonces, *rest)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Aead, "__init__", recording_make)
         patch.setattr(Aead, "seal", recording_seal)
+        patch.setattr(Aead, "seal_all", recording_seal_all)
         yield used
 
 
