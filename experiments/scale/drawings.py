@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from experiments.cells import parse
 from experiments.plots import Point
 from experiments.ratio_drawings import Drawing
 from experiments.record import Figure, Sample
@@ -17,6 +18,8 @@ EMULATED = "emulated"
 """How the names of figures begin that were measured, and stand beside the model's."""
 MAP_LINK, MAP_SERVER, WINS, CHECK = "map.link", "map.server", "wins.", "check"
 """Names of samples; WINS is followed by a criterion."""
+CHECK_WIDTH = "check.half_width"
+"""The half-width of what a check's error is an error of."""
 MAP_WAYS: tuple[Way, ...] = ("single", "multicast", "multiserver", "cascade")
 CRITERIA = ("busiest_server", "link_octets", "delay_p95", "most_rows")
 """What the ways are compared by: least is best."""
@@ -96,7 +99,8 @@ def _by_clients(
     svg, _ = plots.loads(curves, folder, stem, "clients", label)
     return Drawing(
         svg,
-        f"{whose} against the number of clients, groups of one size; exact counts. {_ends(curves)}",
+        f"{whose} against the number of clients, groups of one size; exact counts, and no line where "
+        f"nothing is carried. {_ends(curves)}",
     )
 
 
@@ -202,20 +206,34 @@ def _best(criterion: str, values: Mapping[str, float]) -> tuple[str, float]:
 
 
 def _errors(samples: Sequence[Sample], folder: Path) -> Drawing | None:
-    series: dict[str, list[float]] = defaultdict(list)
+    widths = {
+        (one.labels["kind"], one.labels["cell"]): one.value
+        for one in samples
+        if one.name == CHECK_WIDTH
+    }
+    rows: dict[str, list[plots.ErrorRow]] = defaultdict(list)
     for sample in samples:
         if sample.name == CHECK:
-            series[sample.labels["kind"].replace("_", " ")].append(sample.value)
-    if not series:
+            kind, cell = sample.labels["kind"], sample.labels["cell"]
+            row = plots.ErrorRow(_named(cell), sample.value, widths.get((kind, cell), 0.0))
+            rows[kind.replace("_", " ")].append(row)
+    if not rows:
         return None
-    svg, _ = plots.errors(series, ALLOWED_ERROR, folder, "prediction-errors")
+    svg, _ = plots.errors(rows, ALLOWED_ERROR, folder, "prediction-errors")
     said = "; ".join(
-        f"{name}: {100 * sum(map(abs, some)) / len(some):.1f} % in the mean, "
-        f"{100 * max(map(abs, some)):.1f} % at most, {len(some)} cells"
-        for name, some in series.items()
+        f"{kind}: {100 * sum(abs(one.error) for one in some) / len(some):.1f} % in the mean, "
+        f"{100 * max(abs(one.error) for one in some):.1f} % at most, {len(some)} cells"
+        for kind, some in rows.items()
     )
     return Drawing(
         svg,
-        "Errors of processor time predicted for cells that had no part in the fit, all of them; the "
-        f"line is at {ALLOWED_ERROR:.0%}. {said}.",
+        "Errors of processor time predicted for cells that had no part in the fit, all of them; lines "
+        "are as long as the measured figure's own 95 % interval, and the band is "
+        f"{ALLOWED_ERROR:.0%} wide to each side. {said}.",
     )
+
+
+def _named(cell: str) -> str:
+    """Names a cell for a person."""
+    parsed = parse(cell)
+    return cell if parsed is None else f"{parsed[0]}, {parsed[1].describe()}"

@@ -10,9 +10,11 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.plots import STYLE, Point, save
 
@@ -28,8 +30,10 @@ EQUAL = "equal"
 """The winner where there is none."""
 _LETTERS = {"single": "S", "multicast": "M", "multiserver": "D", "cascade": "C", EQUAL: "="}
 _FILLS = ("#A9D5F0", "#BFE5D8", "#F5C88A", "#EBCBDD", "#FFFFFF")
-_MAP_COLOURS = "viridis"
+_MAP_COLOURS = ListedColormap(matplotlib.colormaps["viridis_r"](np.linspace(0.1, 1.0, 256)))
+"""The more a link carries the darker it is: on white, light lines are the ones that are not seen."""
 _MAP_DECADES = 1e5
+_PLAIN = 1000.0
 _FEW = 100.0
 """Below it a map's scale has equal steps, above it steps of equal ratio down to so small a share."""
 
@@ -77,10 +81,23 @@ def loads(
                 axes.plot(x, y, color=colour, linestyle=line, linewidth=width, label=curve.name)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis, values in (
+            (axes.xaxis, [point.x for curve in curves for point in curve.points]),
+            (axes.yaxis, [point.value for curve in curves for point in curve.points]),
+        ):
+            _number(axis, values)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         figure.legend(loc="outside right upper", frameon=False, handlelength=3.5)
         return save(figure, folder, stem)
+
+
+def _number(axis: Axis, values: Sequence[float]) -> None:
+    """Writes plain numbers at an axis of few decades, where powers of ten are too few to read it by."""
+    if max(values) <= _PLAIN * min(values):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 @dataclass(frozen=True)
@@ -114,12 +131,17 @@ def maps(
                 axes.plot(
                     x, y, "s", color="#CC0000", markeredgecolor="white", markersize=6, zorder=5
                 )
-            axes.set_title(way)
+            axes.set_title(f"{way}: at most {_short(max(one.value for one in segments))}")
         for axes in places[len(panels) :]:
             axes.axis("off")
         if drawn is not None:
             figure.colorbar(drawn, ax=list(places), label=label, shrink=0.7)
         return save(figure, folder, stem)
+
+
+def _short(value: float) -> str:
+    """Writes a number with three digits, or a large one without a fraction."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _map(axes: Axes, segments: Sequence[Segment], norm: Normalize) -> LineCollection:
@@ -197,38 +219,57 @@ def regions(panels: Sequence[Regions], folder: Path, stem: str) -> tuple[Path, P
         return save(figure, folder, stem)
 
 
-_STEPS = (
-    ("#0072B2", "solid"),
-    ("#D55E00", "dashed"),
-    ("#009E73", "dotted"),
-    ("#AA4499", "dashdot"),
-    ("#666666", (0, (6, 2))),
-)
+_ROW = 0.17
+"""Inches of a row of errors."""
+_ERRORS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#666666")
+_WIDEST = 0.2
+"""The axis of errors reaches so far at least."""
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """A prediction: of what, by how much it is wrong, and the measured figure's half-width (shares)."""
+
+    name: str
+    error: float
+    half_width: float
 
 
 def errors(
-    series: Mapping[str, Sequence[float]], allowed: float, folder: Path, stem: str
+    kinds: Mapping[str, Sequence[ErrorRow]], allowed: float, folder: Path, stem: str
 ) -> tuple[Path, Path]:
-    """Draws which share of predictions is wrong by at most so much, a line for each kind."""
+    """Draws each prediction's error as a row, kind by kind; the paths of SVG and PNG."""
+    rows = [(kind, row) for kind, some in kinds.items() for row in some]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.8, 3.8), layout="constrained")
+        figure = Figure(figsize=(7.6, 1.0 + _ROW * (len(rows) + len(kinds))), layout="constrained")
         axes = figure.add_subplot()
-        axes.axvline(100 * allowed, color="#444444", linewidth=1.2)
-        most = 100 * max([allowed, *(abs(error) for some in series.values() for error in some)])
-        for (name, some), (colour, line) in zip(series.items(), _STEPS * 3, strict=False):
-            found = sorted(100 * abs(error) for error in some)
-            shares = np.arange(1, len(found) + 1) / len(found)
-            axes.step(
-                [0, *found, 1.05 * most],
-                [0, *shares, 1],
-                where="post",
-                color=colour,
-                linestyle=line,
-                label=f"{name} ({len(found)})",
-            )
-        axes.set_xlim(0, 1.05 * most)
-        axes.set_ylim(0, 1.02)
-        axes.set_xlabel("error of the prediction, %")
-        axes.set_ylabel("share of the cells")
-        figure.legend(loc="outside right upper", frameon=False, handlelength=3.5)
+        axes.axvspan(-100 * allowed, 100 * allowed, color="#EEEEEE", zorder=0)
+        axes.axvline(0, color="#444444", linewidth=0.8)
+        names: dict[int, str] = {}
+        place = 0
+        for (kind, some), colour in zip(kinds.items(), _ERRORS * 3, strict=False):
+            names[place] = f"{kind}:"
+            place += 1
+            for row in some:
+                names[place] = row.name
+                axes.errorbar(
+                    100 * row.error,
+                    place,
+                    xerr=100 * row.half_width,
+                    color=colour,
+                    marker="o",
+                    markersize=4,
+                    linewidth=1.0,
+                )
+                place += 1
+        reach = 110 * max(_WIDEST, *(abs(row.error) for _, row in rows))
+        axes.set_xlim(-reach, reach)
+        axes.set_ylim(place - 0.5, -0.7)
+        axes.set_yticks(list(names), list(names.values()), fontsize=7)
+        for label in axes.get_yticklabels():
+            if label.get_text().endswith(":"):
+                label.set_fontweight("bold")
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("predicted above what was measured, %")
         return save(figure, folder, stem)

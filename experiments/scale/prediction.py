@@ -13,7 +13,7 @@ from experiments.scale.calibration import (
     SERVERS,
     CellOnRig,
 )
-from experiments.scale.drawings import CHECK
+from experiments.scale.drawings import CHECK, CHECK_WIDTH
 from experiments.scale.in_networks import CellInNetwork, ServerInNetwork, cells
 from simulator.scale.costs import ALLOWED_ERROR, QUANTITIES, UNITS, Costs, Measured, fit
 
@@ -76,10 +76,11 @@ class Predictions:
         return found
 
     def samples(self) -> Iterator[Sample]:
-        """Yields every check's error."""
+        """Yields every check's error, and how wide the measured figure's interval is."""
         for check in self.checks:
             labels = {"kind": check.kind, "cell": check.cell.name, "fitted": check.fitted}
             yield Sample(CHECK, check.error, "error, share", labels)
+            yield Sample(CHECK_WIDTH, check.cell.half_width, "half-width, share", labels)
 
     def table(self) -> Table:
         """Lists every check."""

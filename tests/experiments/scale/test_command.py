@@ -97,3 +97,15 @@ def test_errors_of_predictions_are_drawn_all(tmp_path: Path) -> None:
     ]
     (drawing,) = drawings.draw({}, samples, tmp_path)
     assert "larger groups: 20.7 % in the mean, 50.0 % at most, 3 cells" in drawing.caption
+
+
+def test_errors_are_drawn_with_the_interval_of_what_was_measured(tmp_path: Path) -> None:
+    labels = {"kind": "larger_groups", "cell": "hub.broadcast.n16.64", "fitted": "hub"}
+    samples = [
+        Sample(drawings.CHECK, -0.25, "", labels),
+        Sample(drawings.CHECK_WIDTH, 0.12, "", labels),
+    ]
+    (drawing,) = drawings.draw({}, samples, tmp_path)
+    assert "larger groups: 25.0 % in the mean, 25.0 % at most, 1 cells" in drawing.caption
+    drawn = (tmp_path / "prediction-errors.svg").read_text(encoding="utf-8")
+    assert "hub, broadcast, 16 clients, 64 octets" in drawn

@@ -9,6 +9,7 @@ import pytest
 from experiments.cells import Cell
 from experiments.instrument.window import Load, Window
 from experiments.scale.calibration import SIZES, CellOnRig
+from experiments.scale.drawings import CHECK_WIDTH
 from experiments.scale.in_networks import ServerInNetwork, cells
 from experiments.scale.offered import Counts
 from experiments.scale.prediction import invariants, predict
@@ -59,6 +60,17 @@ def test_what_does_not_is_shown_as_missed() -> None:
     assert missed[0].error == pytest.approx(1 / 1.5 - 1)
     assert found.figures()["within.larger_groups"].value == 3
     assert "missed" in {row[-1] for row in found.table().rows}
+
+
+def test_each_error_comes_with_the_half_width_of_what_was_measured() -> None:
+    noisy = replace(
+        on_rig(32, 512), rounds=tuple((window(CELLS[-1].cell, cost),) for cost in (1e5, 2e5, 3e5))
+    )
+    found = predict([*CELLS[:-3], noisy], [], {})
+    widths = [one for one in found.samples() if one.name == CHECK_WIDTH]
+    assert len(widths) == len(found.checks)
+    (width,) = (one.value for one in widths if one.labels["cell"] == noisy.name)
+    assert width == pytest.approx(4.303 / 2 / 3**0.5, rel=1e-3)
 
 
 def test_cells_that_are_checked_have_no_part_in_the_fit() -> None:
