@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import hmac
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from siphashc import siphash
 
@@ -24,6 +23,8 @@ from protocol.wire import esp, ip, vpn_header
 LENGTH = vpn_header.HOP_TAG_LENGTH
 KEY_LENGTH = 16
 
+_pack_tag = struct.Struct("<Q").pack
+
 _SEQUENCE_LENGTH = 4
 """The ESP sequence number: the last of what a tag covers, and all of it that differs within a flow."""
 
@@ -33,34 +34,42 @@ _HEADER_LENGTHS = {
 }
 
 
-class Tagged(NamedTuple):
-    """A tagged datagram's payload, the tag taken out of it."""
+Tagged = tuple[bytes, bytes]
+"""What a tagged datagram shows of itself: (the octets in the clear, the tag over them).
 
-    payload: bytes
-    """The rest; the VPN header's flag is as it was."""
-    tag: bytes
-    covered: int
-    """How many octets of ``payload`` the tag is over."""
+The octets are VPN header, inner IP header and ESP header, the tag taken out; the flag is as it was.
+"""
 
-    @classmethod
-    def parse(cls, datagram: bytes | memoryview) -> Tagged | None:
-        """Takes the tag out; None where the flag says that there is none, or octets are missing."""
-        octets = bytes(datagram)
-        header_length = _HEADER_LENGTHS.get(octets[0] if octets else 0)
-        if header_length is None or len(octets) <= header_length + LENGTH:
-            return None
-        if octets[1] != vpn_header.HOP_TAG_FOLLOWS:
-            return None
-        behind = header_length + LENGTH
-        payload = octets[:header_length] + octets[behind:]
-        covered = _covered(header_length, octets[behind])
-        if len(payload) < covered:
-            return None
-        return cls(payload, octets[header_length:behind], covered)
 
-    def holds(self, key: Secret) -> bool:
-        """Tells whether the tag is that of the hop with this key, in constant time."""
-        return hmac.compare_digest(self.tag, _tag(key, self.payload[: self.covered]))
+def split(datagram: bytes | memoryview) -> Tagged | None:
+    """Cuts both out; None where the flag says that there is no tag, or octets are missing."""
+    try:
+        header, tag, inner = _split_usual(datagram)
+    except struct.error:
+        return _split_unusual(datagram)
+    if header[0] != vpn_header.MAC_BLOCK_FOLLOWS or inner[0] >> 4 != 6:
+        return _split_unusual(datagram)
+    return (header + inner, tag) if header[1] == vpn_header.HOP_TAG_FOLLOWS else None
+
+
+def _split_unusual(datagram: bytes | memoryview) -> Tagged | None:
+    """Does the same for a datagram without MACs, or with anything but IPv6 inside."""
+    try:
+        first_of_inner = datagram[_HEADER_LENGTHS[datagram[0]] + LENGTH]
+        layout = _LAYOUTS[datagram[0], first_of_inner >> 4]
+        header, tag, inner = layout.unpack_from(datagram)
+    except (IndexError, KeyError, struct.error):
+        return None
+    return (header + inner, tag) if header[1] == vpn_header.HOP_TAG_FOLLOWS else None
+
+
+def key_of(tagged: Tagged, keys: Iterable[Secret]) -> Secret | None:
+    """Returns which of the keys of its hop the tag is under, None for none; each in constant time."""
+    clear, tag = tagged
+    for key in keys:
+        if hmac.compare_digest(tag, _pack_tag(siphash(key.reveal(), clear))):
+            return key
+    return None
 
 
 def add(payload: bytes, key: Secret) -> bytes:
@@ -80,49 +89,44 @@ def tags(clear: bytes, sequence_numbers: Sequence[bytes], key: Secret) -> list[b
     return [siphash(secret, clear + one).to_bytes(LENGTH, "little") for one in sequence_numbers]
 
 
-def count_alike(first: bytes | memoryview, following: memoryview, key: Secret) -> int:
-    """Counts the datagrams at the front of ``following`` that are as ``first`` and have the hop's tag.
+def count_alike(datagrams: memoryview, size: int, key: Secret) -> int:
+    """Counts the datagrams at the front that are as the first and have the hop's tag.
 
-    ``first`` is a datagram that `Tagged.parse` takes; those that follow have its length and stand behind
-    each other. As it means: what a tag covers is equal but for the sequence number. All tags are compared
-    at once, in constant time.
+    All have ``size`` octets and stand behind each other; the first is one that `split` takes. As
+    it means: what a tag covers is equal but for the sequence number. All tags are compared at once, in
+    constant time.
     """
-    header_length = _HEADER_LENGTHS[first[0]]
-    covered = _covered(header_length, first[header_length + LENGTH])
-    layout = _layout(header_length, covered, len(first))
-    header, _, constant, _ = layout.unpack(first)
-    before, secret = header + constant, key.reveal()
-    found, expected = [], []
-    whole = len(following) // len(first) * len(first)
-    for its_header, tag, its_constant, sequence in layout.iter_unpack(following[:whole]):
-        if its_constant != constant or its_header != header:
-            break
-        found.append(tag)
-        expected.append(siphash(secret, before + sequence).to_bytes(LENGTH, "little"))
-    if hmac.compare_digest(b"".join(found), b"".join(expected)):
-        return len(found)
-    pairs = zip(found, expected, strict=True)
-    return [hmac.compare_digest(*pair) for pair in pairs].index(False)
+    header_length = _HEADER_LENGTHS[datagrams[0]]
+    covered = _covered(header_length, datagrams[header_length + LENGTH])
+    layout = _layout(header_length, covered, size)
+    whole = datagrams[: len(datagrams) // size * size]
+    headers, found, constants, sequences = zip(*layout.iter_unpack(whole), strict=True)
+    alike = min(_equal_in_front(headers), _equal_in_front(constants))
+    before, secret = headers[0] + constants[0], key.reveal()
+    expected = [siphash(secret, before + sequence) for sequence in sequences[:alike]]
+    if hmac.compare_digest(b"".join(found[:alike]), struct.pack(f"<{alike}Q", *expected)):
+        return alike
+    pairs = zip(found, expected, strict=False)
+    return [hmac.compare_digest(tag, _pack_tag(one)) for tag, one in pairs].index(False)
 
 
-@lru_cache(maxsize=1024)
-def _layout(header_length: int, covered: int, length: int) -> struct.Struct:
-    """Returns how to cut a tagged datagram: VPN header, tag, constant octets, sequence number."""
-    constant = covered - header_length - _SEQUENCE_LENGTH
-    behind = length - covered - LENGTH
-    return struct.Struct(f"{header_length}s{LENGTH}s{constant}s{_SEQUENCE_LENGTH}s{behind}x")
+def _equal_in_front(parts: tuple[bytes, ...]) -> int:
+    """Counts the parts at the front that are equal to the first."""
+    first, count = parts[0], len(parts)
+    if parts.count(first) == count:
+        return count
+    return next(index for index, part in enumerate(parts) if part != first)
 
 
 def renewed(payload: bytes | memoryview, key: Secret) -> bytes:
     """Returns VPN header and tag of a tagged payload as they go to the next hop, under its key.
 
-    They stand in place of as many octets of ``payload``, which `Tagged.parse` has taken before.
+    They stand in place of as many octets of ``payload``, which `split` has taken before.
     """
-    header_length = _HEADER_LENGTHS[payload[0]]
-    behind = header_length + LENGTH
-    covered = _covered(header_length, payload[behind])
-    header = bytes(payload[:header_length])
-    return header + _tag(key, header + bytes(payload[behind : covered + LENGTH]))
+    tagged = split(payload)
+    assert tagged is not None
+    clear, _ = tagged
+    return clear[: _HEADER_LENGTHS[clear[0]]] + _tag(key, clear)
 
 
 def remove(payload: bytes) -> bytes:
@@ -133,10 +137,10 @@ def remove(payload: bytes) -> bytes:
     """
     if payload[:1] and payload[0] >> 4 in ip.HEADER_LENGTHS:
         return payload
-    tagged = Tagged.parse(payload)
-    if tagged is None:
+    if split(payload) is None:
         raise WireError("datagram without a hop tag, expected one")
-    return tagged.payload[:1] + bytes(1) + tagged.payload[2:]
+    header_length = _HEADER_LENGTHS[payload[0]]
+    return payload[:1] + bytes(1) + payload[2:header_length] + payload[header_length + LENGTH :]
 
 
 def _covered(header_length: int, first_of_inner: int) -> int:
@@ -145,4 +149,25 @@ def _covered(header_length: int, first_of_inner: int) -> int:
 
 
 def _tag(key: Secret, clear: bytes) -> bytes:
-    return siphash(key.reveal(), clear).to_bytes(LENGTH, "little")
+    return _pack_tag(siphash(key.reveal(), clear))
+
+
+@lru_cache(maxsize=1024)
+def _layout(header_length: int, covered: int, length: int) -> struct.Struct:
+    """Returns how to cut a tagged datagram: VPN header, tag, constant octets, sequence number."""
+    constant = covered - header_length - _SEQUENCE_LENGTH
+    behind = length - covered - LENGTH
+    return struct.Struct(f"{header_length}s{LENGTH}s{constant}s{_SEQUENCE_LENGTH}s{behind}x")
+
+
+_LAYOUTS = {
+    (next_data, version): struct.Struct(
+        f"{length}s{LENGTH}s{_covered(length, version << 4) - length}s"
+    )
+    for next_data, length in _HEADER_LENGTHS.items()
+    for version in range(16)
+}
+"""How to cut the front of a tagged datagram: VPN header, tag, inner IP and ESP header."""
+USUAL_CLEAR = _covered(vpn_header.LENGTH, 6 << 4)
+"""Octets in the clear of a datagram with MACs and IPv6 inside, and of no other."""
+_split_usual = _LAYOUTS[vpn_header.MAC_BLOCK_FOLLOWS, 6].unpack_from

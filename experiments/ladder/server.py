@@ -24,7 +24,6 @@ from nodes.data_plane import DecidingPlane, ResealingPlane, SocketPlane
 from nodes.forwarding import Forwarding, forwarding_of
 from nodes.planes import Plane, Planes
 from nodes.udp import UdpSocket
-from protocol.hop_tag import Tagged
 from protocol.relay import tagged
 
 SUFFIX = ".stages"
@@ -37,16 +36,20 @@ def places(plane: Plane) -> list[Place]:
     if isinstance(plane, BatchPlane):
         found = [
             Place(plane._udp, "receive_into", "receive"),
+            Place(plane._udp, "waits", "receive"),
             Place(plane._outbox, "_send", "send"),
         ]
     elif isinstance(plane, SocketPlane):
-        found = [Place(plane._udp, "receive", "receive"), Place(plane, "_send", "send")]
+        found = [
+            Place(plane._udp, "receive", "receive"),
+            Place(plane._udp, "waits", "receive"),
+            Place(plane, "_send", "send"),
+        ]
     if isinstance(plane, BatchDecidingPlane):
-        found.append(Place(plane, "_decide_batch", "decide"))
+        found += [Place(plane, "_send", "send"), Place(plane, "_decide_batch", "decide")]
     if isinstance(plane, DecidingPlane | BatchDecidingPlane):
         found.append(Place(plane, "_decide", "decide"))
-        found += [Place(Tagged, name, "tag") for name in ("parse", "holds")]
-        found.append(Place(tagged, "count_alike", "tag"))
+        found += [Place(tagged, name, "tag") for name in ("split", "key_of", "count_alike")]
     if isinstance(plane, ResealingPlane | BatchResealingPlane):
         found += [Place(plane, "_reseal", "reseal"), *_sealing()]
     return found

@@ -10,6 +10,7 @@ Patent: Fig. 7-2 steps 710, 711; Fig. 10 parts 901, 1001, 1002.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -43,10 +44,15 @@ USUAL_LEAST = USUAL_HEADERS + _SEALED
 """Octets before the ESP packet, and of the smallest datagram, where ``split_usual`` serves."""
 
 
-def flow_octets(datagram: bytes | memoryview) -> FlowOctets | None:
-    """Returns the octets that name the datagram's flow, or None when it is malformed."""
+def flow_octets(datagram: bytes | memoryview, length: int | None = None) -> FlowOctets | None:
+    """Returns the octets that name the datagram's flow, or None when it is malformed.
+
+    With ``length``, that of the whole, ``datagram`` need be no more than its front up to the ESP header.
+    """
     if not datagram:
         return None
+    if length is None:
+        length = len(datagram)
     if datagram[0] == vpn_header.MAC_BLOCK_FOLLOWS:
         header_length = vpn_header.LENGTH
     elif datagram[0] == vpn_header.IP_HEADER_FOLLOWS:
@@ -54,17 +60,39 @@ def flow_octets(datagram: bytes | memoryview) -> FlowOctets | None:
     else:
         return None
     version = datagram[header_length] >> 4 if len(datagram) > header_length else 0
-    behind = len(datagram) - header_length - ip.HEADER_LENGTHS.get(version, 0)
+    behind = length - header_length - ip.HEADER_LENGTHS.get(version, 0)
     if version == 6 and behind >= _SEALED:
         head, payload_length, tail = _IPV6[header_length].unpack_from(datagram)
         return (head, tail) if payload_length == behind else None
     if version == 4 and behind >= _SEALED:
         head, total_length, *rest = _IPV4[header_length].unpack_from(datagram)
-        return (head, b"".join(rest)) if total_length == len(datagram) - header_length else None
+        return (head, b"".join(rest)) if total_length == length - header_length else None
     return None
 
 
-def clear_length(datagram: bytes | memoryview) -> int:
+def count_alike(datagrams: memoryview, size: int) -> int:
+    """Counts the datagrams of ``size`` octets at the front that are of the flow of the first.
+
+    That is one which :func:`flow_octets` takes. The others begin with the same octets, so what holds for
+    it holds for them.
+    """
+    whole = datagrams[: len(datagrams) // size * size]
+    fronts = _front(_clear_length(datagrams), size).iter_unpack(whole)
+    first, alike = next(fronts), 1
+    for front in fronts:
+        if front != first:
+            break
+        alike += 1
+    return alike
+
+
+@lru_cache(maxsize=1024)
+def _front(clear: int, size: int) -> struct.Struct:
+    """Returns how to cut the octets in the clear out of a datagram."""
+    return struct.Struct(f"{clear}s{size - clear}x")
+
+
+def _clear_length(datagram: bytes | memoryview) -> int:
     """Returns how many octets in front hold all that :func:`flow_octets` reads of a good datagram."""
     long = datagram[0] == vpn_header.MAC_BLOCK_FOLLOWS
     header_length = vpn_header.LENGTH if long else vpn_header.SHORT_LENGTH

@@ -20,7 +20,7 @@ from protocol.relay.flow import (
     USUAL_LEAST,
     Flow,
     FlowOctets,
-    clear_length,
+    count_alike,
     flow_octets,
     split_usual,
 )
@@ -199,34 +199,30 @@ class Relay:
         start, end = place.start, place.stop
         view = memoryview(buffer)
         while start < end:
-            stop = min(start + size, end)
-            first = view[start:stop]
-            verdict = self.receive_datagram(first, source, now)
-            if stop + size <= end:
-                stop = self._pass_alike(buffer, first, stop, end, source)
+            several = start + 2 * size <= end
+            kept = self._kept_run(view[start:end], size, source) if several else None
+            if kept is None:
+                stop = min(start + size, end)
+                verdict = self.receive_datagram(view[start:stop], source, now)
+            else:
+                entry, alike = kept
+                stop, verdict = start + alike * size, entry.verdict
+                entry.packets += alike
+                entry.octets += alike * size
             add_run(runs, Run(start, stop, verdict))
             start = stop
         return runs
 
-    def _pass_alike(
-        self, buffer: bytearray, first: memoryview, at: int, end: int, source: tuple[str, int]
-    ) -> int:
-        """Counts the datagrams from ``at`` on that are of the flow and size of ``first``.
+    def _kept_run(
+        self, datagrams: memoryview, size: int, source: tuple[str, int]
+    ) -> tuple[FlowEntry, int] | None:
+        """Returns the decision that the flow of the first datagram has, and how many go by it.
 
-        These begin with the same octets, so what holds for the first holds for them. Returns where
-        the next stands.
+        These are of ``size`` octets each and stand at the front. None when the first has none.
         """
-        octets = flow_octets(first)
+        octets = flow_octets(datagrams[:size])
         entry = None if octets is None else self._flow((source, *octets))
-        if entry is None:
-            return at
-        size, start = len(first), at
-        clear, begins = bytes(first[: clear_length(first)]), buffer.startswith
-        while at + size <= end and begins(clear, at):
-            at += size
-        entry.packets += (at - start) // size
-        entry.octets += at - start
-        return at
+        return None if entry is None else (entry, count_alike(datagrams, size))
 
     def _receive_unusual(
         self, datagram: bytes | memoryview, source: tuple[str, int], now: int

@@ -11,7 +11,6 @@ from siphashc import siphash
 
 from protocol import hop_tag
 from protocol.errors import DropReason, WireError
-from protocol.hop_tag import Tagged
 from protocol.relay import Drop, Forward, Member, RelayedGroup, Strip, TaggedRelay
 from protocol.types import Address, Secret, VpnId
 from tests.protocol.relay.datagrams import (
@@ -61,12 +60,15 @@ def test_a_tag_stands_behind_the_vpn_header_and_comes_off_again(
     plain = datagram(vpn_id, source)
     added = hop_tag.add(plain, KEY)
     assert len(added) == len(plain) + hop_tag.LENGTH
-    tagged = Tagged.parse(added)
+    headers = (4 if source is None else 16) + (40 if vpn_id == VPN else 20) + 8
+    tagged = hop_tag.split(added)
     assert tagged is not None
-    assert tagged.payload == plain[:1] + b"\x01" + plain[2:]
-    assert tagged.tag == added[(4 if source is None else 16) :][:8]
-    assert tagged.holds(KEY)
-    assert not tagged.holds(OTHER_KEY)
+    clear, tag = tagged
+    assert clear == plain[:1] + b"\x01" + plain[2:headers]
+    assert tag == added[(4 if source is None else 16) :][:8]
+    assert hop_tag.key_of(tagged, (KEY,)) == hop_tag.key_of(tagged, (OTHER_KEY, KEY)) == KEY
+    assert hop_tag.key_of(tagged, (OTHER_KEY,)) is None
+    assert hop_tag.key_of(tagged, ()) is None
 
 
 @pytest.mark.parametrize("vpn_id", [VPN, IPV4_VPN])
@@ -77,9 +79,9 @@ def test_a_tag_is_over_all_that_is_clear_and_nothing_else(vpn_id: int, source: s
     for place in range(2, len(added)):
         changed = bytearray(added)
         changed[place] ^= 0x01
-        tagged = Tagged.parse(bytes(changed))
+        tagged = hop_tag.split(bytes(changed))
         covered = place < headers + hop_tag.LENGTH
-        assert (tagged is None or not tagged.holds(KEY)) == covered, place
+        assert (tagged is None or hop_tag.key_of(tagged, (KEY,)) is None) == covered, place
 
 
 @pytest.mark.parametrize("source", ["aa", None])
@@ -95,8 +97,12 @@ def test_a_receiver_takes_the_tag_off_and_refuses_a_datagram_without(source: str
 
 @given(st.binary(max_size=80))
 def test_any_octets_are_taken_apart_or_refused(octets: bytes) -> None:
-    tagged = Tagged.parse(octets)
-    assert tagged is None or len(tagged.payload) == len(octets) - hop_tag.LENGTH
+    tagged = hop_tag.split(octets)
+    if tagged is None:
+        return
+    clear, tag = tagged
+    header = 16 if octets[0] == 1 else 4
+    assert octets.startswith(clear[:header] + tag + clear[header:])
 
 
 # -- relays that require tags
@@ -235,12 +241,12 @@ def test_a_batch_of_one_flow_is_parsed_once_and_each_tag_checked() -> None:
     good = [sequenced("a", number) for number in range(40)]
     spoilt = bytearray(good[30])
     spoilt[SEQUENCE_AT] ^= 1
-    sound = hop_tag.count_alike(good[0], memoryview(b"".join(good[1:])), hop_key("a"))
-    assert sound == 39
-    behind = memoryview(b"".join([*good[1:30], spoilt, *good[31:]]))
-    assert hop_tag.count_alike(good[0], behind, hop_key("a")) == 29
-    assert hop_tag.count_alike(good[0], behind, hop_key("b")) == 0
-    buffer = bytearray(good[0] + bytes(behind))
+    size = len(good[0])
+    assert hop_tag.count_alike(memoryview(b"".join(good)), size, hop_key("a")) == 40
+    buffer = bytearray(b"".join([*good[:30], spoilt, *good[31:]]))
+    assert hop_tag.count_alike(memoryview(buffer), size, hop_key("a")) == 30
+    assert hop_tag.count_alike(memoryview(buffer), size, hop_key("b")) == 0
+    assert hop_tag.count_alike(memoryview(buffer)[: 2 * size - 1], size, hop_key("a")) == 1
     runs = relay.receive_batch(buffer, slice(0, len(buffer)), len(good[0]), address("a"), 0)
     assert [isinstance(run.verdict, Drop) for run in runs] == [False, True, False]
 

@@ -10,7 +10,6 @@ from msgspec.structs import replace as replace_fields
 from protocol import hop_tag
 from protocol.distribution.publisher import Publisher
 from protocol.distribution.subscriber import CloseReport, SendReport, Subscriber
-from protocol.hop_tag import Tagged
 from protocol.relay import Member, Relay, TaggedRelay
 from protocol.relay.tables import NextHop
 from protocol.types import SECOND, Secret, ServerDelivery
@@ -51,9 +50,9 @@ def client_at(world: ServersWorld, server: str, name: str) -> Member:
 
 def holders(datagram: Datagram, keys: dict[str, Secret]) -> set[str]:
     """Returns under which of the keys a datagram's tag holds."""
-    tagged = Tagged.parse(datagram.payload)
+    tagged = hop_tag.split(datagram.payload)
     assert tagged is not None
-    return {name for name, key in keys.items() if tagged.holds(key)}
+    return {name for name, key in keys.items() if hop_tag.key_of(tagged, (key,)) is not None}
 
 
 def every_key(world: ServersWorld) -> dict[str, Secret]:
