@@ -1,7 +1,8 @@
 """The batch data plane: a system call carries up to 64 datagrams in, and as many copies out.
 
-Payloads lie in one buffer from the receive to the send. Copies to one destination wait there until
-the wake-up ends, and equal sizes leave together; their order at each destination stays.
+Payloads lie in one buffer from the receive to the send. Where a wake-up finds several things, copies to
+one destination wait there until it ends, and equal sizes leave together; their order at each destination
+stays. What comes alone is sent on at once, as the socket plane does.
 
 Patent: Fig. 7-2 steps 709, 719.
 """
@@ -9,7 +10,7 @@ Patent: Fig. 7-2 steps 709, 719.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from nodes.batch_socket import BatchUdpSocket, Piece, ReceivedBatch
@@ -24,7 +25,8 @@ BUFFER_OCTETS = 4 * (LARGEST_DATAGRAM + 1)
 """Room for what one wake-up receives; when it is used up, what waits is sent first."""
 
 
-_AS_IT_CAME = (0, None)
+Put = Callable[[tuple[str, int], list[Piece], int, int], None]
+"""Takes a batch as :meth:`Outbox.add` and :meth:`Outbox.send` do."""
 
 
 class DecidingBatches(Deciding, Protocol):
@@ -32,7 +34,7 @@ class DecidingBatches(Deciding, Protocol):
 
     def receive_batch(
         self, buffer: bytearray, place: slice, size: int, source: tuple[str, int], now: int
-    ) -> Iterable[Run]:
+    ) -> Sequence[Run]:
         """Returns where each datagram in ``buffer[place]`` goes, neighbours that go alike as one."""
 
 
@@ -46,22 +48,40 @@ class BatchPlane(ABC):
         self._outbox = Outbox(udp)
         self._buffer = bytearray(BUFFER_OCTETS)
         self._view = memoryview(self._buffer)
+        self._several = False
+        """Whether the last wake-up found several: then it is not worth asking whether more wait."""
 
     def readable(self) -> None:
         """Takes what waits, up to ``BATCH`` times, and sends it on."""
-        receive, view = self._udp.receive_into, self._view
-        time, start = now(), 0
-        for _ in range(BATCH):
-            received = receive(view[start:])
-            if received is None:
-                break
+        received = self._udp.receive_into(self._view)
+        if received is not None:
+            if self._several or self._udp.waits():
+                self._move_all(received)
+            else:
+                self._move_alone(received, now())
+        self._arm_timer()
+
+    def _move_all(self, received: ReceivedBatch | None) -> None:
+        """Moves what has been received and what waits behind it; what goes alike leaves together."""
+        receive, view, time = self._udp.receive_into, self._view, now()
+        start = taken = 0
+        while received is not None:
+            taken += 1
             self._move(start, received, time)
             start += received.octets
+            if taken == BATCH:
+                break
             if BUFFER_OCTETS - start < LARGEST_DATAGRAM:
                 self._outbox.flush()
                 start = 0
+            received = receive(view[start:])
         self._outbox.flush()
-        self._arm_timer()
+        self._several = taken > 1
+
+    def _move_alone(self, received: ReceivedBatch, time: int) -> None:
+        """Moves what nothing waits behind."""
+        self._move(0, received, time)
+        self._outbox.flush()
 
     @abstractmethod
     def _move(self, start: int, received: ReceivedBatch, time: int) -> None:
@@ -77,35 +97,58 @@ class BatchDecidingPlane(BatchPlane):
         super().__init__(udp, arm_timer)
         self._decide = forwarding.receive_datagram
         self._decide_batch = forwarding.receive_batch
+        self._send = udp.send
+
+    def _move_alone(self, received: ReceivedBatch, time: int) -> None:
+        """Sends a single datagram, or datagrams that all go alike, at once."""
+        octets, size, source = received
+        if octets <= size:
+            payload = self._view[:octets]
+            for destination in self._decide(payload, source, time).destinations:
+                self._send(destination.copy_of(payload), destination.address)
+            return
+        runs = self._decide_batch(self._buffer, slice(0, octets), size, source, time)
+        self._put(runs, size, self._outbox.send if len(runs) == 1 else self._outbox.add)
+        self._outbox.flush()
 
     def _move(self, start: int, received: ReceivedBatch, time: int) -> None:
         octets, size, source = received
-        stop = start + octets
-        if octets <= size:
-            verdict = self._decide(self._view[start:stop], source, time)
-            if verdict.destinations:
-                self._put(start, stop, octets, verdict.destinations)
+        place = slice(start, start + octets)
+        if octets > size:
+            runs = self._decide_batch(self._buffer, place, size, source, time)
+            self._put(runs, size, self._outbox.add)
             return
-        for run in self._decide_batch(self._buffer, slice(start, stop), size, source, time):
-            if run.verdict.destinations:
-                most = most_octets(size)
-                for at in range(run.start, run.stop, most):
-                    self._put(at, min(at + most, run.stop), size, run.verdict.destinations)
+        payload, add = self._view[place], self._outbox.add
+        for destination in self._decide(payload, source, time).destinations:
+            left = octets - destination.strip
+            add(destination.address, [destination.copy_of(payload)], left, left)
 
-    def _put(self, start: int, stop: int, size: int, destinations: tuple[Destination, ...]) -> None:
-        """Puts into the outbox what all of these destinations are sent of one batch."""
-        add, view = self._outbox.add, self._view
-        cut: dict[tuple[int, Secret | None], list[Piece]] = {_AS_IT_CAME: [view[start:stop]]}
+    def _put(self, runs: Sequence[Run], size: int, put: Put) -> None:
+        """Puts what goes to each destination, as much at once as a system call may carry."""
+        most = most_octets(size)
+        for start, stop, verdict in runs:
+            for at in range(start, stop, most) if verdict.destinations else ():
+                self._put_alike(at, min(at + most, stop), size, verdict.destinations, put)
+
+    def _put_alike(
+        self, start: int, stop: int, size: int, destinations: tuple[Destination, ...], put: Put
+    ) -> None:
+        """Puts what all of these destinations are sent of one batch."""
+        view = self._view
+        whole: list[Piece] = [view[start:stop]]
+        cut: dict[tuple[int, Secret | None], list[Piece]] = {}
         for destination in destinations:
             to, strip, hop_key = destination
+            if not strip and hop_key is None:
+                put(to, whole, size, stop - start)
+                continue
             pieces = cut.get((strip, hop_key))
             if pieces is None:
                 pieces = cut[strip, hop_key] = [
                     destination.copy_of(view[at : min(at + size, stop)])
                     for at in range(start, stop, size)
                 ]
-            octets = stop - start - strip * len(pieces) if strip else stop - start
-            add(to, pieces, size - strip, octets)
+            put(to, pieces, size - strip, stop - start - strip * len(pieces))
 
 
 class BatchResealingPlane(BatchPlane):

@@ -43,16 +43,20 @@ class SocketPlane(ABC):
         """Takes the socket, and what to call after each batch of datagrams."""
         self._udp = udp
         self._arm_timer = arm_timer
+        self._several = False
+        """Whether the last wake-up found several: then it is not worth asking whether more wait."""
 
     def readable(self) -> None:
         """Takes up to ``BATCH`` waiting datagrams and moves each."""
-        receive, move = self._udp.receive, self._move
-        time = now()
-        for _ in range(BATCH):
+        receive, move, ask = self._udp.receive, self._move, not self._several
+        time, taken = now(), 0
+        while taken < BATCH and (not ask or not taken or self._udp.waits()):
             received = receive()
             if received is None:
                 break
             move(received.payload, received.source, time)
+            taken += 1
+        self._several = taken > 1
         self._arm_timer()
 
     @abstractmethod

@@ -58,6 +58,12 @@ class Outbox:
             self._send(waiting.pieces, waiting.size, destination)
         self._waiting[destination] = _Waiting(list(pieces), size, octets)
 
+    def send(
+        self, destination: tuple[str, int], pieces: list[Piece], size: int, octets: int
+    ) -> None:
+        """Sends at once what :meth:`add` would take; for when nothing waits, and nothing is to follow."""
+        self._send(pieces, size, destination)
+
     def flush(self) -> None:
         """Sends all that waits."""
         for destination, waiting in self._waiting.items():

@@ -200,6 +200,59 @@ def test_the_null_forwarder_sends_the_same_through_every_plane(
     assert one == other
 
 
+@pytest.mark.parametrize("planes", ALL_PLANES)
+def test_what_comes_alone_is_sent_at_once_and_no_call_is_in_vain(
+    scene: Scene, planes: Planes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = relay_of(scene, Strip.KEEP)
+    calls: list[str] = []
+
+    def noted(kind: type[UdpSocket], name: str) -> None:
+        call = getattr(kind, name)
+
+        def instead(*given: object) -> object:
+            calls.append(name)
+            return call(*given)
+
+        monkeypatch.setattr(kind, name, instead)
+
+    for name in ("receive", "waits", "send"):
+        noted(UdpSocket, name)
+    for name in ("receive_into", "send_batch"):
+        noted(BatchUdpSocket, name)
+    receive = "receive_into" if planes.name == "batch" else "receive"
+    one = datagram(1001, "01", "*")
+    lone = Burst("a", (one,), batch=False, read=True)
+    with closing(planes.open(HOST, 0)) as udp:
+        plane = planes.deciding(udp, relay, _no_timer)
+        for _ in range(2):
+            scene.send(lone, udp.address)
+            plane.readable()
+            assert calls == [receive, *_in_order(planes, 2, "waits", "send")]
+            calls.clear()
+        for _ in range(3):
+            scene.send(lone, udp.address)
+        plane.readable()
+        assert calls.count("waits") == (1 if planes.name == "batch" else 3)
+        calls.clear()
+        scene.send(lone, udp.address)
+        plane.readable()
+        assert calls.count(receive) == 2, "after several it is worth a try"
+        assert "waits" not in calls
+        calls.clear()
+        scene.send(lone, udp.address)
+        plane.readable()
+        assert calls.count("waits") == calls.count(receive) == 1
+        assert not select.select([udp], [], [], 0)[0]
+    assert {name: len(got) for name, got in scene.received().items() if got} == {"b": 7, "c": 7}
+
+
+def _in_order(planes: Planes, copies: int, ask: str, send: str) -> list[str]:
+    """Returns the calls of one datagram: the socket plane sends before it asks whether more wait."""
+    sends = [send] * copies
+    return [ask, *sends] if planes.name == "batch" else [*sends, ask]
+
+
 class Sealer:
     """The members' ends of their SAs with a hub, and frames sealed beforehand."""
 
