@@ -10,8 +10,12 @@ kernel's GRO).
 from __future__ import annotations
 
 import os
+import struct
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing here multiplies matrices
 
@@ -44,6 +48,8 @@ _ONES = 0xFFFF
 
 Octets = NDArray[numpy.uint8]
 Numbers = NDArray[numpy.int64]
+Truths = NDArray[numpy.bool_]
+_WORD = numpy.dtype("<u4")
 
 
 def cut(frame: bytes, shape: Shape, end: int, size: int) -> list[bytes]:
@@ -64,76 +70,61 @@ def _cut(
     """Gives each row of payload headers; ``size`` is that of the segments before, if not this."""
     count, octets = payload.shape
     length = shape.payload + octets
-    rows = _blank(count, length)
-    rows[:, : shape.payload] = numpy.frombuffer(headers, numpy.uint8)
+    rows = numpy.empty((count, _row_length(shape, length)), numpy.uint8)
+    rows[:, length:] = 0
     rows[:, shape.payload : length] = payload
-    numbers = numpy.arange(first, first + count)
-    _put_network(rows, headers, shape, numbers, octets)
-    at = shape.transport
+    at, network = shape.transport, shape.network
     sequence = int.from_bytes(headers[at + _SEQUENCE : at + _SEQUENCE + 4], "big")
-    _put(rows, at + _SEQUENCE, ">u4", sequence + numbers * (size or octets) & 0xFFFFFFFF)
     flags = headers[at + _FLAGS]
-    rows[:, at + _FLAGS] = flags & ~(_CWR | _ENDING) & 0xFF
+    alike = bytearray(headers)
+    alike[at + _FLAGS] = flags & ~(_CWR | _ENDING) & 0xFF
+    alike[at + _CHECK : at + _CHECK + 2] = bytes(2)
+    behind = length - network - (40 if shape.version == 6 else 0)
+    place = network + (4 if shape.version == 6 else 2)
+    alike[place : place + 2] = behind.to_bytes(2, "big")
+    rows[:, : shape.payload] = numpy.frombuffer(alike, numpy.uint8)
     rows[0, at + _FLAGS] |= 0 if first else flags & _CWR
     rows[-1, at + _FLAGS] |= flags & _ENDING if ends else 0
-    _put(rows, at + _CHECK, ">u2", numpy.zeros(count, numpy.int64))
-    _put(rows, at + _CHECK, ">u2", _transport_checksums(rows, shape, length))
-    octets_of_all, stride = rows.tobytes(), rows.shape[1]
-    return [octets_of_all[start : start + length] for start in range(0, count * stride, stride)]
+    numbers = numpy.arange(first, first + count)
+    _field(rows, at + _SEQUENCE, ">u4")[:] = sequence + numbers * (size or octets)
+    if shape.version == 4:
+        identification = int.from_bytes(headers[network + _ID : network + _ID + 2], "big")
+        identifications = identification + numbers & 0xFFFF
+        _field(rows, network + _ID, ">u2")[:] = identifications
+        fixed = fixed_sums(headers, shape).network + behind
+        _field(rows, network + _HEADER_CHECK, ">u2")[:] = -(fixed + identifications) % _ONES
+    _field(rows, at + _CHECK, "<u2")[:] = -_transport_sums(rows, shape, length) % _ONES
+    return list(struct.unpack(f"{length}s{rows.shape[1] - length}x" * count, rows.data))
 
 
-def _put_network(
-    rows: Octets, headers: bytearray, shape: Shape, numbers: Numbers, octets: int
-) -> None:
-    """Sets the IP headers' lengths, and for IPv4 identification and checksum."""
-    at = shape.network
-    length = shape.payload - at + octets
-    if shape.version == 6:
-        _put(rows, at + 4, ">u2", numpy.full(len(rows), length - 40))
-        return
-    identification = int.from_bytes(headers[at + _ID : at + _ID + 2], "big") + numbers & 0xFFFF
-    _put(rows, at + 2, ">u2", numpy.full(len(rows), length))
-    _put(rows, at + _ID, ">u2", identification)
-    fixed = fixed_sums(headers, shape).network
-    _put(rows, at + _HEADER_CHECK, ">u2", _checksums(fixed + length + identification))
+def _row_length(shape: Shape, length: int) -> int:
+    """Returns how long a row is whose frame has ``length`` octets: zeros make its segment whole words."""
+    return length + -(length - shape.transport) % _WORD.itemsize
 
 
-def _blank(count: int, length: int) -> Octets:
-    """Returns rows of ``length`` octets with a zero behind an odd length: words stay words."""
-    rows = numpy.empty((count, length + length % 2), numpy.uint8)
-    rows[:, length:] = 0
-    return rows
+def _field(rows: Octets, place: int, kind: str) -> NDArray[numpy.unsignedinteger[Any]]:
+    """Returns a number in each row, to be read or written."""
+    field: NDArray[numpy.unsignedinteger[Any]] = rows[
+        :, place : place + numpy.dtype(kind).itemsize
+    ].view(kind)[:, 0]
+    return field
 
 
-def _put(rows: Octets, place: int, kind: str, values: Numbers) -> None:
-    """Writes a number into each row."""
-    octets = values.astype(kind).view(numpy.uint8).reshape(len(rows), -1)
-    rows[:, place : place + octets.shape[1]] = octets
-
-
-def _get(rows: Octets, place: int, kind: str) -> Numbers:
-    """Reads a number out of each row."""
-    octets = numpy.ascontiguousarray(rows[:, place : place + numpy.dtype(kind).itemsize])
-    return octets.view(kind)[:, 0].astype(numpy.int64)
-
-
-def _transport_checksums(rows: Octets, shape: Shape, length: int) -> Numbers:
-    """Sums pseudo header, TCP header and payload; the fields hold what is to be summed."""
+def _transport_sums(rows: Octets, shape: Shape, length: int) -> Numbers:
+    """Sums pseudo header, TCP header and payload; see `_sums`."""
     first, last = (12, 20) if shape.version == 4 else (8, 40)
-    pseudo = rows[:, shape.network + first : shape.network + last]
-    fixed = shape.protocol + length - shape.transport
-    return _checksums(fixed + _word_sums(pseudo) + _word_sums(rows[:, shape.transport :]))
+    pseudo = _sums(rows[:, shape.network + first : shape.network + last])
+    fixed = (shape.protocol + length - shape.transport).to_bytes(2, "big")
+    return pseudo + _sums(rows[:, shape.transport :]) + int.from_bytes(fixed, "little")
 
 
-def _word_sums(rows: Octets) -> Numbers:
-    sums: Numbers = rows.view(">u2").sum(axis=1, dtype=numpy.int64)
+def _sums(rows: Octets) -> Numbers:
+    """Sums each row; what is left of it modulo 2**16 - 1 is RFC 1071's sum of words, octets swapped.
+
+    Neither the order of the octets nor how many words are added at once matters to that sum.
+    """
+    sums: Numbers = rows.view(_WORD).sum(axis=1, dtype=numpy.int64)
     return sums
-
-
-def _checksums(sums: Numbers) -> Numbers:
-    """Returns the checksums of sums that are not zero."""
-    rest = sums % _ONES
-    return _ONES - numpy.where(rest == 0, _ONES, rest)
 
 
 class Joined(NamedTuple):
@@ -149,20 +140,21 @@ def join(frames: Sequence[bytes], longest: int) -> Iterator[Joined]:
 
     Frames of more than ``longest`` octets stay alone: whoever takes them has to refuse each.
     """
-    start = 0
-    while start < len(frames):
-        length, stop = len(frames[start]), start + 1
-        while stop < len(frames) and len(frames[stop]) == length:
-            stop += 1
-        few = stop - start < FEWEST_JOINED or length > longest
-        shape = None if few else _shape(frames[start])
+    groups = deque(list(alike) for _, alike in groupby(frames, len))
+    while groups:
+        alike = groups.popleft()
+        length = len(alike[0])
+        few = len(alike) < FEWEST_JOINED or length > longest
+        shape = None if few else _shape(alike[0])
         if shape is None:
-            yield from map(_alone, frames[start:stop])
-        else:
-            tail = frames[stop] if stop < len(frames) and len(frames[stop]) < length else None
-            with_tail = yield from _join_alike(frames[start:stop], shape, tail)
-            stop += with_tail
-        start = stop
+            yield from map(_alone, alike)
+            continue
+        tail = groups[0][0] if groups and len(groups[0][0]) < length else None
+        with_tail = yield from _join_alike(alike, shape, tail)
+        if with_tail:
+            groups[0] = groups[0][1:]
+            if not groups[0]:
+                groups.popleft()
 
 
 def _alone(frame: bytes) -> Joined:
@@ -195,7 +187,7 @@ def _join_alike(
 ) -> Generator[Joined, None, bool]:
     """Joins frames of one length; returns whether the shorter ``tail`` behind them went along."""
     length = len(frames[0])
-    rows = _rows(frames, length)
+    rows = _rows(frames, shape)
     follows = _follows(rows, shape, length)
     most = (LARGEST_PACKET - shape.payload + shape.network) // (length - shape.payload)
     start, taken = 0, False
@@ -207,7 +199,7 @@ def _join_alike(
             if part == len(frames) and tail is not None and part - start < most:
                 taken = _is_tail(tail, frames[-1], shape)
                 last += [tail] if taken else []
-            if len(last) < FEWEST_JOINED:
+            if len(last) < FEWEST_JOINED or (start and _shape(frames[start]) != shape):
                 yield from map(_alone, last)
             else:
                 yield _joined(rows[start:part], shape, length, last)
@@ -215,82 +207,80 @@ def _join_alike(
     return taken
 
 
-def _rows(frames: Sequence[bytes], length: int) -> Octets:
-    between = b"\0" * (length % 2)
-    octets = between.join(frames) + between
-    return numpy.frombuffer(octets, numpy.uint8).reshape(len(frames), length + length % 2)
+def _rows(frames: Sequence[bytes], shape: Shape) -> Octets:
+    """Puts frames of one length into rows, zeros behind each."""
+    length = len(frames[0])
+    stride = _row_length(shape, length)
+    between = bytes(stride - length)
+    octets = between.join((*frames, b"")) if between else b"".join(frames)
+    return numpy.frombuffer(octets, numpy.uint8).reshape(len(frames), stride)
 
 
-def _follows(rows: Octets, shape: Shape, length: int) -> NDArray[numpy.bool_]:
-    """Tells of each row but the first whether it is the segment behind the row before."""
-    network, transport, size = shape.network, shape.transport, length - shape.payload
-    whole = _is_whole(rows, shape, length)
-    flags = rows[:, transport + _FLAGS]
-    may_go_on = whole & (flags == _ACK)
-    may_be_next = whole & (flags & _NOT_ENDING == _ACK)
-    sequence = _get(rows, transport + _SEQUENCE, ">u4")
-    in_order = (sequence[:-1] + size & 0xFFFFFFFF) == sequence[1:]
-    if shape.version == 4:
-        identification = _get(rows, network + _ID, ">u2")
-        in_order &= (identification[:-1] + 1 & 0xFFFF) == identification[1:]
+def _follows(rows: Octets, shape: Shape, length: int) -> Truths:
+    """Tells of each row but the first whether it is the segment behind the row before.
+
+    All that tells flows and shapes apart is compared between the two.
+    """
     headers = rows[:, : shape.payload]
-    same = headers[:-1] == headers[1:]
-    same[:, _differing(shape)] = True
-    found: NDArray[numpy.bool_] = may_go_on[:-1] & may_be_next[1:] & in_order & same.all(axis=1)
+    found: Truths = ((headers[1:] == headers[:-1]) | _own_octets(shape)).all(axis=1)
+    flags = headers[:, shape.transport + _FLAGS]
+    found &= (flags[:-1] == _ACK) & (flags[1:] & _NOT_ENDING == _ACK)
+    found &= _grows(rows, shape.transport + _SEQUENCE, ">u4", length - shape.payload)
+    if shape.version == 4:
+        found &= _grows(rows, shape.network + _ID, ">u2", 1)
+    sound = _is_sound(rows, shape, length)
+    found &= sound[:-1] & sound[1:]
     return found
 
 
-def _differing(shape: Shape) -> list[int]:
-    """Lists the octets of the headers that are each segment's own."""
-    places = [shape.transport + place for place in (*range(4, 8), _FLAGS, _CHECK, _CHECK + 1)]
-    if shape.version == 4:
-        places += [shape.network + place for place in (_ID, _ID + 1, 10, 11)]
-    return places
+def _grows(rows: Octets, place: int, kind: str, step: int) -> Truths:
+    """Tells of each row but the first whether its number is that of the row before and ``step`` more."""
+    numbers = _field(rows, place, kind).astype(kind.replace(">", "="))
+    grows: Truths = numbers[1:] - numbers[:-1] == step
+    return grows
 
 
-def _is_whole(rows: Octets, shape: Shape, length: int) -> NDArray[numpy.bool_]:
-    """Tells which rows have the headers of the first and checksums that hold."""
+@lru_cache(maxsize=64)
+def _own_octets(shape: Shape, lengths_too: bool = False) -> Truths:
+    """Tells which octets of the headers are each segment's own."""
     network, transport = shape.network, shape.transport
-    ours = rows[0]
-    places = [*range(12, network + 1), transport + 12]
+    own = numpy.zeros(shape.payload, bool)
+    own[[transport + place for place in (*range(4, 8), _FLAGS, _CHECK, _CHECK + 1)]] = True
     if shape.version == 4:
-        places += [network + place for place in (2, 3, _FRAGMENT, _FRAGMENT + 1, _PROTOCOL)]
-    else:
-        places += [network + place for place in (4, 5, _NEXT_HEADER)]
-    whole: NDArray[numpy.bool_] = (rows[:, places] == ours[places]).all(axis=1)
-    # What is summed has the field in it: without, the sum is less by what the field holds.
-    field = _get(rows, transport + _CHECK, ">u2")
-    first, last = (12, 20) if shape.version == 4 else (8, 40)
-    sums = _word_sums(rows[:, network + first : network + last])
-    sums += _word_sums(rows[:, transport:]) + (shape.protocol + length - transport)
-    whole &= _checksums(sums - field) == field
+        own[[network + place for place in (_ID, _ID + 1, _HEADER_CHECK, _HEADER_CHECK + 1)]] = True
+    if lengths_too:
+        place = network + (2 if shape.version == 4 else 4)
+        own[place : place + 2] = True
+    return own
+
+
+def _is_sound(rows: Octets, shape: Shape, length: int) -> Truths:
+    """Tells which rows have the checksums that `cut` would give them: of 0 and 0xFFFF it is 0."""
+    network, transport = shape.network, shape.transport
+    sound: Truths = _transport_sums(rows, shape, length) % _ONES == 0
+    sound &= _field(rows, transport + _CHECK, ">u2") != _ONES
     if shape.version == 4:
-        field = _get(rows, network + _HEADER_CHECK, ">u2")
-        whole &= _checksums(_word_sums(rows[:, network:transport]) - field) == field
-    return whole
+        sound &= _sums(rows[:, network:transport]) % _ONES == 0
+        sound &= _field(rows, network + _HEADER_CHECK, ">u2") != _ONES
+    return sound
 
 
 def _is_tail(tail: bytes, before: bytes, shape: Shape) -> bool:
     """Tells whether a shorter frame is the segment behind ``before``."""
-    if _shape(tail) != shape:
+    if _shape(tail) != shape or not _is_sound(_rows((tail,), shape), shape, len(tail))[0]:
         return False
-    pair = _rows((before, tail.ljust(len(before), b"\0")), len(before)).copy()
-    own = _rows((tail,), len(tail))
-    if not _is_whole(own, shape, len(tail))[0]:
+    if not _is_sound(_rows((before,), shape), shape, len(before))[0]:
         return False
-    at, transport = shape.network, shape.transport
-    lengths = [at + 2, at + 3] if shape.version == 4 else [at + 4, at + 5]
-    same = pair[0, : shape.payload] == pair[1, : shape.payload]
-    same[[*_differing(shape), *lengths]] = True
-    sequence = _get(pair, transport + _SEQUENCE, ">u4")
+    octets = before[: shape.payload] + tail[: shape.payload]
+    pair = numpy.frombuffer(octets, numpy.uint8).reshape(2, shape.payload)
+    if not ((pair[0] == pair[1]) | _own_octets(shape, lengths_too=True)).all():
+        return False
     size = len(before) - shape.payload
-    in_order = (sequence[0] + size & 0xFFFFFFFF) == sequence[1]
+    in_order = _grows(pair, shape.transport + _SEQUENCE, ">u4", size)[0]
     if shape.version == 4:
-        identification = _get(pair, at + _ID, ">u2")
-        in_order = in_order and (identification[0] + 1 & 0xFFFF) == identification[1]
-    flags = pair[:, transport + _FLAGS]
-    fit = flags[0] == _ACK and flags[1] & _NOT_ENDING == _ACK
-    return bool(same.all() and in_order and fit and _is_whole(pair[:1], shape, len(before))[0])
+        in_order &= _grows(pair, shape.network + _ID, ">u2", 1)[0]
+    flags = pair[:, shape.transport + _FLAGS]
+    return bool(in_order and flags[0] == _ACK and flags[1] & _NOT_ENDING == _ACK)
 
 
 def _joined(rows: Octets, shape: Shape, length: int, frames: Sequence[bytes]) -> Joined:

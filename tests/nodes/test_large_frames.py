@@ -106,7 +106,7 @@ def test_whatever_comes_leaves_in_order_and_to_the_octet(version: int, data: st.
     for _ in range(data.draw(st.integers(0, 4))):
         at = data.draw(st.integers(0, len(frames) - 1))
         what = data.draw(st.sampled_from(["change", "drop", "double", "swap", "cut"]))
-        if what == "change":
+        if what == "change" and frames[at]:
             frames[at] = changed(data.draw(st.integers(0, len(frames[at]) - 1)))(frames[at])
         elif what == "drop" and len(frames) > 1:
             del frames[at]
