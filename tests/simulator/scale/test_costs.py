@@ -55,6 +55,16 @@ def test_what_cells_cannot_tell_apart_gets_one_coefficient() -> None:
     assert told.interval("octet_moved") == (0.0, 0.0, 0.0)
 
 
+def test_a_cell_whose_few_blocks_are_alike_by_chance_counts_no_more_than_others() -> None:
+    others = [relay_cell(copies, 512, 0.05, copies) for copies in (1, 2, 3, 5)]
+    work, cost = relay_cell(7, 512).work, 1.3 * relay_cell(7, 512).mean_ns
+    alike, apart = (
+        fit([*others, Measured("", work, (cost * (1 - scatter), cost * (1 + scatter)))])
+        for scatter in (0.0, 0.2)
+    )
+    assert alike.best == pytest.approx(apart.best)
+
+
 def test_no_coefficient_is_below_zero() -> None:
     falling = [Measured(str(n), Work(1.0, n), (1000.0 / n,)) for n in (1, 2, 4)]
     assert (fit(falling).best >= 0).all()
