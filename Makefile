@@ -115,7 +115,7 @@ sweep: ## works out all combinations of seeds, topologies, ways and sizes, each 
 		$(call option,GROUP,--group) $(call option,SERVERS,--servers) \
 		$(call option,WORKERS,--workers) $(call option,ENGINE,--engine) $(call option,SCHEDULER,--scheduler) $(ARGS)
 
-calibrate: ## fits the scale model's processor costs, and checks them on what was left out of the fit
+calibrate: ## fits the scale model's processor costs, and checks them on what was left out (10 minutes; QUICK=1: 90 s)
 	@scripts/setup
 	@scripts/run --root -m experiments calibrate $(call flag,QUICK,--quick) $(call option,SEED,--seed) $(ARGS)
 

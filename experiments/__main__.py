@@ -420,7 +420,7 @@ def _parser() -> argparse.ArgumentParser:
     planes = commands.add_parser(
         "planes", help="measures the data planes against each other, and the kernel's forwarding"
     )
-    planes.add_argument("--quick", action="store_true", help="few blocks: within 2 minutes")
+    planes.add_argument("--quick", action="store_true", help="few rounds: within 90 s")
     planes.add_argument(
         "--soak", action="store_true", help="a long stream through each: none lost, none changed"
     )
