@@ -42,15 +42,15 @@ def _weight(quick: bool) -> float:
 
 
 def _measure(options: argparse.Namespace, folder: Path, progress: Progress) -> Summary:
-    groups = calibration.extent(options.quick).groups
+    extent = calibration.extent(options.quick)
     given = Given(
         TOPIC,
-        rig_plan(tuple(calibration.SERVERS), groups).to_json(),
+        rig_plan(tuple(calibration.SERVERS), extent.groups).to_json(),
         {"quick": options.quick, "utilisation": calibration.UTILISATION},
         options.seed,
     )
     chance = random.Random(options.seed)
-    on_rig = calibration.measure_on_rig(options.quick, chance, progress)
+    on_rig = calibration.measure_on_rig(extent, chance, progress)
     networks = in_networks.measure_networks(options.quick, chance, progress)
     progress.step("rekeys, the fit and the report", 3)
     predicted = prediction.predict(on_rig, networks, calibration.measure_rekeys())

@@ -32,6 +32,7 @@ GROUPS = (2, 3, 4, 6, 8, 16, 32)
 QUICK_GROUPS = (2, 4, 8, 16, 32)
 SIZES = (64, 512, 1360)
 LEFT_OUT_SIZE = 512
+UNICAST_GROUPS = (4, 16, 32)
 UTILISATION = 0.15
 HIGHEST_RATE = 8_000.0
 """Low enough that each frame is sent, comes and is served by itself."""
@@ -53,14 +54,15 @@ class Extent:
     windows: int
     seconds: float
     groups: tuple[int, ...]
+    unicast_sizes: tuple[int, ...]
 
     def weight(self) -> float:
         """Returns how long that takes, as progress is told."""
         return self.sittings * _STARTS + self.rounds * self.windows * _PASSES + _PILOT
 
 
-FULL = Extent(4, 4, 4, 0.1, GROUPS)
-QUICK = Extent(1, 3, 3, 0.05, QUICK_GROUPS)
+FULL = Extent(4, 4, 4, 0.1, GROUPS, SIZES)
+QUICK = Extent(1, 3, 3, 0.05, QUICK_GROUPS, (LEFT_OUT_SIZE,))
 _STARTS, _PASSES, _PILOT = 8, 9, 4
 
 
@@ -143,12 +145,13 @@ def work_in(cell: Cell, what: str) -> Work:
     return work_of(way, 1.0, cell.copies, sizes(cell.size))
 
 
-def cells(quick: bool) -> list[Cell]:
+def cells(some: Extent) -> list[Cell]:
     """Lists the cells: broadcast frames in all groups and of all sizes, unicast frames in few groups."""
-    groups = extent(quick).groups
-    found = [Cell("broadcast", group, size) for group in groups for size in SIZES]
-    some = (LEFT_OUT_SIZE,) if quick else SIZES
-    return found + [Cell("unicast", group, size) for group in (4, 16, 32) for size in some]
+    broadcast = [Cell("broadcast", group, size) for group in some.groups for size in SIZES]
+    few = [group for group in some.groups if group in UNICAST_GROUPS]
+    return broadcast + [
+        Cell("unicast", group, size) for group in few for size in some.unicast_sizes
+    ]
 
 
 @dataclass
@@ -164,10 +167,9 @@ class _Run:
     rounds: dict[tuple[str, Cell], list[tuple[Window, ...]]] = field(default_factory=dict)
 
 
-def measure_on_rig(quick: bool, chance: random.Random, progress: Progress) -> list[CellOnRig]:
+def measure_on_rig(some: Extent, chance: random.Random, progress: Progress) -> list[CellOnRig]:
     """Measures all cells in rounds, each pass in an order of its own, so that a drift falls on all alike."""
-    some = extent(quick)
-    chosen = [(server, cell) for server in SERVERS for cell in cells(quick)]
+    chosen = [(server, cell) for server in SERVERS for cell in cells(some)]
     run = _Run(some, chosen, chance, progress)
     for _ in range(some.sittings):
         progress.step("servers and members", _STARTS)
