@@ -13,22 +13,32 @@ from protocol.wire.vpn_header import HOP_TAG_FOLLOWS
 ESP = 50
 
 
-def udp_payloads(
-    capture: Path, port: int
-) -> Iterator[tuple[bytes, IPv4Address | IPv6Address, IPv4Address | IPv6Address]]:
-    """Yields (payload, source, destination) of the datagrams from or to ``port``, not of fragments."""
+UdpPayload = tuple[bytes, IPv4Address | IPv6Address, IPv4Address | IPv6Address]
+"""(payload, source, destination)"""
+
+
+def udp_payload(packet: bytes, port: int) -> UdpPayload | None:
+    """Returns what a frame carries of a datagram from or to ``port``; None for others and fragments."""
+    ether_type = int.from_bytes(packet[12:14], "big")
+    if ether_type == 0x86DD and packet[20] == 17:
+        source, destination, datagram = packet[22:38], packet[38:54], packet[54:]
+    elif ether_type == 0x0800 and packet[23] == 17 and packet[14] == 0x45:
+        source, destination, datagram = packet[26:30], packet[30:34], packet[34:]
+    else:
+        return None
+    ports = int.from_bytes(datagram[:2], "big"), int.from_bytes(datagram[2:4], "big")
+    if port not in ports:
+        return None
+    end = int.from_bytes(datagram[4:6], "big")
+    return bytes(datagram[8:end]), ip_address(source), ip_address(destination)
+
+
+def udp_payloads(capture: Path, port: int) -> Iterator[UdpPayload]:
+    """Yields what the frames of a capture carry from or to ``port``."""
     for packet in read_packets(capture):
-        ether_type = int.from_bytes(packet[12:14], "big")
-        if ether_type == 0x86DD and packet[20] == 17:
-            source, destination, datagram = packet[22:38], packet[38:54], packet[54:]
-        elif ether_type == 0x0800 and packet[23] == 17 and packet[14] == 0x45:
-            source, destination, datagram = packet[26:30], packet[30:34], packet[34:]
-        else:
-            continue
-        ports = int.from_bytes(datagram[:2], "big"), int.from_bytes(datagram[2:4], "big")
-        if port in ports:
-            end = int.from_bytes(datagram[4:6], "big")
-            yield bytes(datagram[8:end]), ip_address(source), ip_address(destination)
+        found = udp_payload(packet, port)
+        if found is not None:
+            yield found
 
 
 def has_vpn_header(payload: bytes) -> bool:

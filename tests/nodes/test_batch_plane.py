@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import select
-import socket
-import struct
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_address
 
 import pytest
@@ -15,115 +14,49 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodes import batch_plane, data_plane
-from nodes.batch_socket import UDP_SEGMENT, BatchUdpSocket, Piece, missing_options
+from nodes.batch_socket import BatchUdpSocket, Piece, missing_options
 from nodes.outbox import Outbox, most_octets
-from nodes.planes import BatchPlanes, Plane, Planes, SocketPlanes
+from nodes.planes import Planes
 from nodes.udp import UdpSocket
+from protocol import hop_tag
 from protocol.hub import Hub
 from protocol.null_forwarder import NullForwarder
-from protocol.relay import Member, Relay, RelayedGroup, Strip
+from protocol.relay import Member, Relay, RelayedGroup, Strip, TaggedRelay
 from protocol.security_association import SecurityAssociation
-from protocol.types import SECOND, Address, Secret, Spi, VpnId
+from protocol.types import SECOND, Secret, Spi, VpnId
 from protocol.wire.inner_packet import InnerPacket
 from protocol.wire.messages import GroupSecurityAssociation
 from protocol.wire.vpn_header import VpnHeader
+from tests.nodes.scene import ALL_PLANES, HOST, Burst, Scene, no_timer, open_scene, through
 from tests.protocol.relay.datagrams import GROUPS, PLACES, datagram, station
 
 pytestmark = pytest.mark.skipif(bool(missing_options()), reason="kernel without UDP batches")
 
-HOST = ip_address("127.0.0.1")
 STRANGER = "x"
+VPN_HEADER = 16
 MEMBERS = ("a", "b", "c", "d", "v")
-ALL_PLANES: tuple[Planes, ...] = (SocketPlanes(), BatchPlanes())
-
-
-@dataclass(frozen=True)
-class Burst:
-    """Datagrams that one sender hands to the kernel: one by one, or as a batch."""
-
-    sender: str
-    datagrams: tuple[bytes, ...]
-    batch: bool
-    read: bool
-    """Whether the plane wakes up before the next burst."""
-
-
-@dataclass
-class Scene:
-    """The members' sockets: what they get is what the plane has sent."""
-
-    sockets: dict[str, socket.socket]
-
-    def address(self, name: str) -> Address:
-        return Address(*self.sockets[name].getsockname()[:2])
-
-    def member(self, name: str) -> Member:
-        return Member(*PLACES[name], self.address(name))
-
-    def send(self, burst: Burst, to: Address) -> None:
-        sender = self.sockets[burst.sender]
-        size = len(burst.datagrams[0])
-        if burst.batch and size and all(len(one) == size for one in burst.datagrams[:-1]):
-            ancillary = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", size))]
-            sender.sendmsg([b"".join(burst.datagrams)], ancillary, 0, to)
-            return
-        for one in burst.datagrams:
-            sender.sendto(one, to)
-
-    def received(self) -> dict[str, list[bytes]]:
-        """Takes what has come to each member, in order."""
-        return {name: list(_waiting(one)) for name, one in self.sockets.items()}
-
-
-def _waiting(receiver: socket.socket) -> Iterator[bytes]:
-    while True:
-        try:
-            yield receiver.recv(65535)
-        except BlockingIOError:
-            return
 
 
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
-    with ExitStack() as stack:
-        sockets = {}
-        for name in (*MEMBERS, STRANGER):
-            made = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            made.setblocking(False)
-            made.bind((str(HOST), 0))
-            sockets[name] = made
-        yield Scene(sockets)
+    with open_scene((*MEMBERS, STRANGER)) as opened:
+        yield opened
 
 
-def through(
-    scene: Scene, planes: Planes, make: Callable[[Planes, UdpSocket], Plane], course: list[Burst]
-) -> dict[str, list[bytes]]:
-    """Sends a course of bursts through a plane; returns what each member got."""
-    got: dict[str, list[bytes]] = {name: [] for name in scene.sockets}
-    with closing(planes.open(HOST, 0)) as udp:
-        plane = make(planes, udp)
-        for burst in course:
-            scene.send(burst, udp.address)
-            if burst.read:
-                _run(plane, udp, scene, got)
-        _run(plane, udp, scene, got)
-    return got
+def member_of(scene: Scene, name: str) -> Member:
+    return Member(*PLACES[name], scene.address(name), hop_keys=(hop_key(name),))
 
 
-def _run(plane: Plane, udp: UdpSocket, scene: Scene, got: dict[str, list[bytes]]) -> None:
-    """Wakes the plane up until nothing waits any more."""
-    while select.select([udp], [], [], 0)[0]:
-        plane.readable()
-    for name, more in scene.received().items():
-        got[name] += more
+def hop_key(name: str) -> Secret:
+    return Secret(name.encode() * 16)
 
 
-def relay_of(scene: Scene, strip: Strip) -> Relay:
-    relay = Relay(strip)
+def relay_of(scene: Scene, strip: Strip, tagged: bool = False) -> Relay:
+    relay = (TaggedRelay if tagged else Relay)(strip)
     for vpn_id, (group, spi) in GROUPS.items():
         relay.install_group(RelayedGroup(vpn_id, ip_address(group), frozenset([spi])))
     for name in MEMBERS:
-        relay.add_member(scene.member(name))
+        relay.add_member(member_of(scene, name))
     return relay
 
 
@@ -158,25 +91,48 @@ bursts = st.builds(
 )
 
 
+def with_tags(course: list[Burst], forged: int) -> list[Burst]:
+    """Tags all that is long enough to have one; the rest gets as long, so that batches stay."""
+    number = itertools.count()
+
+    def tagged(sender: str, payload: bytes) -> bytes:
+        if len(payload) <= VPN_HEADER or payload[0] not in (1, 2):
+            return payload + bytes(hop_tag.LENGTH)
+        return hop_tag.add(payload, hop_key("x" if next(number) == forged else sender))
+
+    return [
+        replace(one, datagrams=tuple(tagged(one.sender, payload) for payload in one.datagrams))
+        for one in course
+    ]
+
+
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(st.lists(bursts, min_size=1, max_size=4), st.sampled_from(list(Strip)))
+@given(
+    st.lists(bursts, min_size=1, max_size=4),
+    st.sampled_from(list(Strip)),
+    st.none() | st.integers(0, 40),
+)
 def test_every_plane_sends_the_same_datagrams_in_the_same_order(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, course: list[Burst], strip: Strip
+    scene: Scene,
+    monkeypatch: pytest.MonkeyPatch,
+    course: list[Burst],
+    strip: Strip,
+    forged: int | None,
 ) -> None:
+    """With a number all datagrams are tagged, and that one's tag is of another member."""
+    tagged = forged is not None
+    if forged is not None:
+        course = with_tags(course, forged)
     for module in (data_plane, batch_plane):
         monkeypatch.setattr(module, "now", lambda: SECOND)
     outcomes = []
     for planes in ALL_PLANES:
-        relay = relay_of(scene, strip)
-        got = through(scene, planes, lambda how, udp: how.deciding(udp, relay, _no_timer), course)  # noqa: B023
+        relay = relay_of(scene, strip, tagged)
+        got = through(scene, planes, lambda how, udp: how.deciding(udp, relay, no_timer), course)  # noqa: B023
         outcomes.append((got, relay.flows.totals(), list(relay.mac_ip.rows(SECOND))))
     assert outcomes[0] == outcomes[1]
-
-
-def _no_timer() -> None:
-    pass
 
 
 @settings(
@@ -188,13 +144,13 @@ def test_the_null_forwarder_sends_the_same_through_every_plane(
 ) -> None:
     null = NullForwarder()
     for name in MEMBERS:
-        null.add_member(scene.member(name))
+        null.add_member(member_of(scene, name))
     course = [
         Burst(one.sender, tuple(filter(None, one.datagrams)) or (b"0",), one.batch, True)
         for one in course
     ]
     one, other = (
-        through(scene, planes, lambda how, udp: how.deciding(udp, null, _no_timer), course)
+        through(scene, planes, lambda how, udp: how.deciding(udp, null, no_timer), course)
         for planes in ALL_PLANES
     )
     assert one == other
@@ -224,7 +180,7 @@ def test_what_comes_alone_is_sent_at_once_and_no_call_is_in_vain(
     one = datagram(1001, "01", "*")
     lone = Burst("a", (one,), batch=False, read=True)
     with closing(planes.open(HOST, 0)) as udp:
-        plane = planes.deciding(udp, relay, _no_timer)
+        plane = planes.deciding(udp, relay, no_timer)
         for _ in range(2):
             scene.send(lone, udp.address)
             plane.readable()
@@ -273,7 +229,7 @@ class Sealer:
                 for sender in (0, 1)
             )
             self.hub.install_association(PLACES[name][0], given_to_hub)
-            self.hub.add_member(scene.member(name))
+            self.hub.add_member(member_of(scene, name))
             self._ends[name] = SecurityAssociation(given_to_member)
 
     def seal(self, name: str, destination: str, octets: int) -> bytes:
@@ -295,7 +251,7 @@ def test_a_hub_sends_the_same_through_every_plane(scene: Scene, strip: Strip) ->
         forged = course[0].datagrams[0][:-1] + b"\0"
         course.append(Burst("a", (forged, b"\x01", course[0].datagrams[1]), False, False))
         hub = sealer.hub
-        got = through(scene, planes, lambda how, udp: how.resealing(udp, hub, _no_timer), course)  # noqa: B023
+        got = through(scene, planes, lambda how, udp: how.resealing(udp, hub, no_timer), course)  # noqa: B023
         outcomes.append((got, hub.copies_out, hub.octets_out, hub.drops, hub.datagrams_in))
     assert outcomes[0] == outcomes[1]
     got, copies, *_ = outcomes[0]
