@@ -251,6 +251,29 @@ def test_a_batch_of_one_flow_is_parsed_once_and_each_tag_checked() -> None:
     assert [isinstance(run.verdict, Drop) for run in runs] == [False, True, False]
 
 
+@pytest.mark.parametrize("place", range(SEQUENCE_AT + 4))
+def test_one_octet_that_differs_ends_a_run_of_tagged_datagrams(place: int) -> None:
+    good = [sequenced("a", number) for number in range(4)]
+    size = len(good[0])
+    spoilt = bytearray(good[2])
+    spoilt[place] ^= 1
+    batch = memoryview(b"".join([*good[:2], spoilt, good[3]]))
+    assert hop_tag.count_alike(batch, size, hop_key("a")) == 2
+
+
+@pytest.mark.parametrize("cut", [1, 8, 40])
+def test_a_datagram_of_a_kept_flow_that_is_cut_short_is_dropped(cut: int) -> None:
+    relay = tagging_relay("a", "b")
+    whole = tagged_datagram("a")
+    assert pass_on(relay, "a", whole) == {"b"}
+    short = whole[:-cut]
+    assert pass_on(relay, "a", short) == "malformed_datagram"
+    runs = relay.receive_batch(
+        bytearray(3 * short), slice(0, 3 * len(short)), len(short), address("a"), 0
+    )
+    assert [run.verdict for run in runs] == [Drop(DropReason.MALFORMED_DATAGRAM)]
+
+
 def test_with_the_header_the_tag_is_stripped_too() -> None:
     relay = tagging_relay("a", "b", strip=Strip.PATENT)
     payload = tagged_datagram("a")
