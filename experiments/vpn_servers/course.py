@@ -37,15 +37,22 @@ from topologies.emulate import Network, emulate
 from topologies.plan import Kind, Plan
 
 QUICK_CLIENTS, QUICK_SERVERS = 6, 3
-QUICK_ROUNDS, FULL_ROUNDS = 2, 6
+QUICK_ROUNDS, FULL_ROUNDS = 2, 4
 FULL_CLIENTS = (4, 8, 16, 32)
 FULL_SERVERS = (1, 2, 3, 4)
+CROSS_CLIENTS, CROSS_SERVERS = 16, 4
+"""Where the two arms of a full run meet: all numbers of servers with so many clients, all numbers of
+clients at so many servers. Each number of clients is spread evenly over these; all combinations take 20 minutes.
+"""
 EVEN = 1.25
 """A server that handles at most this many times its even share counts as one among equals."""
 
 
 def points_of(way: str, quick: bool) -> list[Point]:
-    """Lists the networks that a run measures: its own way, and those that it is compared with."""
+    """Lists the networks that a run measures: its own way, and those that it is compared with.
+
+    A full run has a cross of them, and the same for either way.
+    """
     if quick:
         clients, servers = QUICK_CLIENTS, QUICK_SERVERS
         if way == "multiserver":
@@ -62,10 +69,11 @@ def points_of(way: str, quick: bool) -> list[Point]:
         Point(one, servers, clients)
         for clients in FULL_CLIENTS
         for servers in FULL_SERVERS
+        if clients == CROSS_CLIENTS or servers == CROSS_SERVERS
         for one in ways
     ]
-    points.append(Point("multiserver", QUICK_SERVERS, 8, "unreported"))
-    return points + [Point("multiserver", QUICK_SERVERS, clients, "whole") for clients in (8, 32)]
+    points.append(Point("multiserver", CROSS_SERVERS, 8, "unreported"))
+    return points + [Point("multiserver", CROSS_SERVERS, clients, "whole") for clients in (8, 32)]
 
 
 def steps(quick: bool) -> int:

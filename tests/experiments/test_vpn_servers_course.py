@@ -11,6 +11,8 @@ import pytest
 
 from experiments.record import Invariant
 from experiments.vpn_servers.course import (
+    CROSS_CLIENTS,
+    CROSS_SERVERS,
     EVEN,
     FULL_CLIENTS,
     FULL_SERVERS,
@@ -168,16 +170,24 @@ def test_a_quick_run_measures_its_own_way_and_what_that_is_compared_with() -> No
     assert {p.clients for way in WAYS for p in points_of(way, True)} == {QUICK_CLIENTS}
 
 
-def test_a_full_run_measures_both_ways_over_all_numbers_of_servers_and_clients() -> None:
+def test_a_full_run_measures_both_ways_over_each_number_of_servers_and_of_clients() -> None:
     points = set(points_of("cascade", quick=False))
-    assert points >= {
-        Point(way, servers, clients)
-        for way in WAYS
-        for servers in FULL_SERVERS
-        for clients in FULL_CLIENTS
-    }
+    assert points == set(points_of("multiserver", quick=False))
+    for way in WAYS:
+        at = {(p.servers, p.clients) for p in points if (p.way, p.telling) == (way, "usual")}
+        assert at == {(servers, CROSS_CLIENTS) for servers in FULL_SERVERS} | {
+            (CROSS_SERVERS, clients) for clients in FULL_CLIENTS
+        }
     assert points >= {Point("single", 1, clients) for clients in FULL_CLIENTS}
-    assert {point.telling for point in points} == {"usual", "unreported", "whole"}
+    others = {point for point in points if point.telling != "usual"}
+    assert {point.telling for point in others} == {"unreported", "whole"}
+    assert points >= {replace(point, telling="usual") for point in others}
+
+
+def test_clients_of_a_full_run_can_be_spread_evenly_over_the_servers_that_most_points_have() -> (
+    None
+):
+    assert all(clients % CROSS_SERVERS == 0 for clients in FULL_CLIENTS)
 
 
 def test_there_is_a_step_for_every_point_of_either_way() -> None:
