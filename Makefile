@@ -40,7 +40,7 @@ PROCESSES := --numprocesses auto --maxprocesses 4 --dist loadfile
 help: ## this list
 	@echo 'blindrelay: a layer-2 VPN whose relay never decrypts'
 	@echo
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r target text; do \
+	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r target text; do \
 		printf '  make %-12s %s\n' "$$target" "$$text"; done
 	@echo
 	@echo 'Variables: TOPO=single, or file.graphml  QUICK=1 (within 90 s)  N=clients  M=terminals on each LAN  SEED=number'
@@ -57,7 +57,7 @@ help: ## this list
 	@echo '           CONTROL=tls|ike (what protects registration; ike: by strongSwan)'
 	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'
 	@echo '           CLIENTS=1000000  GROUP=clients of a group  NETWORK=backbone/world, or file.graphml (scale)'
-	@echo '           ARGS="more arguments" (experiment, cli, test, test-fast)'
+	@echo '           ARGS="more arguments" (of what the target runs: make claims ARGS=E2, make scale ARGS=--help)'
 	@echo 'Failures:  make always ends with 2; the line "exit N: reason" tells the code: 1 an invariant or a'
 	@echo '           test failed, 2 usage or configuration, 3 this machine cannot. For the code itself:'
 	@echo '           scripts/setup && scripts/run --root -m experiments run --topo single --quick'

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,20 +20,24 @@ from topologies.graphml import read_plan
 DOCUMENTS = [
     CHECKOUT / "README.md",
     CHECKOUT / "CLAIMS.md",
+    CHECKOUT / "CONTRIBUTING.md",
+    CHECKOUT / "results" / "README.md",
     *sorted((CHECKOUT / "docs").glob("*.md")),
 ]
+MAKEFILE = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+KNOWN = " ".join(re.findall(r"^KNOWN \+?:?= (.*)$", MAKEFILE, re.M)).split()
 WIRE_FORMAT = CHECKOUT / "docs" / "wire-format.md"
 PACKAGES = "protocol|nodes|topologies|experiments|simulator"
 
 QUOTED = re.findall(r"```vector (\w+)\.(\w+)\n([0-9a-f\n]+)```", WIRE_FORMAT.read_text("utf-8"))
 
 
-def quotes(pattern: str) -> list[tuple[str, str]]:
-    """Returns (document, text) for whatever the documents quote in that form."""
+def quotes(pattern: str) -> list[tuple[str, Any]]:
+    """Returns (document, text, or texts of groups) for whatever the documents quote in that form."""
     return [
         (document.name, found)
         for document in DOCUMENTS
-        for found in re.findall(pattern, document.read_text(encoding="utf-8"))
+        for found in re.findall(pattern, document.read_text(encoding="utf-8"), re.M)
     ]
 
 
@@ -98,8 +105,38 @@ def test_every_literal_rule_that_fails_in_the_simulator_is_named_at_its_hole_and
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_a_link_leads_to_a_file(document: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8"))
-    assert [link for link in links if not (document.parent / link).exists()] == []
+    links = re.findall(r"\]\(([^)#:]*)(#[^)]+)?\)", document.read_text(encoding="utf-8"))
+    assert [file for file, _ in links if not (document.parent / file).exists()] == []
+    anchors = [(document.parent / file if file else document, at[1:]) for file, at in links if at]
+    assert [(path.name, at) for path, at in anchors if at not in anchors_of(path)] == []
+
+
+def anchors_of(document: Path) -> set[str]:
+    """Returns what a link can lead to in a document: its headings as the usual renderers name them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_command_that_is_named_can_be_given() -> None:
+    targets = set(re.findall(r"^([a-z][\w-]*):", MAKEFILE, re.M))
+    named = quotes(r"(?:`|^)make +([a-z][\w-]*)((?: +[A-Z_]+=[^\s`]+)*)(?=[\s`])")
+    assert len(named) > 40
+    for document, (target, given) in named:
+        assert target in targets, (document, target)
+        for variable in re.findall(r"([A-Z_]+)=", given):
+            assert variable in KNOWN, (document, target, variable)
+    modules = quotes(r"python -m ([\w.]+)")
+    assert modules
+    assert [pair for pair in modules if importlib.util.find_spec(pair[1]) is None] == []
+
+
+def test_help_names_every_target_and_every_variable() -> None:
+    said = subprocess.run(
+        ["make", "help"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    targets = re.findall(r"^([a-z][\w-]*):", MAKEFILE, re.M)
+    assert [one for one in targets if not re.search(rf"^  make {one} ", said.stdout, re.M)] == []
+    assert [one for one in KNOWN if not re.search(rf"\b{one}\b", said.stdout)] == []
 
 
 def test_the_settings_that_the_readme_shows_are_accepted(tmp_path: Path) -> None:
@@ -133,11 +170,9 @@ def commands_of_the_sample_workflow() -> list[str]:
 
 
 def test_the_sample_workflow_runs_targets_that_are_there() -> None:
-    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
-    (known,) = re.findall(r"^KNOWN := (.*)$", makefile, re.M)
     commands = commands_of_the_sample_workflow()
     assert len(commands) == 3
     for command in commands:
         _, target, *variables = command.split()
-        assert re.search(rf"^{target}:", makefile, re.M), command
-        assert {one.partition("=")[0] for one in variables} <= set(known.split()), command
+        assert re.search(rf"^{target}:", MAKEFILE, re.M), command
+        assert {one.partition("=")[0] for one in variables} <= set(KNOWN), command

@@ -41,8 +41,8 @@ QUICK_ROUNDS, FULL_ROUNDS = 2, 4
 FULL_CLIENTS = (4, 8, 16, 32)
 FULL_SERVERS = (1, 2, 3, 4)
 CROSS_CLIENTS, CROSS_SERVERS = 16, 4
-"""Where the two arms of a full run meet: all numbers of servers with so many clients, all numbers of
-clients at so many servers. Each number of clients is spread evenly over these; all combinations take 20 minutes.
+"""Where the arms of a full run cross: all numbers of servers with so many clients, and all numbers of clients
+at so many servers, over which each can be spread evenly.
 """
 EVEN = 1.25
 """A server that handles at most this many times its even share counts as one among equals."""
