@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import plots, ratio_drawings, server_drawings
+from experiments import network_plot, ratio_drawings, server_drawings
 from experiments.evidence.table import contradictions, load
 from experiments.ladder import drawings as ladder_drawings
 from experiments.pages import render
@@ -177,7 +177,7 @@ def topology(record: Record, folder: Path) -> tuple[str, str]:
         if sample.name == LINK_LOAD and {"a", "b"} <= sample.labels.keys()
     }
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        for path in plots.topology(record.plan, Path(scratch), node_loads, link_loads):
+        for path in network_plot.draw(record.plan, Path(scratch), node_loads, link_loads):
             path.replace(folder / path.name)
     text = (folder / "topology.svg").read_text(encoding="utf-8")
     return _inline(text), _in_words(record.plan)

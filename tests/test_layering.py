@@ -109,7 +109,7 @@ OFFENCES = [
     (
         "experiments",
         "import matplotlib.pyplot",
-        "Only experiments.plots and experiments.scale.plots import",
+        "Only experiments.plots, experiments.network_plot and experiments.scale.plots import",
     ),
     ("experiments/sweep/command", "import distributed", "Dask, which runs what it is sent"),
     ("nodes", "import scapy.all", "scapy (GPL-2.0)"),

@@ -1,4 +1,4 @@
-"""Draws the scale model's figures; beside experiments.plots the only module that imports matplotlib."""
+"""Draws the scale model's figures with matplotlib."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import plots
+from experiments import network_plot
 from topologies.catalog import CATALOG
 
 
@@ -18,7 +18,7 @@ def test_every_node_and_count_is_in_the_drawing(tmp_path: Path, clients: int) ->
     names = [node["name"] for node in plan["nodes"]]
     node_loads = {name: 7000 + i for i, name in enumerate(names)}
     link_loads = {tuple(reversed(link["ends"])): 400 + i for i, link in enumerate(plan["links"])}
-    svg, png = plots.topology(plan, tmp_path, node_loads, link_loads)
+    svg, png = network_plot.draw(plan, tmp_path, node_loads, link_loads)
     assert png.read_bytes().startswith(b"\x89PNG")
     texts = {
         element.text
@@ -37,7 +37,7 @@ def test_no_two_boxes_overlap_and_linked_ones_leave_room_for_a_count(clients: in
     nodes = {node["name"]: node for node in plan["nodes"]}
     links = [tuple(link["ends"]) for link in plan["links"]]
     width, height = box = (0.9, 0.45)
-    places = plots._places(nodes, links, box)
+    places = network_plot._places(nodes, links, box)
     linked = {frozenset(ends) for ends in links}
     for one, other in combinations(places, 2):
         across = abs(places[one][0] - places[other][0])
@@ -49,8 +49,8 @@ def test_no_two_boxes_overlap_and_linked_ones_leave_room_for_a_count(clients: in
 
 def test_the_same_plan_gives_the_same_svg(tmp_path: Path) -> None:
     plan = CATALOG["single"]().to_json()
-    first, _ = plots.topology(plan, tmp_path, stem="first")
-    second, _ = plots.topology(plan, tmp_path, stem="second")
+    first, _ = network_plot.draw(plan, tmp_path, stem="first")
+    second, _ = network_plot.draw(plan, tmp_path, stem="second")
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -62,13 +62,13 @@ def test_a_narrow_drawing_has_its_legend_in_lines(tmp_path: Path) -> None:
     links = [{"ends": ["router", node["name"]]} for node in nodes if node["name"] != "router"]
     groups = [{"vpn_id": vpn_id} for vpn_id in range(1001, 1010)]
     plan = {"nodes": nodes, "links": links, "groups": groups}
-    entries = plots._legend_entries({"server", "router"}, plots._group_lines(plan))
+    entries = network_plot._legend_entries({"server", "router"}, network_plot._group_lines(plan))
     assert [str(entry.get_label()) for entry in entries][2:] == [
         f"VPN {vpn_id}" for vpn_id in range(1001, 1006)
     ], "groups that no node has are left out"
-    assert plots._legend_columns(entries, 3.0) < len(entries)
-    assert plots._legend_columns(entries, 30.0) == len(entries)
-    svg, _ = plots.topology(plan, tmp_path)
+    assert network_plot._legend_columns(entries, 3.0) < len(entries)
+    assert network_plot._legend_columns(entries, 30.0) == len(entries)
+    svg, _ = network_plot.draw(plan, tmp_path)
     root = ElementTree.parse(svg).getroot()
     width = float(root.attrib["viewBox"].split()[2])
     markers = [
