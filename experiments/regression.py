@@ -40,6 +40,11 @@ class RegressionError(RuntimeError):
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command line; returns the exit code."""
+    for topo in options.topos:
+        if topo not in TOPOLOGIES:
+            expected = ", ".join(TOPOLOGIES)
+            print(f"regression: {topo}: expected some of {expected}", file=sys.stderr)
+            return EXIT_USAGE
     try:
         kept = read_counts(COUNTS)
         suites = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import shutil
 import signal
 import subprocess
@@ -11,12 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from experiments.__main__ import main
+from experiments.__main__ import MODULES, main
 from tests.experiments.runs import CHECKOUT, SMALLEST, Ended, end, started
 from tests.nodes.running import eventually
 from tests.topologies.leftovers import links_here, watched
 
 Runs = tuple[Path, dict[str, Ended]]
+
+NOT_IN_A_MODULE = {"run", "cli", "report"}
 
 USAGE: dict[str, tuple[list[str], str]] = {
     "topology": (["run", "--topo", "nosuch"], "TOPO=nosuch: expected one of"),
@@ -62,6 +66,15 @@ def _main(arguments: list[str]) -> int:
 def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes this process seem not to be root."""
     monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+
+def test_every_command_has_a_module_that_runs_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fly"])
+    _, _, listed = capsys.readouterr().err.partition("choose from ")
+    assert set(re.findall(r"[a-z0-9]+", listed)) == {*MODULES, *NOT_IN_A_MODULE}
+    for module in MODULES.values():
+        assert callable(importlib.import_module(module).run)
 
 
 @pytest.mark.parametrize("name", USAGE)
