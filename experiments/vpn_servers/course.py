@@ -73,7 +73,7 @@ def points_of(way: str, quick: bool) -> list[Point]:
         for one in ways
     ]
     points.append(Point("multiserver", CROSS_SERVERS, 8, "unreported"))
-    return points + [Point("multiserver", CROSS_SERVERS, clients, "whole") for clients in (8, 32)]
+    return points + [Point("multiserver", CROSS_SERVERS, clients, "whole") for clients in (8, 16)]
 
 
 def steps(quick: bool) -> int:
