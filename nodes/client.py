@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from nodes import client_view
 from nodes.channel import ChannelError
 from nodes.command_line import Parser
@@ -171,7 +173,7 @@ def _set_by_hand(driver: Driver, path: Path, configuration: ClientConfiguration)
 def connect(path: Path) -> int:
     """Runs a client from its configuration file; returns the exit code."""
     try:
-        asyncio.run(_run(load_client(path)))
+        uvloop.run(_run(load_client(path)))
     except RefusedError as error:
         complain(PROGRAM, error)
         return EXIT_REFUSED

@@ -25,6 +25,7 @@ LIBRARIES = {
     "protocol.hop_tag": {"siphashc"},
     "protocol.relay": set(),
     "nodes": {"argon2", "msgspec", "rich", "tomli"},
+    "nodes.client": {"msgspec", "uvloop"},
     "nodes.ike": {"vici"},
     "nodes.large_frames": {"numpy"},
     "nodes.portal": {"jinja2", "msgspec", "starlette", "uvicorn"},

@@ -22,7 +22,6 @@ from protocol.learning import LearningTable
 from protocol.security_association import SecurityAssociation, contents_of, is_frame
 from protocol.types import SECOND, Batch, IpAddress
 from protocol.wire import esp, etherip, ethernet
-from protocol.wire.ethernet import EthernetHeader
 from protocol.wire.piece import LARGEST_FRAME, NUMBERS, Piece, cut
 from protocol.wire.vpn_header import HOP_TAG_FOLLOWS, VpnHeader
 
@@ -133,22 +132,18 @@ class Transfer:
 
     def _why_not_sealed(self, frame: bytes, now: int) -> DropReason | None:
         """Learns a local station; a reason when its frame is none, or stays on this LAN."""
-        try:
-            header = EthernetHeader.parse(frame)
-        except WireError:
+        if len(frame) < ethernet.HEADER_LENGTH:
             return DropReason.MALFORMED_FRAME
-        return self._why_not_outside(header, now)
-
-    def _why_not_outside(self, header: EthernetHeader, now: int) -> DropReason | None:
+        source, destination = frame[ethernet.SOURCE], frame[ethernet.DESTINATION]
         self._believed = None
-        if not ethernet.is_station(header.source):
+        if not ethernet.is_station(source):
             return DropReason.GROUP_SOURCE
-        if self._seen_lately(header.source, Side.OUTSIDE, now):  # 802
+        if self._seen_lately(source, Side.OUTSIDE, now):  # 802
             return DropReason.STATION_SEEN_OUTSIDE
-        self.stations.learn(header.source, Side.LAN, now)
-        if ethernet.is_bridge_local(header.destination):
+        self.stations.learn(source, Side.LAN, now)
+        if ethernet.is_bridge_local(destination):
             return DropReason.BRIDGE_LOCAL_DESTINATION
-        if self.stations.lookup(header.destination, now) is Side.LAN:
+        if self.stations.lookup(destination, now) is Side.LAN:
             return DropReason.LOCAL_DESTINATION
         return None
 
