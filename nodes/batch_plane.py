@@ -45,6 +45,7 @@ class BatchPlane(ABC):
         """Takes the socket, and what to call after each wake-up."""
         self._udp = udp
         self._arm_timer = arm_timer
+        self._send = udp.send
         self._outbox = Outbox(udp)
         self._buffer = bytearray(BUFFER_OCTETS)
         self._view = memoryview(self._buffer)
@@ -97,7 +98,6 @@ class BatchDecidingPlane(BatchPlane):
         super().__init__(udp, arm_timer)
         self._decide = forwarding.receive_datagram
         self._decide_batch = forwarding.receive_batch
-        self._send = udp.send
 
     def _move_alone(self, received: ReceivedBatch, time: int) -> None:
         """Sends a single datagram, or datagrams that all go alike, at once."""
@@ -159,6 +159,15 @@ class BatchResealingPlane(BatchPlane):
     ) -> None:
         super().__init__(udp, arm_timer)
         self._reseal = forwarding.receive_datagram
+
+    def _move_alone(self, received: ReceivedBatch, time: int) -> None:
+        """Sends what is sealed of a single datagram at once."""
+        octets, size, source = received
+        if octets > size:
+            super()._move_alone(received, time)
+            return
+        for sealed, destination in self._reseal(bytes(self._view[:octets]), source, time):
+            self._send(sealed, destination)
 
     def _move(self, start: int, received: ReceivedBatch, time: int) -> None:
         octets, size, source = received

@@ -97,8 +97,7 @@ def count_alike(datagrams: memoryview, size: int, key: Secret) -> int:
     constant time.
     """
     header_length = _HEADER_LENGTHS[datagrams[0]]
-    covered = _covered(header_length, datagrams[header_length + LENGTH])
-    layout = _layout(header_length, covered, size)
+    layout = _layout(header_length, datagrams[header_length + LENGTH] >> 4, size)
     whole = datagrams[: len(datagrams) // size * size]
     headers, found, constants, sequences = zip(*layout.iter_unpack(whole), strict=True)
     alike = min(_equal_in_front(headers), _equal_in_front(constants))
@@ -153,8 +152,9 @@ def _tag(key: Secret, clear: bytes) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _layout(header_length: int, covered: int, length: int) -> struct.Struct:
+def _layout(header_length: int, version: int, length: int) -> struct.Struct:
     """Returns how to cut a tagged datagram: VPN header, tag, constant octets, sequence number."""
+    covered = _covered(header_length, version << 4)
     constant = covered - header_length - _SEQUENCE_LENGTH
     behind = length - covered - LENGTH
     return struct.Struct(f"{header_length}s{LENGTH}s{constant}s{_SEQUENCE_LENGTH}s{behind}x")

@@ -38,6 +38,7 @@ def places(plane: Plane) -> list[Place]:
             Place(plane._udp, "receive_into", "receive"),
             Place(plane._udp, "waits", "receive"),
             Place(plane._outbox, "_send", "send"),
+            Place(plane, "_send", "send"),
         ]
     elif isinstance(plane, SocketPlane):
         found = [
@@ -46,7 +47,7 @@ def places(plane: Plane) -> list[Place]:
             Place(plane, "_send", "send"),
         ]
     if isinstance(plane, BatchDecidingPlane):
-        found += [Place(plane, "_send", "send"), Place(plane, "_decide_batch", "decide")]
+        found.append(Place(plane, "_decide_batch", "decide"))
     if isinstance(plane, DecidingPlane | BatchDecidingPlane):
         found.append(Place(plane, "_decide", "decide"))
         found += [Place(tagged, name, "tag") for name in ("split", "key_of", "count_alike")]
