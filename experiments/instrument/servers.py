@@ -20,8 +20,8 @@ from topologies.plan import Plan
 from topologies.rig import MEMBERS, members_interface, vpn_id_of
 
 GENERATOR_FILE = "generator.json"
-TAGS = "tags"
-"""The word in a server's name that has it require hop tags."""
+TAGS = frozenset({"tags", "kept", "anew"})
+"""Words in a server's name that have it require hop tags; the last two are `experiments.planes.server`'s."""
 _NO_KEEPALIVE_S = 28_800
 _FORWARDING = ("null", "relay", "hub")
 _PLANES = ("socket", "batch", "kernel")
@@ -85,7 +85,7 @@ def _configuration(plan: Plan, server: str, algorithm: str, dataplane: str | Non
         'database = "users.sqlite"',
         f'status_socket = "{server}.status"',
         f'forwarding = "{forwarding_of(server)}"',
-        f'hop_tags = "{"required" if TAGS in server.split("-") else "off"}"',
+        f'hop_tags = "{"required" if requires_tags(server) else "off"}"',
         "[timers]",
         f"keepalive_s = {_NO_KEEPALIVE_S}",
         f"timeout_s = {3 * _NO_KEEPALIVE_S}",
@@ -101,6 +101,11 @@ def _configuration(plan: Plan, server: str, algorithm: str, dataplane: str | Non
             f'algorithm = "{algorithm}"',
         ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def requires_tags(server: str) -> bool:
+    """Tells whether a word of a server's name has it require hop tags."""
+    return not TAGS.isdisjoint(server.split("-"))
 
 
 def forwarding_of(server: str) -> str:

@@ -19,7 +19,8 @@ STEAL_TICK_NS = 10_000_000
 class Load:
     """What is offered: frames of ``frame_size`` octets, ``rate`` a second, for ``seconds``.
 
-    ``members`` is the size of the group. ``burst`` datagrams go with one system call.
+    ``members`` is the size of the group. ``burst`` datagrams go with one system call. Of each frame for
+    all ``further`` copies go to others than the group's members.
     """
 
     members: int
@@ -28,6 +29,7 @@ class Load:
     rate: float
     seconds: float
     burst: int = 1
+    further: int = 0
 
     @property
     def frames(self) -> int:
@@ -37,7 +39,7 @@ class Load:
     @property
     def copies(self) -> int:
         """How many copies of each frame leave a server that loses none."""
-        return self.members - 1 if self.cast == "broadcast" else 1
+        return self.members - 1 + self.further if self.cast == "broadcast" else 1
 
 
 @dataclass(frozen=True)

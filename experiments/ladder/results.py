@@ -30,6 +30,7 @@ from experiments.ladder.sampling import PROGRAM, REST, StageWindow, means
 from experiments.planes.cells import FLOWS, Flow
 from experiments.planes.measure import (
     CellResult,
+    add_round,
     as_figure,
     copies_complete,
     quotient,
@@ -90,11 +91,7 @@ class Results:
 
     def add(self, later: CellResult[Cell]) -> None:
         """Adds a cell's blocks, as one round more."""
-        for at, known in enumerate(self.cells):
-            if known.cell == later.cell:
-                self.cells[at] = CellResult(known.cell, known.blocks.then(later.blocks))
-                return
-        self.cells.append(CellResult(later.cell, Blocks(()).then(later.blocks)))
+        add_round(self.cells, later)
 
     def _flows(self) -> list[Flow]:
         """Lists the flows that were measured, in their order, whatever that of the cells was."""

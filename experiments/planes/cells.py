@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from experiments.instrument.servers import requires_tags
 from experiments.instrument.settings import Wire
 from experiments.instrument.window import Cast, Load
+from experiments.planes import server
 from experiments.planes.ways import FORWARDING, HUB
 from protocol.wire.vpn_header import HOP_TAG_LENGTH
 
@@ -18,21 +20,28 @@ MEMBERS = 3
 PLANES = ("socket", "batch", "kernel")
 TAGGED = tuple(f"{plane}-tags" for plane in PLANES)
 NULL_SOCKET, NULL_BATCH = "null-socket", "null-batch"
-SERVERS = (NULL_SOCKET, NULL_BATCH, *PLANES, *TAGGED)
+KEPT, ANEW = (tuple(f"{plane}-{word}" for plane in PLANES) for word in (server.KEPT, server.ANEW))
+"""A copy more goes to a client, the sender's tag kept, or to a VPN server, under a tag made anew."""
+SIDE_BY_SIDE = (NULL_SOCKET, NULL_BATCH, *PLANES, *TAGGED)
+SERVERS = (*SIDE_BY_SIDE, *KEPT, *ANEW)
 ROUTER = NULL_BATCH
 """The node whose kernel also is the router."""
 
 Flow = Literal["single", "bulk", "whole"]
 FLOWS: tuple[Flow, ...] = ("single", "bulk", "whole")
 """One datagram at a time; long runs of one flow, cut on the wire; the same uncut, as no wire has it."""
+TIMES_LONGER = 4
+"""So much longer are the windows of long runs where a kernel does the work: there a datagram costs little,
+and that is told by the difference of two sums of some hundred calls."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One way for datagrams to come, to all others (2 copies) or to one."""
+    """One way for datagrams to come, to all others (2 copies) or to one; ``onward``: to somebody more."""
 
     flow: Flow
     cast: Cast
+    onward: bool = False
 
     @property
     def wire(self) -> Wire:
@@ -42,20 +51,26 @@ class Cell:
     @property
     def variants(self) -> tuple[str, ...]:
         """What is measured side by side: all planes, or those that plain forwarding is set against."""
+        if self.onward:
+            return (*KEPT, *ANEW)
         if self.cast == "broadcast":
-            return SERVERS
+            return SIDE_BY_SIDE
         return ("batch-tags", "kernel", "kernel-tags", FORWARDING, HUB)
 
     @property
     def name(self) -> str:
         """Names it in figures."""
+        if self.onward:
+            return f"{self.flow}.onward"
         return f"{self.flow}.{'two_copies' if self.cast == 'broadcast' else 'one_copy'}"
 
     def load(self, variant: str, rate: float, seconds: float) -> Load:
         """Returns what a variant is offered: at least one burst."""
-        size = FRAME_SIZE - HOP_TAG_LENGTH if variant.endswith("tags") else FRAME_SIZE
+        size = FRAME_SIZE - HOP_TAG_LENGTH if requires_tags(variant) else FRAME_SIZE
         burst = 1 if self.flow == "single" else BURST
-        load = Load(MEMBERS, size, self.cast, rate, seconds, burst)
+        if burst > 1 and (variant == FORWARDING or "kernel" in variant.split("-")):
+            seconds *= TIMES_LONGER
+        load = Load(MEMBERS, size, self.cast, rate, seconds, burst, int(self.onward))
         return replace(load, seconds=max(seconds, burst / rate))
 
 
@@ -89,7 +104,11 @@ def _forwarded(flow: Flow) -> Cell:
     return Cell(flow, "unicast")
 
 
-CELLS = tuple(cell(flow) for flow in FLOWS for cell in (_planes, _forwarded))
+def _onward(flow: Flow) -> Cell:
+    return Cell(flow, "broadcast", onward=True)
+
+
+CELLS = tuple(cell(flow) for flow in FLOWS for cell in (_planes, _forwarded, _onward))
 BARS = (
     Bar("kernel_over_socket.single", _planes("single"), "kernel-tags", "socket-tags", 1 / 6),
     Bar("kernel_over_socket.bulk", _planes("bulk"), "kernel-tags", "socket-tags", 1 / 6),

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
@@ -30,9 +31,25 @@ from experiments.run_folder import Found
 from topologies.rig import rig as rig_plan
 
 TOPIC = "planes"
-QUICK_BLOCKS, FULL_BLOCKS = 3, 12
-QUICK_SECONDS, FULL_SECONDS = 0.04, 0.1
+MODULE = "experiments.planes.server"
 CHECK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured: ``rounds`` of all cells, a block of each, in ``sittings``.
+
+    Each sitting starts all processes anew. All numbers are fixed: stopping when an interval is narrow
+    favours narrow ones. ``seconds`` is the length of a window.
+    """
+
+    sittings: int
+    rounds: int
+    seconds: float
+
+
+QUICK = Extent(1, 3, 0.04)
+FULL = Extent(5, 5, 0.1)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     servers = soak.PLANES if options.soak else SERVERS
     topic = Topic(
         TOPIC,
-        rig_plan(servers, (MEMBERS,)),
+        rig_plan(servers, (MEMBERS,), "nodes.server" if options.soak else MODULE),
         {"quick": options.quick, "soak": options.soak},
         _steps(options.soak, options.quick),
     )
@@ -51,14 +68,41 @@ def run(options: argparse.Namespace) -> int:
 def _steps(soaked: bool, quick: bool) -> int:
     if soaked:
         return len(soak.PLANES) + 1
-    return len(CELLS) + 3 + hub.is_there() + tcp.steps(quick)
+    extent = QUICK if quick else FULL
+    starts = extent.sittings * (1 + hub.is_there())
+    return starts + 2 + extent.rounds * len(CELLS) + tcp.steps(quick)
+
+
+@dataclass
+class _Run:
+    """What one run has at hand, and what it has found."""
+
+    extent: Extent
+    chance: random.Random
+    progress: Progress
+    rate: float = 0.0
+    """Datagrams a second, the same for all: sought but once."""
+    checks: list[Check] = field(default_factory=list)
+    results: Results = field(default_factory=Results)
 
 
 def _measure(quick: bool, seed: int, progress: Progress) -> Found:
-    chance = random.Random(seed)
+    run = _Run(QUICK if quick else FULL, random.Random(seed), progress)
+    for sitting in range(run.extent.sittings):
+        with _ways_up(progress) as (rig, ways):
+            if sitting == 0:
+                _begin(rig, ways, run)
+            for _ in range(run.extent.rounds // run.extent.sittings):
+                _round(rig, ways, run)
+    return _gather(run, tcp.measure(quick, run.chance, progress))
+
+
+@contextmanager
+def _ways_up(progress: Progress) -> Iterator[tuple[Rig, dict[str, WayOf]]]:
+    """Starts all that is measured, and takes it down."""
     progress.step("servers and members")
     with ExitStack() as stack:
-        rig = stack.enter_context(rig_up(SERVERS, (MEMBERS,)))
+        rig = stack.enter_context(rig_up(SERVERS, (MEMBERS,), module=MODULE))
         stats = stack.enter_context(BpfStats())
         expect_kernel(rig)
         ways = ways_of(rig, stats)
@@ -66,21 +110,27 @@ def _measure(quick: bool, seed: int, progress: Progress) -> Found:
         if hub.is_there():
             progress.step("OpenVPN's hub")
             ways[HUB] = stack.enter_context(hub.hub_up(rig.cores)).measure
-        progress.step("the load: half of what the null forwarder bears")
-        base = Cell("single", "broadcast").load(NULL_SOCKET, LOWEST_RATE, CHECK_SECONDS)
-        rate = half_load(lambda tried: rig.measure(NULL_SOCKET, tried), base).rate
-        progress.note(f"  {rate:.0f} datagrams/s, one in and two out")
-        progress.step("the instrument's own checks")
-        checks = _checks(rig, ways, rate, chance)
-        course.show_checks(checks, progress)
-        results = Results()
-        for cell in CELLS:
-            progress.step(f"cell {cell.name}: {', '.join(present(cell, ways))}")
-            rig.set_wire(cell.wire)
-            blocks = QUICK_BLOCKS if quick else FULL_BLOCKS
-            seconds = QUICK_SECONDS if quick else FULL_SECONDS
-            results.cells.append(measure(cell, ways, rate, seconds, blocks, chance))
-    return _gather(results, checks, rate, tcp.measure(quick, chance, progress))
+        yield rig, ways
+
+
+def _begin(rig: Rig, ways: Mapping[str, WayOf], run: _Run) -> None:
+    """Finds the load, then has the instrument show that it is fit."""
+    run.progress.step("the load: half of what the null forwarder bears")
+    base = Cell("single", "broadcast").load(NULL_SOCKET, LOWEST_RATE, CHECK_SECONDS)
+    run.rate = half_load(lambda tried: rig.measure(NULL_SOCKET, tried), base).rate
+    run.progress.note(f"  {run.rate:.0f} datagrams/s, one in and two out")
+    run.progress.step("the instrument's own checks")
+    run.checks = _checks(rig, ways, run.rate, run.chance)
+    course.show_checks(run.checks, run.progress)
+
+
+def _round(rig: Rig, ways: Mapping[str, WayOf], run: _Run) -> None:
+    """Measures every cell once more, in an order drawn by chance."""
+    for cell in run.chance.sample(CELLS, len(CELLS)):
+        run.progress.step(f"cell {cell.name}: {', '.join(present(cell, ways))}")
+        rig.set_wire(cell.wire)
+        found = measure(cell, ways, run.rate, run.extent.seconds, 1, run.chance)
+        run.results.add(found)
 
 
 def _checks(rig: Rig, ways: Mapping[str, WayOf], rate: float, chance: random.Random) -> list[Check]:
@@ -92,23 +142,24 @@ def _checks(rig: Rig, ways: Mapping[str, WayOf], rate: float, chance: random.Ran
     return [*found, kernel_check(ways["kernel"], load, chance)]
 
 
-def _gather(results: Results, checks: list[Check], rate: float, carried: TcpResults) -> Found:
+def _gather(run: _Run, carried: TcpResults) -> Found:
     """Returns all figures if the instrument is fit; if not, raw samples and tables alone.
 
     What TCP carried does not hang on the instrument: the CPU clock is not in it.
     """
-    found = Found()
-    fit = course.note_checks(found, checks)
+    found, results = Found(), run.results
+    fit = course.note_checks(found, run.checks)
     found.invariants = results.invariants()
     found.samples += results.samples()
     found.samples += carried.samples()
     found.figures |= carried.figures()
-    found.figures["datagrams_a_second"] = figures_of.exact(rate, "datagrams/s")
+    found.figures["datagrams_a_second"] = figures_of.exact(run.rate, "datagrams/s")
     if fit:
         found.figures |= results.figures()
     found.tables = [
         _bar_table(results, carried, fit),
         results.table(),
+        *([results.price_table()] if fit else []),
         carried.table(),
         *found.tables,
     ]

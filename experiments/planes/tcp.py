@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from experiments.deployment import DeploymentError
 from experiments.instrument import statistics
 from experiments.instrument.settings import Wire
 from experiments.instrument.statistics import Blocks, measure_blocks
@@ -41,15 +42,19 @@ _LAN_OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro")
 
 @dataclass(frozen=True)
 class Pace:
-    """How long one connection carries, in s, how many blocks there are, and on which wires."""
+    """How long one connection carries, in s, and on which wires.
+
+    All systems are started anew in each of the ``sittings``, which have so many blocks.
+    """
 
     seconds: int
+    sittings: int
     blocks: int
     wires: tuple[Wire, ...] = WIRES
 
 
-QUICK = Pace(1, 3, ("segmented",))
-FULL = Pace(2, 8)
+QUICK = Pace(1, 1, 3, ("segmented",))
+FULL = Pace(2, 4, 1)
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class TcpResults:
         """Returns every throughput, and every bar on every wire."""
         found: dict[str, Figure] = {}
         for wire, blocks in self.blocks.items():
-            for system in blocks.blocks[0].windows:
+            for system in _measured(blocks):
                 level = statistics.level(blocks, system, _octets)
                 found[f"tcp.{wire}.{system}"] = _figure(level, "octets/s")
         for wire, bar, figure, _ in self.bars():
@@ -113,7 +118,7 @@ class TcpResults:
         """Yields each bar that can be judged: on which wire, ours over theirs, and the word."""
         for wire, blocks in self.blocks.items():
             for bar in BARS:
-                if {bar.ours, bar.theirs} <= set(blocks.blocks[0].windows):
+                if {bar.ours, bar.theirs} <= set(_measured(blocks)):
                     found = statistics.ratio(blocks, bar.ours, bar.theirs, _octets)
                     word = bar.judge(found.low, found.high)
                     figure = _figure(found, f"ratio, at least {bar.times:g}: {word}")
@@ -121,7 +126,7 @@ class TcpResults:
 
     def table(self) -> Table:
         """Returns the throughputs, wires beside each other."""
-        systems = [name for blocks in self.blocks.values() for name in blocks.blocks[0].windows]
+        systems = [name for blocks in self.blocks.values() for name in _measured(blocks)]
         rows = []
         for system in dict.fromkeys(systems):
             cells: list[str | int | float] = []
@@ -148,6 +153,12 @@ class TcpResults:
                         yield Sample("tcp", _octets(one), "octets/s", labels)
 
 
+def _measured(blocks: Blocks) -> list[str]:
+    """Names the systems that came up every time."""
+    first, *others = (block.windows for block in blocks.blocks)
+    return [name for name in first if all(name in windows for windows in others)]
+
+
 def systems() -> list[Own | Peer]:
     """Returns ours and those of the others that are installed."""
     ours: list[Own | Peer] = [one for one in OWN if one.name in OURS]
@@ -158,28 +169,46 @@ def systems() -> list[Own | Peer]:
 def steps(quick: bool) -> int:
     """Returns how many steps of a run this is."""
     pace = QUICK if quick else FULL
-    return len(systems()) + pace.blocks
+    return pace.sittings * (len(systems()) + pace.blocks)
 
 
 def measure(quick: bool, chance: random.Random, progress: Progress) -> TcpResults:
     """Brings all systems up, measures them on each wire, and takes them down."""
     pace = QUICK if quick else FULL
     results = TcpResults()
-    with ExitStack() as stack:
-        running: dict[str, Running] = {}
-        for one in systems():
-            progress.step(f"TCP: {one.name}: starting")
-            running[one.name] = bring_up(one, stack)
-            _set_offloads(running[one.name].network, Kind.LAN, _LAN_OFFLOADS, "on")
-            _set_offloads(running[one.name].network, Kind.OUTSIDE, ("gro",), "on")
-            _set_offloads(running[one.name].network, Kind.OUTSIDE, ("rx-udp-gro-forwarding",), "on")
-        for number in range(pace.blocks if running else 0):
-            progress.step(f"TCP: block {number + 1}: {', '.join(running)}")
-            for wire in pace.wires:
-                _set_wire(running, wire)
-                block = measure_blocks(_carrying(running, pace), 1, chance)
-                results.blocks[wire] = results.blocks.get(wire, Blocks(())).then(block)
+    for _ in range(pace.sittings):
+        with ExitStack() as stack:
+            _sitting(_start_all(stack, results, progress), pace, results, chance, progress)
     return results
+
+
+def _start_all(stack: ExitStack, results: TcpResults, progress: Progress) -> dict[str, Running]:
+    """Starts all systems; one that does not come up is left out of the whole run, with the reason."""
+    running = {}
+    for one in systems():
+        progress.step(f"TCP: {one.name}: starting")
+        if one.name not in results.absent:
+            try:
+                running[one.name] = _start(one, stack)
+            except (DeploymentError, EmulationError) as error:
+                results.absent[one.name] = str(error)
+                progress.note(f"  {error}")
+    return running
+
+
+def _sitting(
+    running: Mapping[str, Running],
+    pace: Pace,
+    results: TcpResults,
+    chance: random.Random,
+    progress: Progress,
+) -> None:
+    for number in range(pace.blocks if running else 0):
+        progress.step(f"TCP: block {number + 1}: {', '.join(running)}")
+        for wire in pace.wires:
+            _set_wire(running, wire)
+            block = measure_blocks(_carrying(running, pace), 1, chance)
+            results.blocks[wire] = results.blocks.get(wire, Blocks(())).then(block)
 
 
 def _start(one: Own | Peer, stack: ExitStack) -> Running:

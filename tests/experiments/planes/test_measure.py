@@ -6,9 +6,9 @@ import pytest
 
 from experiments.instrument.statistics import Block, Blocks
 from experiments.instrument.window import Window
-from experiments.planes.cells import BARS, CELLS, FRAME_SIZE, Bar, Cell
+from experiments.planes.cells import BARS, CELLS, FRAME_SIZE, SERVERS, Bar, Cell
 from experiments.planes.measure import CellResult, Results, ratio_of_means
-from experiments.planes.ways import Measured
+from experiments.planes.ways import FORWARDING, Measured
 
 CELL = Cell("single", "broadcast")
 
@@ -79,6 +79,34 @@ def test_a_bar_is_judged_by_the_whole_interval(low: float, high: float, word: st
     assert Bar("any", CELL, "kernel", "socket", 1 / 6).judge(low, high) == word
 
 
+def test_no_ratio_to_what_is_not_told_from_nothing_is_judged() -> None:
+    """Whatever the ratios of the rounds are."""
+    cell = next(bar.cell for bar in BARS if bar.under == FORWARDING)
+    results = Results()
+    for cost in (900, 1_010, 1_400):
+        windows = {
+            name: (measured(sender=100 * cost, floor=1_000.0),) * 2 for name in cell.variants
+        }
+        results.add(CellResult(cell, Blocks((Block(cell.variants, windows),))))
+    (found,) = ((figure, word) for bar, figure, word in results.bars() if bar.under == FORWARDING)
+    figure, word = found
+    assert figure.low == figure.high == pytest.approx(1)
+    assert word == "open: what forwarding costs is not told from nothing"
+
+
+def test_what_comes_later_is_a_round_of_its_own() -> None:
+    results = Results()
+    for cost in (10, 20, 30):
+        windows = {"null-batch": (measured(cpu=100 * cost),) * 2}
+        results.add(CellResult(CELL, Blocks((Block(("null-batch",), windows),) * 2)))
+    (cell,) = results.cells
+    assert (cell.blocks.rounds, len(cell.blocks)) == (3, 6)
+    figure = results.figures()["single.two_copies.null-batch.ns_per_datagram_in"]
+    # Student's, over three rounds and not over six blocks
+    assert (figure.low, figure.high) == pytest.approx((20 - 24.84, 20 + 24.84), abs=0.01)
+    assert {sample.labels["round"] for sample in results.samples()} == {"0", "1", "2"}
+
+
 def test_every_bar_has_a_cell_that_is_measured_and_holds_both_sides() -> None:
     for bar in BARS:
         assert bar.cell in CELLS
@@ -86,8 +114,24 @@ def test_every_bar_has_a_cell_that_is_measured_and_holds_both_sides() -> None:
 
 
 def test_frames_with_tags_make_packets_of_the_same_size() -> None:
-    sizes = {name: CELL.load(name, 1.0, 1.0).frame_size for name in CELL.variants}
+    sizes = {name: CELL.load(name, 1.0, 1.0).frame_size for name in SERVERS}
     assert sizes["socket"] == FRAME_SIZE == sizes["kernel-tags"] + 8
+    assert sizes["batch-anew"] == sizes["batch-kept"] == sizes["batch-tags"]
+
+
+def test_in_long_runs_what_a_kernel_does_is_measured_longer_than_what_a_process_does() -> None:
+    bulk = Cell("bulk", "broadcast")
+    frames = {name: bulk.load(name, 44_000.0, 0.1).frames for name in (*SERVERS, FORWARDING)}
+    assert frames["socket-tags"] == frames["batch-anew"] == 4_400
+    assert frames["kernel-tags"] == frames["kernel-kept"] == frames[FORWARDING] == 17_600
+    assert CELL.load("kernel", 44_000.0, 0.1).frames == 4_400
+
+
+def test_where_somebody_more_gets_a_copy_it_is_due() -> None:
+    copies = {cell.name: cell.load(cell.variants[0], 1.0, 1.0).copies for cell in CELLS}
+    assert copies["bulk.two_copies"] == 2
+    assert copies["bulk.onward"] == 3
+    assert copies["bulk.one_copy"] == 1
 
 
 def test_copies_that_are_missing_break_the_planes_invariant_alone() -> None:
@@ -134,5 +178,7 @@ def test_every_figure_and_bar_comes_out_of_all_cells() -> None:
     assert "header_check.kernel-tags" in figures
     assert "bulk.two_copies.hop_tag.kernel" in figures
     assert "bulk.two_copies.header_check.batch" in figures
+    assert figures["bulk.onward.tag_anew.kernel"].value == pytest.approx(0)
+    assert any("bulk.onward.tag_anew.socket" in row for row in results.price_table().rows)
     assert len(results.table().rows) == sum(len(cell.variants) for cell in CELLS)
     assert list(results.samples())

@@ -60,6 +60,14 @@ def test_bars_come_out_of_blocks_that_have_both_sides() -> None:
     assert [row[0] for row in results.table().rows] == ["relay-batch", "relay-kernel", "openvpn"]
 
 
+def test_a_system_that_did_not_come_up_again_is_left_out() -> None:
+    both, one = blocks(relay_batch=[4e7], openvpn=[1e7]), blocks(relay_batch=[4e7, 4e7])
+    results = TcpResults({"segmented": both.then(one)}, {"openvpn": "no reason"})
+    assert list(results.figures()) == ["tcp.segmented.relay-batch"]
+    assert list(results.bars()) == []
+    assert [row[0] for row in results.table().rows] == ["relay-batch"]
+
+
 def test_a_connection_that_carried_nothing_is_flagged_and_has_no_figure() -> None:
     assert Carried(0.0).flags == ("nothing came",)
     assert math.isnan(Carried(0.0).ns_per_frame)
