@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments.ns3.scenario import Scenario, fan_out, read
-from simulator.scale.queueing import Integers, Queues, Routes, carry
+from simulator.scale.levels import Integers, Routes, narrowest
+from simulator.scale.queueing import Queues, carry
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,16 @@ def simulate(scenario: Scenario) -> Outcome:
     begin = time.process_time()
     risen = carry(queues, to_relay, scenario.senders, scenario.times, scenario.octets)
     order = np.argsort(risen.arrivals, kind="stable")
-    copies = len(scenario.clients) - 1
-    others = np.arange(copies)
-    receivers = (others + (others >= scenario.senders[order][:, None])).ravel()
-    leave = np.repeat(risen.arrivals[order], copies)
-    octets = np.repeat(scenario.octets[order], copies)
+    others = np.arange(len(scenario.clients) - 1, dtype=narrowest(len(scenario.clients)))
+    receivers = others + (others >= scenario.senders[order, None])
+    leave, octets = risen.arrivals[order], scenario.octets[order]
     fallen = carry(queues, from_relay, receivers, leave, octets)
-    arrivals = np.full((len(order), copies + 1), -1, np.int64)
-    arrivals[np.repeat(order, copies), receivers] = fallen.arrivals
-    seconds = time.process_time() - begin
+    arrivals = np.full((len(order), len(scenario.clients)), -1, np.int64)
+    for frame, sender, came in zip(order, scenario.senders[order], fallen.arrivals, strict=True):
+        arrivals[frame, :sender] = came[:sender]
+        arrivals[frame, sender + 1 :] = came[sender:]
     loads = np.stack((risen.packets + fallen.packets, risen.octets + fallen.octets), axis=1)
+    seconds = time.process_time() - begin
     return Outcome(arrivals, loads.reshape(-1, 2, 2), seconds)
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from simulator.chance import Chance
-from simulator.scale.queueing import SECOND, Integers
+from simulator.scale.levels import Integers
+from simulator.scale.queueing import SECOND
 
 RATES = (8_000_000_000, 1_000_000_000, 100_000_000)
 """Bit/s of links at each depth, the relay's first; deeper ones are as the last."""

@@ -9,6 +9,7 @@
 ``latency``     delays of deliveries
 ``costs``       processor time from what was measured
 ``queueing``    waiting in queues, exact for FIFO, and ``waiting``, at a server that fans out
+``levels``      in which order the queues on routes can be worked out
 ``model``       all of it for one scenario; each field says whether it is exact
 
 A load is counted in whole frames of one round, in which every client sends the same: integers, no estimates.

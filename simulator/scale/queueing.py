@@ -12,33 +12,29 @@ react to what arrives.
 
 Packets that arrive at one queue at the same ns are taken in the order of their rows, so whoever makes the
 arrays decides: put the rows in the order of (time of sending, source).
+
+How it is fast: where routes keep the order of what is sent, as down a tree, packets stay from level to
+level as their last queue left them. They then need no sorting, only to be told apart by a counting sort
+of few bits, and they go in parts that fit into the processor's cache. What goes along beside the times is
+narrow.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 
-Integers = NDArray[np.int64]
+from simulator.scale.levels import Integers, NotExactError, Numbers, Routes, narrowest
 
 SECOND = 1_000_000_000
 OCTET = 8
-NO_QUEUE = -1
-"""In a table of routes: this route passes no further queue."""
 _MOST_OCTETS = 1_000_000_000
-_BLOCK = 1 << 15
-_FEW = 1 << 16
+_PART = 15_000
+"""Packets at a time: in 64 bits less than 128 KiB, for which malloc need not ask the kernel."""
 _LIMIT = np.iinfo(np.int64).max
-
-
-class NotExactError(ValueError):
-    """Says why a network's queues cannot be worked out exactly."""
 
 
 def finish_times(arrivals: Integers, services: Integers) -> Integers:
@@ -48,8 +44,11 @@ def finish_times(arrivals: Integers, services: Integers) -> Integers:
     """
     if np.any(arrivals[1:] < arrivals[:-1]):
         raise ValueError("arrivals: expected them in order of time")
-    _expect_room(arrivals, services, 1)
-    return _finish(arrivals, services)
+    finished: Integers = arrivals.copy()
+    if finished.size:
+        _expect_room(int(arrivals[0]), int(arrivals[-1]), _sum(services), 1)
+        _finish(finished, services)
+    return finished
 
 
 def fan_out_times(arrivals: Integers, copies: Integers, frame_ns: int, copy_ns: int) -> Integers:
@@ -92,40 +91,10 @@ class Queues:
 
 
 @dataclass(frozen=True)
-class Routes:
-    """Which queues are passed on which route, and in which order queues can be worked out.
-
-    ``table``, shape (levels, routes): the queue that a route passes at each level, or :data:`NO_QUEUE`.
-    All queues of a level are independent of each other and of later levels.
-    """
-
-    table: Integers
-
-    @staticmethod
-    def of(hops: NDArray[Any], queues: int) -> Routes:
-        """Takes hops of shape (routes, longest), rows filled up with :data:`NO_QUEUE`.
-
-        NotExactError when the routes pass queues in an order with a cycle: no queue of it could then be
-        worked out before the others.
-        """
-        hops = np.asarray(hops, np.int64)
-        if hops.ndim != 2 or np.any(hops < NO_QUEUE) or np.any(hops >= queues):
-            raise ValueError(f"routes: expected a table of queues from 0 to {queues - 1}")
-        if np.any((hops[:, :-1] == NO_QUEUE) & (hops[:, 1:] != NO_QUEUE)):
-            raise ValueError("routes: expected no gap between two queues of a route")
-        level = _levels(hops, queues)
-        used = hops != NO_QUEUE
-        table = np.full((int(level.max(initial=-1)) + 1, len(hops)), NO_QUEUE, np.int64)
-        routes = np.broadcast_to(np.arange(len(hops))[:, None], hops.shape)[used]
-        table[level[hops[used]], routes] = hops[used]
-        return Routes(table)
-
-
-@dataclass(frozen=True)
 class Passage:
     """What became of the packets: arrivals at the ends of their routes (ns), and what each queue carried.
 
-    ``arrivals`` has the packets' shape (n,); ``packets``, ``octets`` (with framing) and ``busy`` (ns) have
+    ``arrivals`` has the packets' shape; ``packets``, ``octets`` (with framing) and ``busy`` (ns) have
     the queues'. ``transmissions`` is how many packets all queues have sent. All are exact.
     """
 
@@ -141,155 +110,203 @@ class Passage:
 
 
 def carry(
-    queues: Queues, routes: Routes, route: Integers, sent: Integers, octets: Integers
+    queues: Queues, routes: Routes, route: Numbers, sent: Integers, octets: Integers
 ) -> Passage:
-    """Lets packets pass their routes' queues, level by level.
+    """Lets packets pass their routes' queues.
 
-    ``route``, ``sent`` (ns) and ``octets`` have shape (n,). NotExactError when a bounded queue would drop.
+    ``route`` has shape (n,) or, for n frames that are all sent as so many copies, (n, copies); rows count
+    frame by frame. ``sent`` (ns) and ``octets`` have shape (n,). NotExactError when a bounded queue would
+    drop.
     """
-    if not route.shape == sent.shape == octets.shape:
+    if not route.shape[:1] == sent.shape == octets.shape:
         raise ValueError("packets: expected as many routes, times and sizes")
     if octets.size and (octets.min() < 0 or octets.max() + queues.framing >= _MOST_OCTETS):
         raise ValueError(f"octets: expected 0 to {_MOST_OCTETS - queues.framing - 1} a packet")
-    times = sent.astype(np.int64, copy=True)
-    packets, total, busy = (np.zeros(len(queues), np.int64) for _ in range(3))
-    for row in routes.table:
-        order, used, ends = _grouped(row[route], len(queues))
-        packets[used] += np.diff(ends)
-        for first, last in _blocks(ends):
-            rows, some = order[ends[first] : ends[last]], used[first:last]
-            block = _Block(queues, some, np.diff(ends[first : last + 1]), rows)
-            total[some], busy[some] = block.serve(times, octets)
-    return Passage(times, packets, total, busy)
+    if route.size and (route.min() < 0 or route.max() >= routes.count):
+        raise ValueError(f"packets: expected routes from 0 to {routes.count - 1}")
+    network, arrivals = _Network(queues, routes), np.empty(route.shape, np.int64)
+    in_order = routes.keep_order and bool(np.all(sent[1:] >= sent[:-1]))
+    for part in _parts(route.shape, max(_PART, len(queues)) if in_order else route.size):
+        packets = _Packets.of(route[part], sent[part], octets[part] + queues.framing)
+        packets = network.carry(packets, in_order)
+        arrivals[part].reshape(-1)[packets.rows] = packets.times
+    return Passage(arrivals, network.packets, network.octets, network.busy)
 
 
-class _Block:
-    """Some queues of a level with all of their packets, few enough for the processor's cache if possible."""
+def _parts(shape: tuple[int, ...], most: int) -> Iterator[slice]:
+    """Cuts frames into parts of that many packets at most, or of one frame."""
+    frames = max(1, most // max(1, math.prod(shape[1:])))
+    for first in range(0, shape[0], frames):
+        yield slice(first, first + frames)
 
-    def __init__(self, queues: Queues, used: Integers, counts: Integers, rows: Integers) -> None:
-        """Takes the queues with packets, how many each has, and the packets' rows, queue by queue."""
-        self._queues, self._used, self._counts, self._rows = queues, used, counts, rows
 
-    def serve(self, times: Integers, octets: Integers) -> tuple[Integers, Integers]:
-        """Brings the packets' times to the ends of their links; returns octets and busy ns by queue."""
-        arrivals = times[self._rows]
-        sizes = octets[self._rows] + self._queues.framing
-        services = self._services(sizes)
+@dataclass
+class _Packets:
+    """Packets on their way, in some order: times (ns), octets with framing, routes, rows; of shape (n,)."""
+
+    times: Integers
+    octets: Numbers
+    routes: Numbers
+    rows: Numbers
+
+    @staticmethod
+    def of(route: Numbers, sent: Integers, octets: Integers) -> _Packets:
+        """Takes frames, each with the routes of its copies."""
+        copies = route.size // max(len(sent), 1)
+        return _Packets(
+            np.repeat(sent.astype(np.int64), copies),
+            np.repeat(octets.astype(np.int32), copies),
+            route.astype(narrowest(int(route.max(initial=0)))).ravel(),
+            np.arange(route.size, dtype=narrowest(route.size)),
+        )
+
+    def at(self, index: Integers | slice) -> _Packets:
+        """Returns some of the packets, in another order; a slice shares their memory."""
+        return _Packets(self.times[index], self.octets[index], self.routes[index], self.rows[index])
+
+    def put(self, index: Integers | slice, others: _Packets) -> None:
+        """Puts others in the place of some of the packets."""
+        self.times[index], self.octets[index] = others.times, others.octets
+        self.routes[index], self.rows[index] = others.routes, others.rows
+
+
+class _Network:
+    """Queues, and what they have carried so far."""
+
+    def __init__(self, queues: Queues, routes: Routes) -> None:
+        self._queues, self._routes = queues, routes
+        self._divisors = np.where(queues.rates > 0, queues.rates, _LIMIT)
+        self._free = np.full(len(queues), -_LIMIT)  # when each queue has sent its last packet, ns
+        self.packets, self.octets, self.busy = (np.zeros(len(queues), np.int64) for _ in range(3))
+
+    def carry(self, packets: _Packets, in_order: bool) -> _Packets:
+        """Brings packets to the ends of their routes, level by level; those in order change their places."""
+        for level in self._routes.levels:
+            place, passing = np.take(level.place, packets.routes, mode="clip"), None
+            if np.any(place == len(level.queues)):
+                passing = np.flatnonzero(place < len(level.queues))
+                place = place[passing]
+            order = _counting_sort(place)
+            here = packets.at(order if passing is None else passing[order])
+            counts = np.bincount(place, minlength=len(level.queues))
+            used = np.flatnonzero(counts)
+            for first, last, part in _blocks(counts[used]):
+                some = used[first:last]
+                self._serve(level.queues[some], counts[some], here.at(part))
+            if not in_order:
+                packets.times[here.rows] = here.times
+            elif passing is None:
+                packets = here
+            else:
+                packets.put(passing, here)
+        return packets
+
+    def _serve(self, queues: Integers, counts: Integers, packets: _Packets) -> None:
+        """Brings packets to the ends of their links: ``counts`` of them, at least 1, for each queue."""
+        times, free, starts = packets.times, self._free[queues], np.cumsum(counts) - counts
+        services = self._services(queues, counts, packets.octets)
+        first, last, work = int(times.min()), max(int(times.max()), int(free.max())), _sum(services)
+        _expect_room(first, last, work, len(queues) + 1)
         # Queues follow one another in time, too far apart to meet: one pass then serves them all.
-        apart = int(arrivals.max()) - int(arrivals.min()) + int(services.sum()) + 1
-        _expect_room(arrivals, services, len(self._used) + 1)
-        shifts = self._spread(np.arange(len(self._used)) * apart)
-        arrivals += shifts
-        if np.any(arrivals[1:] < arrivals[:-1]):
-            again = np.argsort(arrivals, kind="stable")
-            self._rows, arrivals = self._rows[again], arrivals[again]
-            sizes, services = sizes[again], services[again]
-        finished = _finish(arrivals, services)
+        shifts = np.arange(len(queues)) * (last - first + work + 1)
+        times += np.repeat(shifts, counts)
+        if _put_in_order(packets):
+            services = self._services(queues, counts, packets.octets)
+        arrivals = times if self._queues.limits is None else times.copy()
+        times[starts] = np.maximum(times[starts], free + shifts)
+        _finish(times, services)
         if self._queues.limits is not None:
-            self._expect_no_drop(arrivals - shifts, finished - shifts, sizes)
-        shifts -= self._spread(self._queues.delays[self._used])
-        finished -= shifts
-        times[self._rows] = finished
-        starts = np.cumsum(self._counts) - self._counts
-        return np.add.reduceat(sizes, starts), np.add.reduceat(services, starts)
+            self._expect_no_drop(queues, counts, arrivals, times, packets.octets, shifts)
+        times -= np.repeat(shifts - self._queues.delays[queues], counts)
+        self._free[queues] = times[starts + counts - 1] - self._queues.delays[queues]
+        self.packets[queues] += counts
+        self.octets[queues] += np.add.reduceat(packets.octets, starts, dtype=np.int64)
+        self.busy[queues] += np.add.reduceat(services, starts)
 
-    def _spread(self, values: Integers) -> Integers:
-        """Returns each queue's value for each of its packets."""
-        return np.repeat(values, self._counts)
-
-    def _services(self, sizes: Integers) -> Integers:
+    def _services(self, queues: Integers, counts: Integers, octets: Numbers) -> Integers:
         """Returns how long each packet occupies its queue's wire (ns)."""
-        rates = self._queues.rates[self._used]
-        if rates[0] > 0 and np.all(rates == rates[0]):  # one divisor for all is much faster
-            services: Integers = sizes * (OCTET * SECOND) // rates[0]
-            return services
-        spread = self._spread(rates)
-        return np.where(spread > 0, sizes * (OCTET * SECOND) // np.maximum(spread, 1), 0)
+        divisors = self._divisors[queues]
+        services = np.multiply(octets, OCTET * SECOND, dtype=np.int64)
+        one_for_all = np.all(divisors == divisors[0])  # is much faster
+        services //= divisors[0] if one_for_all else np.repeat(divisors, counts)
+        return services
 
-    def _expect_no_drop(self, arrivals: Integers, finished: Integers, sizes: Integers) -> None:
+    def _expect_no_drop(
+        self,
+        queues: Integers,
+        counts: Integers,
+        arrivals: Integers,
+        finished: Integers,
+        octets: Numbers,
+        shifts: Integers,
+    ) -> None:
         """Raises NotExactError when a packet would find its queue full."""
         assert self._queues.limits is not None
-        starts = np.cumsum(self._counts) - self._counts
+        starts = np.cumsum(counts) - counts
         before = np.concatenate((arrivals[:1], finished[:-1]))
-        before[starts] = arrivals[starts]
-        rates = self._spread(self._queues.rates[self._used])
-        room = self._spread(self._queues.limits[self._used]) - (sizes - self._queues.framing)
+        before[starts] = np.maximum(arrivals[starts], self._free[queues] + shifts)
+        rates = np.repeat(self._queues.rates[queues], counts)
+        room = np.repeat(self._queues.limits[queues], counts) - (octets - self._queues.framing)
         bound = -(-np.maximum(room + 1, 0) * (OCTET * SECOND) // np.maximum(rates, 1))
         full = (rates > 0) & ((before - arrivals >= bound) | (room < 0))
         if np.any(full):
             at = int(np.argmax(full))
-            queue = int(self._spread(self._used)[at])
+            of = int(np.searchsorted(starts, at, "right")) - 1
             raise NotExactError(
-                f"queue {queue}: {self._queues.limits[queue]} octets: it would drop a packet at "
-                f"{arrivals[at]} ns; what comes after a drop is not worked out here"
+                f"queue {queues[of]}: {self._queues.limits[queues[of]]} octets: it would drop a packet at "
+                f"{arrivals[at] - shifts[of]} ns; what comes after a drop is not worked out here"
             )
 
 
-def _finish(arrivals: Integers, services: Integers) -> Integers:
+def _finish(times: Integers, services: Integers) -> None:
+    """Makes of the times when packets arrive at a queue those when they have left it."""
     done = np.cumsum(services)
-    slack = arrivals - done
-    slack += services
-    done += np.maximum.accumulate(slack, out=slack)
-    return done
+    times -= done
+    times += services
+    np.maximum.accumulate(times, out=times)
+    times += done
 
 
-def _grouped(queue: Integers, queues: int) -> tuple[Integers, Integers, Integers]:
-    """Returns the rows queue by queue, the queues in use, and where each one's rows begin and end.
-
-    Rows stay in order within a queue: it is a counting sort, not one by comparison.
-    """
-    rows = np.arange(len(queue), dtype=np.int64)
-    passing = queue != NO_QUEUE
-    if not passing.all():
-        rows, queue = rows[passing], queue[passing]
-    counts = np.bincount(queue, minlength=queues)
-    used = np.flatnonzero(counts)
-    ends = np.concatenate(([0], np.cumsum(counts[used])))
-    if queues <= _FEW:  # NumPy sorts 16 bits by counting
-        order = np.argsort(queue.astype(np.uint16), kind="stable")
-        return (order if passing.all() else rows[order]), used, ends
-    matrix = csr_matrix((rows, (queue, np.arange(len(rows)))), shape=(queues, max(1, len(rows))))
-    return matrix.data, used, ends
+def _put_in_order(packets: _Packets) -> bool:
+    """Puts packets in the order of time, and of rows as they are; returns whether they were not."""
+    if np.all(packets.times[1:] >= packets.times[:-1]):
+        return False
+    packets.put(slice(None), packets.at(np.argsort(packets.times, kind="stable")))
+    return True
 
 
-def _blocks(ends: Integers) -> Iterator[tuple[int, int]]:
-    """Cuts queues into ranges with about :data:`_BLOCK` packets, each of at least one queue."""
+def _counting_sort(numbers: Numbers) -> Integers:
+    """Returns the stable order of numbers of 32 bits at most: NumPy sorts up to 16 bits by counting."""
+    if numbers.itemsize <= 2:
+        return np.argsort(numbers, kind="stable")
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")
+    return order[np.argsort((numbers[order] >> 16).astype(np.uint16), kind="stable")]
+
+
+def _blocks(counts: Integers) -> Iterator[tuple[int, int, slice]]:
+    """Cuts queues into ranges with about :data:`_PART` packets, or one queue; yields where these are, too."""
+    ends = np.concatenate(([0], np.cumsum(counts)))
     first = 0
-    while first < len(ends) - 1:
-        last = int(np.searchsorted(ends, ends[first] + _BLOCK, "right")) - 1
+    while first < len(counts):
+        last = int(np.searchsorted(ends, ends[first] + _PART, "right")) - 1
         last = max(first + 1, last)
-        yield first, last
+        yield first, last, slice(ends[first], ends[last])
         first = last
 
 
-def _expect_room(arrivals: Integers, services: Integers, queues: int) -> None:
-    """Raises NotExactError when times would not fit into 64 bits."""
-    if not arrivals.size:
-        return
-    span = (
-        int(arrivals.max()) - min(0, int(arrivals.min())) + int(services.sum(dtype=np.float64)) + 1
-    )
-    if span * queues >= _LIMIT // 2:
+def _sum(services: Integers) -> int:
+    """Returns the sum; NotExactError when 64 bits do not hold it."""
+    if (
+        int(services.max()) * len(services) >= _LIMIT
+        and services.sum(dtype=np.float64) >= _LIMIT / 2
+    ):
+        raise NotExactError("times: expected less work for the queues, 64 bits do not hold it")
+    return int(services.sum())
+
+
+def _expect_room(first: int, last: int, work: int, queues: int) -> None:
+    """Raises NotExactError when queues' times, the ones after the others, would not fit into 64 bits."""
+    if (last - min(0, first) + work + 1) * queues >= _LIMIT // 2:
         raise NotExactError(
             "times: expected fewer queues or a shorter span, 64 bits do not hold them"
         )
-
-
-def _levels(hops: Integers, queues: int) -> Integers:
-    """Returns the level of each queue: one more than that of any queue that is passed right before it."""
-    pairs = (hops[:, 1:] != NO_QUEUE) & (hops[:, :-1] != NO_QUEUE)
-    edges = np.unique(np.stack((hops[:, :-1][pairs], hops[:, 1:][pairs]), axis=1), axis=0)
-    ends = edges[:, 0], edges[:, 1]
-    graph = csr_matrix((np.ones(len(edges)), ends), shape=(queues, queues))
-    _, circle = connected_components(graph, connection="strong")
-    inside = circle[ends[0]] == circle[ends[1]]
-    if np.any(inside):
-        raise NotExactError(
-            f"queue {int(ends[0][inside][0])}: routes pass queues in an order with a cycle; expected none"
-        )
-    level = np.zeros(queues, np.int64)
-    while True:
-        before = level.copy()
-        np.maximum.at(level, ends[1], before[ends[0]] + 1)
-        if np.array_equal(before, level):
-            return level

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import ip_address
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,17 +15,8 @@ from simulator.engine import Engine
 from simulator.links import FRAMING, Direction
 from simulator.packets import UDP, Packet
 from simulator.scale import queueing
-from simulator.scale.queueing import (
-    NO_QUEUE,
-    Integers,
-    NotExactError,
-    Passage,
-    Queues,
-    Routes,
-    carry,
-    fan_out_times,
-    finish_times,
-)
+from simulator.scale.levels import NO_QUEUE, Integers, NotExactError, Routes
+from simulator.scale.queueing import Passage, Queues, carry, fan_out_times, finish_times
 
 ROUNDS = settings(max_examples=100, deadline=None, derandomize=True)
 HEADERS = Packet(ip_address("3ffe::1"), ip_address("3ffe::2"), UDP, b"").length
@@ -46,15 +37,20 @@ class Case:
     packets: list[tuple[int, int, int]]
     limits: list[int] = field(default_factory=list)
 
-    def carried(self) -> Passage:
+    def queues(self) -> Queues:
+        limits = integers(*self.limits) if self.limits else None
+        return Queues(integers(*self.rates), integers(*self.delays), limits, FRAMING)
+
+    def routes(self) -> Routes:
         longest = max(map(len, self.hops))
         table = [route + [NO_QUEUE] * (longest - len(route)) for route in self.hops]
-        limits = integers(*self.limits) if self.limits else None
-        queues = Queues(integers(*self.rates), integers(*self.delays), limits, FRAMING)
-        routes = Routes.of(np.array(table), len(queues))
-        return carry(
-            queues, routes, *(integers(*column) for column in zip(*self.packets, strict=True))
-        )
+        return Routes.of(np.array(table), len(self.rates))
+
+    def columns(self) -> list[Integers]:
+        return [integers(*column) for column in zip(*self.packets, strict=True)]
+
+    def carried(self) -> Passage:
+        return carry(self.queues(), self.routes(), *self.columns())
 
 
 @st.composite
@@ -75,6 +71,21 @@ def cases(draw: st.DrawFn, latest: int = 1 << 40) -> Case:
         hops,
         [(number, at, octets) for at, number, octets in packets],
     )
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> Case:
+    """Draws a tree, down which packets go to any of its queues, and packets in the order of time."""
+    count = draw(st.integers(1, 9))
+    above = [draw(st.integers(NO_QUEUE, queue - 1)) for queue in range(count)]
+    hops: list[list[int]] = []
+    for queue, parent in enumerate(above):
+        hops.append([queue] if parent == NO_QUEUE else [*hops[parent], queue])
+    case = draw(cases(latest=draw(st.sampled_from([0, 12, 3_000_000]))))
+    rates, delays = ((values * 9)[:count] for values in (case.rates, case.delays))
+    chance = draw(st.randoms(use_true_random=False))
+    packets = [(chance.randrange(count), at, octets) for _, at, octets in case.packets]
+    return Case(rates, delays, hops, packets)
 
 
 def recursion(case: Case) -> list[int]:
@@ -177,19 +188,91 @@ def test_many_packets_on_a_tree_equal_those_of_the_engine() -> None:
 
 
 @ROUNDS
-@given(cases(latest=3_000_000), st.integers(200, 30_000))
-def test_a_bounded_queue_is_refused_exactly_when_the_engine_drops(case: Case, limit: int) -> None:
+@given(trees())
+def test_parts_carried_one_after_the_other_equal_the_whole(case: Case) -> None:
+    assert case.routes().keep_order
+    with patch.object(queueing, "_PART", 1):
+        passage = case.carried()
+    assert passage.arrivals.tolist() == recursion(case)
+    whole = case.carried()
+    assert all(np.array_equal(getattr(passage, one), getattr(whole, one)) for one in vars(whole))
+
+
+def test_what_does_not_keep_its_order_cannot_go_in_parts() -> None:
+    """The second packet overtakes the first on its way to the queue in which both end."""
+    case = Case(
+        [0, 0, 8_000], [9_000, 1_000, 0], [[0, 2], [1, 2]], [(0, 0, HEADERS), (1, 1, HEADERS)]
+    )
+    routes = case.routes()
+    assert not routes.keep_order
+    assert case.carried().arrivals.tolist() == recursion(case)
+    with patch.object(queueing, "_PART", 1):
+        assert case.carried().arrivals.tolist() == recursion(case)
+        case.rates += [0] * 3
+        case.delays += [0] * 3
+        case.packets = [packet for packet in case.packets for _ in range(6)]
+        parts = carry(case.queues(), replace(case.routes(), keep_order=True), *case.columns())
+    assert parts.arrivals.tolist() != recursion(case)
+
+
+@ROUNDS
+@given(trees())
+def test_rows_that_are_not_in_the_order_of_time_are_served_in_it(case: Case) -> None:
+    case.packets.reverse()
+    with patch.object(queueing, "_PART", 1):
+        assert case.carried().arrivals.tolist() == recursion(case)
+
+
+@ROUNDS
+@given(trees(), st.integers(1, 5))
+def test_copies_of_frames_are_packets_one_after_the_other(case: Case, copies: int) -> None:
+    chance = np.random.default_rng(copies)
+    _, sent, octets = case.columns()
+    route = chance.integers(0, len(case.hops), (len(sent), copies))
+    case.packets = [
+        (int(way), int(at), int(size))
+        for ways, at, size in zip(route, sent, octets, strict=True)
+        for way in ways
+    ]
+    with patch.object(queueing, "_PART", 1):
+        passage = carry(case.queues(), case.routes(), route, sent, octets)
+    assert passage.arrivals.shape == route.shape
+    assert passage.arrivals.ravel().tolist() == recursion(case)
+
+
+@pytest.mark.parametrize("merging", [False, True])
+def test_what_is_given_stays_as_it_is(merging: bool) -> None:
+    case = Case([10**6] * 3, [5, 7, 9], [[0], [1], [2]], [(2, 3, 99), (0, 5, 99), (1, 5, 99)])
+    if merging:
+        case.hops = [[0, 2], [1, 2], [2]]
+    columns = case.columns()
+    before = [one.copy() for one in columns]
+    carry(case.queues(), case.routes(), *columns)
+    assert all(np.array_equal(one, other) for one, other in zip(columns, before, strict=True))
+
+
+@ROUNDS
+@given(
+    st.one_of(cases(latest=3_000_000), trees()), st.integers(200, 30_000), st.sampled_from([1, 99])
+)
+def test_a_bounded_queue_is_refused_exactly_when_the_engine_drops(
+    case: Case, limit: int, part: int
+) -> None:
     case.packets = [(route, at, max(octets, HEADERS + 4)) for route, at, octets in case.packets]
     case.limits = [limit] * len(case.rates)
     events = Events(case)
     assume(not events.any_at_once)
-    if any(link.counts["queue_full"] for link in events.links):
-        with pytest.raises(NotExactError, match=r"queue \d: \d+ octets: it would drop a packet"):
-            case.carried()
-    else:
-        assert case.carried().arrivals.tolist() == list(
-            map(events.arrived.get, range(len(events.arrived)))
-        )
+    dropped = any(link.counts["queue_full"] for link in events.links)
+    with patch.object(queueing, "_PART", part):
+        if dropped:
+            with pytest.raises(
+                NotExactError, match=r"queue \d: \d+ octets: it would drop a packet"
+            ):
+                case.carried()
+        else:
+            assert case.carried().arrivals.tolist() == list(
+                map(events.arrived.get, range(len(events.arrived)))
+            )
 
 
 @ROUNDS
@@ -228,16 +311,6 @@ def test_mean_wait_of_poisson_arrivals_is_that_of_theory() -> None:
     assert waits.mean() == pytest.approx(500_000, rel=0.02)
 
 
-@pytest.mark.parametrize("hops", [[[0, 1], [1, 0]], [[0, 1, 2], [2, 0]], [[1, 1]]])
-def test_a_cycle_is_refused(hops: Sequence[Sequence[int]]) -> None:
-    longest = max(map(len, hops))
-    table = [[*route, *[NO_QUEUE] * (longest - len(route))] for route in hops]
-    with pytest.raises(
-        NotExactError, match=r"queue [012]: routes pass queues in an order with a cycle"
-    ):
-        Routes.of(np.array(table), 3)
-
-
 def test_times_that_64_bits_do_not_hold_are_refused() -> None:
     case = Case([1, 1, 1], [0, 0, 0], [[0], [1], [2]], [(0, 0, 9_000), (1, 1 << 61, 9_000)])
     with pytest.raises(NotExactError, match="64 bits"):
@@ -252,9 +325,9 @@ def test_times_that_64_bits_do_not_hold_are_refused() -> None:
         (lambda: Queues(integers(1), integers(1, 2)), "as many rates"),
         (lambda: Queues(integers(-1), integers(1)), "0 or more"),
         (lambda: Queues(integers(1), integers(1), integers(1, 2)), "as many limits"),
-        (lambda: Routes.of(np.array([[0, 3]]), 3), "from 0 to 2"),
-        (lambda: Routes.of(np.array([[0, NO_QUEUE, 1]]), 3), "no gap"),
         (lambda: Case([1], [0], [[0]], [(0, 0, 10**9)]).carried(), "octets: expected 0"),
+        (lambda: Case([1], [0], [[0]], [(1, 0, 9)]).carried(), "expected routes from 0 to 0"),
+        (lambda: Case([1], [0], [[0]], [(-1, 0, 9)]).carried(), "expected routes from 0 to 0"),
     ],
 )
 def test_bad_input_is_named(spoil: object, message: str) -> None:
@@ -271,10 +344,8 @@ def test_no_packets_are_carried_at_once() -> None:
     assert passage.transmissions == 0
 
 
-def test_many_queues_are_grouped_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = np.random.default_rng(5).integers(-1, 40, 2_000)
-    few = queueing._grouped(queue, 50)
-    monkeypatch.setattr(queueing, "_FEW", 0)
-    many = queueing._grouped(queue, 50)
-    assert all(np.array_equal(one, other) for one, other in zip(few, many, strict=True))
-    assert np.array_equal(queue[few[0]], np.sort(queue[queue >= 0]))
+def test_numbers_of_more_than_16_bits_are_sorted_too() -> None:
+    numbers = np.random.default_rng(5).integers(0, 200_000, 5_000).astype(np.uint32)
+    numbers[::3] = numbers[0]
+    order = queueing._counting_sort(numbers)
+    assert np.array_equal(order, np.lexsort((np.arange(len(numbers)), numbers)))
