@@ -139,14 +139,16 @@ def _pictures(
 ) -> Iterator[tuple[str, Figure]]:
     """Yields the figures of the pictures."""
     progress.step("one group of up to a million clients", 2)
-    yield from curves.one_group(
-        costs, curves.QUICK_LARGEST if options.quick else curves.ONE_GROUP[-1]
-    )
+    kept: dict[str, Figure] = {}
     for name in _EMULATED:
         try:
-            yield from curves.emulated(load_summary(REFERENCE / name).figures)
+            kept |= load_summary(REFERENCE / name).figures
         except RecordError as error:
             progress.note(f"  no points of the emulator: {error}")
+    servers = curves.servers_measured(kept)
+    largest = curves.QUICK_LARGEST if options.quick else curves.ONE_GROUP[-1]
+    yield from curves.one_group(costs, largest, servers)
+    yield from curves.emulated(kept, servers)
     progress.step("fewer clients", 4 if options.quick else 12)
     yield from curves.of_clients(result)
     yield from curves.by_clients(result.scenario, options.quick)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -28,9 +30,12 @@ from simulator.scale.sizes import sizes
 from simulator.scale.trees import Paths
 
 ONE_GROUP_SERVERS = 3
-ONE_GROUP = tuple(round(10 ** (step / 4)) for step in range(3, 25))
+"""Where the emulator says nothing of how many servers there are."""
+ONE_GROUP = (4, *(round(10 ** (step / 4)) for step in range(3, 25)))
 """Clients of the one group, up to a million."""
 QUICK_LARGEST = 10_000
+_POINT = re.compile(r"(?P<what>busiest_datagrams|busiest_cpu)\.(?P<way>\w+)\.(?P<servers>\d+)x\d+")
+"""The name of a figure of the emulator's."""
 _WITH_SERVERS: tuple[Way, ...] = ("single", "multiserver", "cascade")
 
 
@@ -55,17 +60,19 @@ QUICK_GRID = Grid(2_000, (2, 8, 32, 128), (1, 4, 16))
 # -- one group, the same frames offered however many clients it has
 
 
-def one_group(costs: Mapping[str, Costs], largest: int) -> Iterator[tuple[str, Figure]]:
+def one_group(
+    costs: Mapping[str, Costs], largest: int, several: int = ONE_GROUP_SERVERS
+) -> Iterator[tuple[str, Figure]]:
     """Yields what the busiest server carries, and its processor, where the load is that of the emulator.
 
-    For groups of up to ``largest`` clients.
+    For groups of up to ``largest`` clients; ``several`` are the servers of ways that have some.
     """
     packet = sizes(FRAME_OCTETS)
     of_relay = costs.get("relay_in_networks")
     for way in _WITH_SERVERS:
-        servers = ONE_GROUP_SERVERS if way in SEVERAL_SERVERS else 1
+        servers = several if way in SEVERAL_SERVERS else 1
         for clients in ONE_GROUP:
-            if not 2 * servers <= clients <= largest:
+            if not servers <= clients <= largest:
                 continue
             unicast = of_one_group(way, servers, clients, Round(1, 0))
             broadcast = of_one_group(way, servers, clients, Round(0, 1))
@@ -104,16 +111,30 @@ def of_one_group(way: Way, servers: int, clients: int, round_: Round) -> ServerL
     return loads(way, paths, placement, sizes(FRAME_OCTETS), round_).servers
 
 
-def emulated(kept: Mapping[str, Figure]) -> Iterator[tuple[str, Figure]]:
-    """Yields an emulator's points out of its record's figures: what its busiest server carried and cost."""
+def emulated(
+    kept: Mapping[str, Figure], several: int = ONE_GROUP_SERVERS
+) -> Iterator[tuple[str, Figure]]:
+    """Yields an emulator's points out of its record's figures: what its busiest server carried and cost.
+
+    Of the ways with several servers those with so many.
+    """
     names = {"busiest_datagrams": "one_group", "busiest_cpu": "one_group_processor"}
     for name, figure in kept.items():
-        what, _, point = name.partition(".")
-        if what not in names or point.count(".") != 1:
+        point = _POINT.fullmatch(name)
+        if point is None:
             continue
-        way, _, size = point.partition(".")
-        if size.partition("x")[0] == str(ONE_GROUP_SERVERS if way in SEVERAL_SERVERS else 1):
-            yield f"{EMULATED}.{names[what]}.{point}", figure
+        if int(point["servers"]) == (several if point["way"] in SEVERAL_SERVERS else 1):
+            yield f"{EMULATED}.{names[point['what']]}.{name.partition('.')[2]}", figure
+
+
+def servers_measured(kept: Iterable[str]) -> int:
+    """Returns the number of servers that an emulator's figures, by their names, have most points of."""
+    points = Counter(
+        int(point["servers"])
+        for point in map(_POINT.fullmatch, kept)
+        if point is not None and point["way"] in SEVERAL_SERVERS and int(point["servers"]) > 1
+    )
+    return points.most_common(1)[0][0] if points else ONE_GROUP_SERVERS
 
 
 def emulated_as_foretold(points: Mapping[str, Figure]) -> Invariant:

@@ -11,7 +11,14 @@ import pytest
 from experiments.progress import Progress
 from experiments.record import Figure, load_summary
 from experiments.scale import curves
-from experiments.scale.curves import Grid, comparison, emulated, emulated_as_foretold, one_group
+from experiments.scale.curves import (
+    Grid,
+    comparison,
+    emulated,
+    emulated_as_foretold,
+    one_group,
+    servers_measured,
+)
 from experiments.scale.in_networks import cells, measure_networks
 from experiments.vpn_servers.points import ROUND_SECONDS, Offer, Point
 from simulator.scale.model import Scenario
@@ -24,7 +31,8 @@ SMALL = Scenario("topozoo/Abilene", clients=300, group_size=10, servers=3)
 @pytest.fixture(scope="module")
 def points() -> dict[str, Figure]:
     """The emulator's points that are kept."""
-    return dict(emulated(load_summary(REFERENCE / "multiserver").figures))
+    kept = load_summary(REFERENCE / "multiserver").figures
+    return dict(emulated(kept, servers_measured(kept)))
 
 
 def test_the_emulator_counted_what_is_foretold(points: dict[str, Figure]) -> None:
@@ -40,6 +48,17 @@ def test_a_count_that_is_off_by_one_is_found(points: dict[str, Figure]) -> None:
     found = emulated_as_foretold(spoilt)
     assert not found.held
     assert name in found.detail
+
+
+def test_points_are_of_as_many_servers_as_most_were_measured_with() -> None:
+    one = Figure(1.0, 1.0, 1.0, 1, "")
+    sizes = ("single.1x8", "multiserver.1x8", "multiserver.3x8", "cascade.4x8", "cascade.4x16")
+    kept = {f"busiest_cpu.{size}": one for size in sizes} | {"busiest_cpu.cascade.4x8.whole": one}
+    assert servers_measured(kept) == 4
+    assert [name.partition("processor.")[2] for name in dict(emulated(kept, 4))] == [
+        *("single.1x8", "cascade.4x8", "cascade.4x16")
+    ]
+    assert servers_measured({}) == 3
 
 
 def test_one_server_alone_carries_as_much_as_all_together() -> None:
