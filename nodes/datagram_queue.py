@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nodes.batch_socket import BatchUdpSocket
-from nodes.outbox import Outbox, most_octets
+from nodes.outbox import Outbox
 from nodes.outside_socket import LARGEST_DATAGRAM
 from protocol.types import Batch, IpAddress
 
@@ -59,10 +59,11 @@ class DatagramQueue:
     def send_all(self, batch: Batch, destination: tuple[str, int]) -> None:
         """Has datagrams leave in this order with the next :meth:`flush`, or before it."""
         octets, size = memoryview(batch.octets), batch.size
-        most = most_octets(size)
-        for start in range(0, len(octets), most):
-            part = octets[start : start + most]
+        start = 0
+        while start < len(octets):
+            part = octets[start : start + self._outbox.room(destination, size)]
             self._outbox.add(destination, [part], size, len(part))
+            start += len(part)
 
     def flush(self) -> None:
         """Sends what waits."""

@@ -64,6 +64,13 @@ class Outbox:
         """Sends at once what :meth:`add` would take; for when nothing waits, and nothing is to follow."""
         self._send(pieces, size, destination)
 
+    def room(self, destination: tuple[str, int], size: int) -> int:
+        """Returns how many octets of datagrams of one size can go with the system call that comes next."""
+        waiting = self._waiting.get(destination)
+        if waiting is not None and waiting.size == size and waiting.room:
+            return waiting.room
+        return most_octets(size)
+
     def flush(self) -> None:
         """Sends all that waits."""
         for destination, waiting in self._waiting.items():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from ipaddress import ip_address
 from itertools import groupby
 
 import pytest
 
+from nodes.batch_socket import BatchUdpSocket, Piece
 from nodes.datagram_queue import DatagramQueue
 from protocol.types import Batch
 
@@ -49,6 +50,29 @@ def test_many_at_a_time_arrive_as_one_at_a_time_do(pair: Pair) -> None:
         one.send_all(Batch(b"".join(alike), size), other.address)
     one.flush()
     assert all_that_waits(other) == [(payload, one.address) for payload in payloads]
+
+
+def test_what_waits_is_filled_up_before_the_next_system_call(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, other = pair
+    counts: list[int] = []
+    send = BatchUdpSocket.send_batch
+
+    def counting(
+        self: BatchUdpSocket, pieces: Sequence[Piece], size: int, destination: tuple[str, int]
+    ) -> None:
+        counts.append(sum(map(len, pieces)) // size)
+        send(self, pieces, size, destination)
+
+    monkeypatch.setattr(BatchUdpSocket, "send_batch", counting)
+    payloads = [bytes([number]) * 1470 for number in range(144)]
+    with closing(DatagramQueue(HOST, 0)) as one:
+        for start in range(0, 144, 48):
+            one.send_all(Batch(b"".join(payloads[start : start + 48]), 1470), other.address)
+        one.flush()
+        assert counts == [44, 44, 44, 12]
+        assert all_that_waits(other) == [(payload, one.address) for payload in payloads]
 
 
 def test_a_datagram_waits_for_the_flush(pair: Pair) -> None:
