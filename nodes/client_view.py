@@ -104,12 +104,18 @@ def _vpn_servers(client: Client) -> list[list[Any]]:
 
 
 def client_counters(client: Client) -> dict[str, int]:
-    """Returns frames sealed, cut, delivered and never completed, and drops by reason."""
+    """Returns frames sealed, cut, delivered and never completed, and drops by reason.
+
+    And how often the client has said in this registration where it is, and has been answered.
+    """
+    bindings = client.establishment.bindings
     return {
         "frames_sealed": client.frames_sealed,
         "frames_cut": client.frames_cut,
         "frames_delivered": client.frames_delivered,
         "frames_incomplete": client.transfer.pieces.incomplete,
+        "bindings_sent": 0 if bindings is None else bindings.asked,
+        "bindings_answered": 0 if bindings is None else bindings.bound,
         **{f"dropped_{reason.value}": count for reason, count in sorted(client.drops.items())},
     }
 

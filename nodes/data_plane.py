@@ -12,6 +12,7 @@ from typing import Protocol
 from nodes.clock import now
 from nodes.udp import UdpSocket
 from protocol.relay import Verdict
+from protocol.relay.bindings import Bindings
 from protocol.types import Address
 
 BATCH = 64
@@ -90,3 +91,9 @@ class ResealingPlane(SocketPlane):
     def _move(self, payload: bytes, source: tuple[str, int], time: int) -> None:
         for sealed, destination in self._reseal(payload, source, time):
             self._send(sealed, destination)
+
+
+def answer_bindings(bindings: Bindings, udp: UdpSocket) -> None:
+    """Sends the relay's answers to bindings that have come in."""
+    for payload, destination in bindings.take_answers():
+        udp.send(payload, destination)

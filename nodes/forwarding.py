@@ -19,6 +19,7 @@ from nodes.udp import UdpSocket
 from protocol.management import AssociationPer
 from protocol.null_forwarder import NullForwarder
 from protocol.relay import Member, Passed, Relay, RelayedGroup, Strip, TaggedRelay
+from protocol.relay.bindings import Bindings
 from protocol.types import SECOND, Address, ClientId, IpAddress
 from protocol.wire.messages import GroupSecurityAssociation
 
@@ -64,6 +65,11 @@ class Forwarding(ABC):
         """Returns what has come from each client and gone to each address; None if that is not counted."""
         return None
 
+    @property
+    def bindings(self) -> Bindings | None:
+        """What clients have shown of where they are; None where they cannot."""
+        return None
+
 
 class RelayForwarding(Forwarding):
     """The patent's: forwards as the clear headers say."""
@@ -92,6 +98,11 @@ class RelayForwarding(Forwarding):
     def passed(self) -> tuple[dict[ClientId, Passed], dict[Address, Passed]]:
         """Returns what the relay's flows have counted."""
         return self._relay.flows.passed()
+
+    @property
+    def bindings(self) -> Bindings:
+        """Returns the relay's."""
+        return self._relay.bindings
 
 
 class HubForwarding(Forwarding):

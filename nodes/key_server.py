@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from nodes import server_view
@@ -36,7 +37,7 @@ from protocol.management.actions import (
     SendMessage,
 )
 from protocol.management.servers import VpnServer, VpnServers
-from protocol.types import SECOND, Address, VpnId
+from protocol.types import SECOND, Address, ClientId, VpnId
 from protocol.wire.messages import parse_from_client
 
 PROGRAM = "blindrelay server"
@@ -78,6 +79,12 @@ class KeyServer:
         self.management.users_changed(records, now())
         self._act()
         return len(records)
+
+    def bound(self, addresses: Mapping[ClientId, Address]) -> None:
+        """Notes where clients have shown the relay to be."""
+        for client_id, address in addresses.items():
+            self.management.bound(client_id, address)
+        self._act()
 
     def tables(self) -> dict[str, server_view.Table]:
         """Returns the key server's tables, and who is on line."""
@@ -240,6 +247,7 @@ def management_of(
         ),
         member_delivery=section.member_delivery,
         hop_tags=section.hop_tags == "required",
+        bindings=section.forwarding == "relay",
     )
 
 

@@ -20,6 +20,7 @@ from nodes.channel import ChannelError
 from nodes.clock import Timer, now
 from nodes.command_line import Parser
 from nodes.configuration import ConfigurationError, load_relay
+from nodes.data_plane import answer_bindings
 from nodes.kernel.beside import Beside
 from nodes.kernel.plane import open_kernel_plane
 from nodes.planes import choose_planes
@@ -68,7 +69,7 @@ class RelayServer:
         section = self._section
         udp = self._planes.open(section.address, section.data_port)
         try:
-            plane = self._planes.deciding(udp, self.relay, self.reporter.act)
+            plane = self._planes.deciding(udp, self.relay, lambda: self._moved(udp))
             self._kernel = Beside(
                 section.dataplane,
                 PROGRAM,
@@ -101,6 +102,11 @@ class RelayServer:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await keeping
+
+    def _moved(self, udp: UdpSocket) -> None:
+        """Does what datagrams that were moved may have left to do."""
+        answer_bindings(self.relay.bindings, udp)
+        self.reporter.act()
 
     # -- time
 

@@ -138,6 +138,8 @@ def relay_counters(relay: Relay) -> dict[str, int]:
         "octets_unreadable": totals.octets_unreadable,
         "unknown_unicast_in": totals.sought,
         "probes_echoed": relay.probes_echoed,
+        "bindings_answered": relay.bindings.answered,
+        "addresses_changed": relay.bindings.changed,
         **{f"dropped_{reason.value}": count for reason, count in sorted(totals.drops.items())},
         **{
             f"not_learnt_{learnt.value}": count

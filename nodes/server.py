@@ -25,6 +25,7 @@ from nodes.configuration import (
     load_manual_server,
     load_server,
 )
+from nodes.data_plane import answer_bindings
 from nodes.epoch import next_epoch
 from nodes.forwarding import Forwarding, forwarding_of
 from nodes.kernel.beside import Beside
@@ -33,6 +34,7 @@ from nodes.planes import choose_planes
 from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
 from nodes.sections import ForwardingName, ServerSection
 from nodes.status import StatusError, close_status, print_status, serve_status
+from nodes.udp import UdpSocket
 from nodes.users import UserDatabase, UserDatabaseError
 from nodes.vpn_servers import VpnServerChannels
 from protocol.distribution.representative import Representative
@@ -69,7 +71,7 @@ class Server:
         on_end(self._loop, self._ended.set)
         try:
             timer = ForwardingTimer(self.forwarding, self._loop)
-            plane = self.forwarding.plane(self._planes, udp, timer.arm)
+            plane = self.forwarding.plane(self._planes, udp, lambda: self._moved(udp, timer))
             self._kernel = Beside(
                 section.dataplane,
                 PROGRAM,
@@ -94,6 +96,16 @@ class Server:
             if self._kernel is not None:
                 self._kernel.close()
             udp.close()
+
+    def _moved(self, udp: UdpSocket, timer: ForwardingTimer) -> None:
+        """Does what datagrams that were moved may have left to do."""
+        bindings = self.forwarding.bindings
+        if bindings is not None:
+            answer_bindings(bindings, udp)
+            bound = bindings.take_bound()
+            if bound and self._key_server is not None:
+                self._key_server.bound(bound)
+        timer.arm()
 
     async def _represent(self) -> None:
         """Serves as VPN servers' representative: no data socket, and a port of its own for them."""
@@ -214,6 +226,7 @@ class Server:
                 **servers.counters,
                 **not_taken,
                 "counts_foreign_client": publisher.foreign_counts,
+                "addresses_foreign_client": publisher.foreign_addresses,
             },
             "process": {**view["process"], "epoch": self._epoch},
         }

@@ -26,6 +26,12 @@ class DropReason(str, Enum):
     UNKNOWN_SPI = "unknown_spi"
     UNKNOWN_TOKEN = "unknown_token"
     UNEXPECTED_PROBE = "unexpected_probe"
+    # a binding says nothing that holds
+    UNKNOWN_CLIENT = "unknown_client"
+    FORGED_BINDING = "forged_binding"
+    REPLAYED_BINDING = "replayed_binding"
+    ADDRESS_IN_USE = "address_in_use"
+    UNEXPECTED_BINDING = "unexpected_binding"
     # the packet does not open
     REPLAYED = "replayed"
     OWN_PACKET = "own_packet"

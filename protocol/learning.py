@@ -101,6 +101,14 @@ class LearningTable(Generic[Key, Place]):
             self._remove(key)
         return len(keys)
 
+    def replace(self, place: Place, other: Place) -> None:
+        """Has what stands for a place be another, which has no stations; each keeps its times."""
+        for entry in self._entries.values():
+            if entry.place == place:
+                entry.place = other
+        if place in self._stations_at:
+            self._stations_at[other] = self._stations_at.pop(place)
+
     def expire(self, now: int) -> list[Key]:
         """Forgets every station whose lifetime is over and returns them."""
         keys = [

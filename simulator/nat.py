@@ -48,7 +48,7 @@ class Nat:
         self.address = address
         self.counts: Counter[str] = Counter()
         """``out`` and ``back``, and what was dropped: ``protocol``, ``unknown_port``, ``filtered``."""
-        self._keeps_ports = ports == "preserve"
+        self.keeps_ports = ports == "preserve"
         self._lifetime = lifetime
         self._filters = filters
         self._by_inner: dict[Inner, _Mapping] = {}
@@ -96,7 +96,7 @@ class Nat:
 
     def _port(self, wanted: int, now: int) -> int:
         """Finds a port that nobody has; with every one taken the mapping that was silent longest goes."""
-        if self._keeps_ports and self._is_free(wanted, now):
+        if self.keeps_ports and self._is_free(wanted, now):
             return wanted
         for _ in range(FIRST_PORT, LAST_PORT + 1):
             port = self._next_port

@@ -18,6 +18,7 @@ from protocol.errors import WireError
 from protocol.relay import Forward, Relay, TaggedRelay
 from protocol.types import SECOND, Address, IpAddress, Secret, VpnId
 from protocol.wire import esp, messages, table_messages
+from protocol.wire.binding import BINDING, is_binding
 from protocol.wire.codec import Message, MessageBuffer, pack
 from protocol.wire.probe import LENGTH as PROBE_LENGTH
 from protocol.wire.probe import PROBE
@@ -238,7 +239,7 @@ class ClientProcess(Connecting):
         """Takes a packet from outside (step 810)."""
         self.note("packet", packet.payload)
         if packet.protocol == UDP and packet.ports[1] == self.port:
-            self.taken += not is_probe(packet.payload)
+            self.taken += not (is_probe(packet.payload) or is_binding(packet.payload))
             self.client.receive_datagram(packet.payload, packet.sender(), self.now)
         elif packet.protocol == esp.NEXT_HEADER and packet.destination in self.groups:
             self.taken += 1
@@ -252,7 +253,7 @@ class ClientProcess(Connecting):
 
     def _do(self, action: client_actions.Action) -> None:
         if isinstance(action, client_actions.SendDatagram):
-            if action.payload[0] != PROBE:
+            if action.payload[0] not in (PROBE, BINDING):
                 self.world.observer.sealed(self, self._frame, action.payload)
             self.send_datagram(action.payload, action.destination)
         elif isinstance(action, client_actions.SendPacket):
@@ -283,7 +284,7 @@ class DataPort:
     relay: Relay
     taken: int = 0
     copies: int = 0
-    """Datagrams in and out, probes and their echoes among them."""
+    """Datagrams in and out, probes and their echoes among them; answers to bindings are not."""
 
     def receive(self, packet: Packet) -> None:
         """Takes a datagram (step 709), and sends what the relay decides (step 719)."""
@@ -299,6 +300,8 @@ class DataPort:
                 self.copies += 1
                 copy = bytes(destination.copy_of(packet.payload))
                 process.send_datagram(copy, destination.address)
+        for payload, to in self.relay.bindings.take_answers():
+            process.send_datagram(payload, to)
         process.act()
 
 

@@ -33,6 +33,8 @@ SETTLING = 2 * SECOND
 EVENTS = 100_000
 """More than any script takes: a world with more is in a storm."""
 ETHER_TYPE = 0x88B5
+UNEXPECTED = (DropReason.UNEXPECTED_PROBE, DropReason.UNEXPECTED_BINDING)
+"""What a client drops that was never to be opened."""
 
 
 @dataclass(frozen=True)
@@ -284,13 +286,14 @@ class Play:
                 self.monitor.violations.append(f"link {one} to {other}: {dict(counts)}")
         for name, process in self.world.clients.items():
             client = process.client
-            told = sum(client.drops.values()) - client.drops[DropReason.UNEXPECTED_PROBE]
+            told = sum(client.drops.values()) - sum(client.drops[one] for one in UNEXPECTED)
             if process.taken != client.frames_sealed + client.frames_delivered + told:
                 self._out_of_balance(name, process.taken, client.drops)
         for name, port in self._relaying().items():
             totals = port.relay.flows.totals()
             echoed = port.relay.probes_echoed
-            counted = (totals.datagrams_in + echoed, totals.copies_out + echoed)
+            counted_in = totals.datagrams_in + echoed + port.relay.bindings.answered
+            counted = (counted_in, totals.copies_out + echoed)
             if counted != (port.taken, port.copies):
                 self._out_of_balance(name, port.taken, totals)
 

@@ -122,6 +122,9 @@ class ServerProcess(Process):
 
     def drain(self) -> None:
         """Does what management and publisher want done."""
+        if self.data_port is not None:
+            for client_id, address in self.relay.bindings.take_bound().items():
+                self.management.bound(client_id, address)
         source = self.representative or self.management
         while (action := source.next_action()) is not None:
             self._do(action)
@@ -190,6 +193,7 @@ class ServerProcess(Process):
             rekeying=Rekeying(settings.rekey),
             member_delivery=settings.member_delivery,
             hop_tags=settings.hop_tags,
+            bindings=settings.bindings,
         )
 
     def _publisher(self) -> Publisher:

@@ -40,6 +40,8 @@ class WorldSettings:
     mac_reports: bool = True
     split_horizon: bool = True
     hop_tags: bool = False
+    bindings: bool = True
+    """Whether clients show relays where they are; without, hole 18 stays open."""
     recovery: int = 4 * SECOND
     data_port: int = 4790
     data_ports: Mapping[str, int] = field(default_factory=dict)

@@ -468,6 +468,8 @@ class ServersWorld:
         for to in verdict.destinations:
             octets = bytes(to.copy_of(datagram.payload))
             self.transmit(Datagram(server.address, to.address, octets))
+        for payload, address in server.relay.bindings.take_answers():
+            self.transmit(Datagram(server.address, address, payload))
 
     # -- making
 

@@ -22,6 +22,7 @@ PACKAGES = ("protocol", "nodes", "simulator", "topologies", "experiments")
 LIBRARIES = {
     "protocol": {"msgspec"},
     "protocol.cipher": {"cryptography"},
+    "protocol.binding_tag": {"siphashc"},
     "protocol.hop_tag": {"siphashc"},
     "protocol.relay": set(),
     "nodes": {"argon2", "msgspec", "rich", "tomli"},
@@ -39,11 +40,13 @@ LIBRARIES = {
 REACH = {
     "protocol.wire": {"protocol.wire", "protocol.errors", "protocol.types"},
     "protocol.relay": {
+        "protocol.binding_tag",
         "protocol.errors",
         "protocol.hop_tag",
         "protocol.learning",
         "protocol.relay",
         "protocol.types",
+        "protocol.wire.binding",
         "protocol.wire.esp",
         "protocol.wire.ethernet",
         "protocol.wire.ip",
@@ -51,6 +54,8 @@ REACH = {
         "protocol.wire.vpn_header",
     },
     "protocol.distribution.subscriber": {
+        "protocol.binding_tag",
+        "protocol.distribution.addresses",
         "protocol.distribution.counts",
         "protocol.distribution.tables",
         "protocol.errors",

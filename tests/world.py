@@ -31,6 +31,7 @@ from protocol.types import (
     VpnId,
 )
 from protocol.wire import messages
+from protocol.wire.binding import is_binding
 from protocol.wire.codec import MOST_PACKETS, MessageBuffer, pack
 from protocol.wire.ethernet import BROADCAST, EthernetHeader, parse_mac
 from protocol.wire.messages import Refused
@@ -373,9 +374,20 @@ class World:
     # -- datagrams
 
     def _to_relay(self, datagram: Datagram) -> None:
+        if is_binding(datagram.payload):
+            self._bind(datagram)
+            return
         self.uplink.append(datagram)
         for passed in self.on_uplink(datagram):
             self.inject(passed)
+
+    def _bind(self, datagram: Datagram) -> None:
+        """Gives the relay a binding, and the client its answer."""
+        self.relay.receive_datagram(datagram.payload, datagram.source, self.now)
+        for payload, destination in self.relay.bindings.take_answers():
+            self.deliver(Datagram(datagram.destination, destination, payload))
+        for client_id, address in self.relay.bindings.take_bound().items():
+            self.management.bound(client_id, address)
 
     def inject(self, datagram: Datagram) -> None:
         """Gives the relay a datagram, as from the network, and hands on what it forwards."""

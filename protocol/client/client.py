@@ -26,12 +26,15 @@ from protocol.client.transfer import Transfer
 from protocol.errors import DropReason
 from protocol.security_association import SecurityAssociation
 from protocol.types import SECOND, IpAddress
+from protocol.wire.binding import BINDING, is_binding
 from protocol.wire.ethernet import HEADER_LENGTH
 from protocol.wire.messages import ServerMessage
 from protocol.wire.probe import LENGTH as PROBE_LENGTH
 from protocol.wire.probe import PROBE
 
 SWEEP_INTERVAL = 5 * SECOND
+_ANSWERS = frozenset((PROBE, BINDING))
+"""What datagrams begin with in which a relay answers the client itself."""
 
 
 class Client:
@@ -159,6 +162,9 @@ class Client:
         if len(payload) == PROBE_LENGTH and payload[0] == PROBE:
             self._receive_probe(payload, source, now)
             return
+        if is_binding(payload):
+            self._receive_binding(payload, source, now)
+            return
         information = self.information
         reason = self._why_not_opened(source)
         if information is None or reason is not None:
@@ -179,7 +185,7 @@ class Client:
             information is None
             or len(octets) <= size
             or self._why_not_opened(source)
-            or PROBE in bytes(octets[::size])
+            or not _ANSWERS.isdisjoint(octets[::size])
         ):
             for start in range(0, len(octets), size) if octets else range(1):
                 self.receive_datagram(bytes(octets[start : start + size]), source, now)
@@ -212,6 +218,11 @@ class Client:
         probing = self.establishment.probing
         if probing is None or not probing.receive_datagram(payload, source, now):
             self.drops[DropReason.UNEXPECTED_PROBE] += 1
+
+    def _receive_binding(self, payload: bytes, source: tuple[str, int], now: int) -> None:
+        bindings = self.establishment.bindings
+        if bindings is None or not bindings.receive_datagram(payload, source, now):
+            self.drops[DropReason.UNEXPECTED_BINDING] += 1
 
     def receive_packet(self, packet: bytes, destination: IpAddress, now: int) -> None:
         """Takes an ESP packet, without its IP header; a DeliverFrame follows, or a counted drop.

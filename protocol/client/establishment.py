@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 
-from protocol import hop_tag
+from protocol import binding_tag, hop_tag
 from protocol.client.actions import (
     Action,
     CloseChannel,
@@ -19,6 +19,7 @@ from protocol.client.actions import (
     Rejected,
     SendMessage,
 )
+from protocol.client.binding import Bindings
 from protocol.client.probing import Probing
 from protocol.client.tables import AuthenticationInformation, SaManagementTable, VpnInformation
 from protocol.security_association import SecurityAssociation
@@ -74,6 +75,8 @@ class Establishment:
         self.probing: Probing | None = None
         self.last_probing: Probing | None = None
         """The last round, whether it goes on or is over."""
+        self.bindings: Bindings | None = None
+        """Where the client says that it is; they go on while the channel is lost."""
         self.authentication = authentication
         self._data_port = data_port
         self._associations = associations
@@ -121,7 +124,7 @@ class Establishment:
             self.probing = None
             self._registered(message, now)
         elif isinstance(message, NewRelay) and self.state is State.REGISTERED:
-            self._new_relay(message)
+            self._new_relay(message, now)
         elif isinstance(message, NewSecurityAssociation) and self.state is State.REGISTERED:
             self._new_association(message, now)
         elif not (isinstance(message, KeepAlive) and self.state is State.REGISTERED):
@@ -140,12 +143,13 @@ class Establishment:
         """Ends; who is in the group no more keeps no key of it."""
         self.state = State.LEFT
         self._listen_to(None)
+        self.bindings = None
         if message.reason in NO_MEMBER:
             self._forget_group()
         self._act(Rejected(message))
 
     def _forget_group(self) -> None:
-        self.information = self.probing = None
+        self.information = self.probing = self.bindings = None
         self._associations.clear()
         self._keepalive_due = self._silent_at = None
         self._activations, self._deactivations = [], []
@@ -161,6 +165,8 @@ class Establishment:
         times = [self._keepalive_due, self._silent_at]
         if self.probing is not None:
             times.append(self.probing.next_timeout())
+        if self.bindings is not None:
+            times.append(self.bindings.next_timeout())
         times += [due for due, _ in (*self._activations, *self._deactivations)]
         return min((time for time in times if time is not None), default=None)
 
@@ -168,6 +174,8 @@ class Establishment:
         """Does what is due: probes, keep-alive, the end of a silent channel, the steps of a roll-over."""
         if self.probing is not None:
             self.probing.handle_timeout(now)
+        if self.bindings is not None:
+            self.bindings.handle_timeout(now)
         if self._keepalive_due is not None and now >= self._keepalive_due:
             self._act(SendMessage(KeepAlive()))
             self._keepalive_due = now + self._keepalive_interval
@@ -184,7 +192,7 @@ class Establishment:
         association = self._association(message.security_association)
         if association is None or None in older:
             return
-        if not _is_hop_key(message.hop_key):
+        if not _are_keys(message):
             self._act(CloseChannel())
             return
         self.state = State.REGISTERED
@@ -208,6 +216,7 @@ class Establishment:
             self._keepalive_due = now + self._keepalive_interval
             self._silent_at = now + SILENCE * self._keepalive_interval
         self._act(Joined(message.lan_mtu))
+        self._bind(message.binding_key, now)
 
     def _take_associations(
         self,
@@ -241,10 +250,10 @@ class Establishment:
         if older:
             self._deactivations.append((deactivation, association.spi))
 
-    def _new_relay(self, message: NewRelay) -> None:
+    def _new_relay(self, message: NewRelay, now: int) -> None:
         """Sends to another VPN server: the one before is gone."""
         assert self.information is not None
-        if not _is_hop_key(message.hop_key):
+        if not _are_keys(message):
             self._act(CloseChannel())
             return
         self.information = replace(
@@ -253,6 +262,14 @@ class Establishment:
             relays=frozenset(one.address for one in message.relays),
             hop_key=message.hop_key,
         )
+        self._bind(message.binding_key, now)
+
+    def _bind(self, key: Secret | None, now: int) -> None:
+        """Begins to tell the relay where the client is, under the key that both have been given."""
+        self.bindings = None
+        if key is not None and self.information is not None:
+            client_id, relay = self.information.client_id, self.information.relay
+            self.bindings = Bindings(client_id, key, relay, self._act, now)
 
     def _listen_to(self, multicast_address: IpAddress | None) -> None:
         """Joins the group address and leaves the one before; nothing when it is the same.
@@ -310,5 +327,9 @@ class Establishment:
             return None
 
 
-def _is_hop_key(key: Secret | None) -> bool:
-    return key is None or len(key) == hop_tag.KEY_LENGTH
+def _are_keys(message: Registered | NewRelay) -> bool:
+    """Tells whether what a message has as keys for the way to the relay can be such."""
+    hop_key, binding_key = message.hop_key, message.binding_key
+    return (hop_key is None or len(hop_key) == hop_tag.KEY_LENGTH) and (
+        binding_key is None or len(binding_key) == binding_tag.KEY_LENGTH
+    )

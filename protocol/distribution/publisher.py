@@ -20,17 +20,19 @@ from protocol.distribution.tables import Tables, station_key
 from protocol.distribution.view import Dirty, Server, View
 from protocol.relay.stations import STATIONS_PER_CLIENT
 from protocol.relay.tables import Member, RelayedGroup
-from protocol.types import SECOND, ClientId, Secret, ServerDelivery
+from protocol.types import SECOND, Address, ClientId, Secret, ServerDelivery
 from protocol.wire.codec import Endpoint
 from protocol.wire.ethernet import is_station
 from protocol.wire.table_messages import (
     VERSION,
     Alive,
     Applied,
+    Bound,
     Changes,
     Counts,
     GroupRow,
     Hello,
+    MemberEndpoint,
     MemberRow,
     RepresentativeMessage,
     ServerRow,
@@ -61,6 +63,9 @@ class Events(Protocol):
 
     def placed(self, client_id: ClientId, server: str, now: int) -> None:
         """A client's own server knows of it."""
+
+    def bound(self, client_id: ClientId, address: Address) -> None:
+        """A client has shown its own server where it is."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,8 @@ class Publisher:
         """What servers have counted by client."""
         self.foreign_counts = 0
         """Rows of such counts that were not their server's to tell."""
+        self.foreign_addresses = 0
+        """Clients' addresses that were not their server's to tell."""
         self.not_taken: Counter[str] = Counter()
         """Rows of station reports that were not believed, by reason."""
         self._events = events
@@ -144,22 +151,18 @@ class Publisher:
 
     def member_joined(self, member: Member, server: str) -> None:
         """Adds a client that was given ``server``, or gives it that one."""
-        known = self._members.get(member.client_id)
-        if known is not None:
-            if known[1] != server:
-                self._forget_stations(member.client_id)
-            self._hold(known[1], member, -1)
+        _, before = self._members.get(member.client_id, (None, None))
         self._members[member.client_id] = member, server
         self.counts.joined(member, server)
-        self._hold(server, member, +1)
+        if before != server:
+            if before is not None:
+                self._forget_stations(member.client_id)
+                self._hold(before, member, -1)
+            self._hold(server, member, +1)
         for view in self._views.values():
             home = view.name == server
             if home or self.delivery == "direct":
-                endpoint = Endpoint.of(member.address)
-                keys = member.hop_keys if home else ()
-                view.put_member(
-                    MemberRow(member.client_id, member.vpn_id, endpoint, home, member.sub_id, keys)
-                )
+                view.put_member(_row(member, home))
             else:
                 view.remove_member(member.client_id)
 
@@ -219,6 +222,8 @@ class Publisher:
             self._seen(view, message)
         elif isinstance(message, Counts):
             self.foreign_counts += self.counts.take(view.name, message)
+        elif isinstance(message, Bound):
+            self._bound(view, message)
         else:
             self._send_whole(view)
 
@@ -374,6 +379,16 @@ class Publisher:
                 if other is not view:
                     other.put_station(row)
 
+    def _bound(self, view: View, message: Bound) -> None:
+        """Takes a server's word for where its own clients are, and for nobody else's."""
+        for row in message.rows:
+            client_id = ClientId(row.client_id)
+            _, server = self._members.get(client_id, (None, None))
+            if server == view.name:
+                self._events.bound(client_id, row.endpoint.address)
+            else:
+                self.foreign_addresses += 1
+
     def _why_not_believed(self, view: View, row: StationRow) -> str | None:
         member, server = self._members.get(ClientId(row.client_id), (None, None))
         if not self._reports:
@@ -399,3 +414,16 @@ class Publisher:
             del self._stations[key]
             for view in self._views.values():
                 view.remove_station(key)
+
+
+def _row(member: Member, home: bool) -> MemberRow:
+    """Returns a client's row as its own server has it (``home``), with its keys, or as others do."""
+    return MemberRow(
+        member.client_id,
+        member.vpn_id,
+        MemberEndpoint.of(member.address),
+        home,
+        member.sub_id,
+        member.hop_keys if home else (),
+        member.binding_key if home else None,
+    )

@@ -10,18 +10,19 @@ Patent: Fig. 15 parts 1502, 1503; Figs. 16, 18, 19; tables 507, 508.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from protocol import hop_tag
+from protocol import binding_tag, hop_tag
+from protocol.distribution.addresses import put_at, unknown_to, with_shown
 from protocol.distribution.counts import ClientCounts
 from protocol.distribution.tables import Tables, difference, station_key
 from protocol.relay.flow_table import Station
-from protocol.relay.tables import Member, NextHop, RelayedGroup
-from protocol.types import SECOND, ClientId, Secret, SubId, VpnId
+from protocol.relay.tables import NO_PORT, Member, NextHop, RelayedGroup
+from protocol.types import SECOND, Address, ClientId, Secret, SubId, VpnId
 from protocol.wire.table_messages import (
     VERSION,
     Alive,
@@ -83,6 +84,7 @@ class Subscriber:
         """Messages that changed nothing, by reason."""
         self.counts = ClientCounts(relay, start)
         self._relay = relay
+        relay.bindings.start_at(start)
         self._in_force = Tables()
         self._earlier: Tables | None = None
         self._earlier_until = 0
@@ -114,6 +116,7 @@ class Subscriber:
         self._silent_at = now + SILENCE
         if isinstance(message, Alive):
             return
+        self._take_bound()
         if message.epoch < self.epoch:
             self.ignored["old_epoch"] += 1
         elif message.epoch == self.epoch and message.sequence <= self.sequence:
@@ -150,12 +153,15 @@ class Subscriber:
             self._connected = False
             self._actions.append(CloseReport())
         if self._earlier is not None and now >= self._earlier_until:
+            self._take_bound()
             self._earlier = None
-            self._put_in_force(self.tables, now)
+            self._relay.former = frozenset()
+            self._put_in_force(with_shown(self.tables, self._relay), now)
             self.counts.forget_all_gone()
 
     def report(self) -> None:
-        """Tells the representative which stations the relay has seen come and go."""
+        """Tells the representative where clients are now, and which stations have come and gone."""
+        self._take_bound()
         if not self._connected or self._sights_again:
             return
         sightings = self._relay.stations.take_sightings()
@@ -170,6 +176,19 @@ class Subscriber:
             if client_id is not None
         )
         self._actions.append(SendReport(Stations(forgotten, seen)))
+
+    def _take_bound(self) -> None:
+        """Puts clients where they have shown the relay to be, and tells what is not known there."""
+        shown = self._relay.bindings.take_bound()
+        for client_id, address in shown.items():
+            put_at(self._in_force, client_id, address)
+            if self._earlier is not None:
+                put_at(self._earlier, client_id, address)
+        self._tell_addresses(shown)
+
+    def _tell_addresses(self, shown: Mapping[ClientId, Address]) -> None:
+        if self._connected and shown:
+            self._actions.extend(map(SendReport, unknown_to(self.tables, shown.items())))
 
     def next_action(self) -> SubscriberAction | None:
         """Returns the next thing to do, or None when all is done."""
@@ -214,8 +233,18 @@ class Subscriber:
     def _take(self, tables: Tables, epoch: int, sequence: int, now: int) -> None:
         self.tables, self.epoch, self.sequence = tables, epoch, sequence
         in_force = tables if self._earlier is None else beside(tables, self._earlier)
+        in_force = with_shown(in_force, self._relay)
+        earlier = () if self._earlier is None else self._earlier.members
+        self._relay.former = frozenset(ClientId(one) for one in earlier) - tables.members.keys()
         self._put_in_force(in_force, now)
         self._actions.append(SendReport(Applied(epoch, sequence)))
+        self._tell_addresses(
+            {
+                ClientId(row.client_id): row.endpoint.address
+                for row in in_force.members.values()
+                if row.binding_key is not None
+            }
+        )
 
     def _ask(self) -> None:
         """Asks for the whole, once until it comes."""
@@ -292,7 +321,7 @@ def beside(current: Tables, earlier: Tables) -> Tables:
             )
         elif group.multicast_address not in addresses:
             both.groups[group.vpn_id] = group
-    taken = {row.endpoint: row for row in current.members.values()}
+    taken = {row.endpoint: row for row in current.members.values() if row.endpoint.port != NO_PORT}
     for member in earlier.members.values():
         back = taken.get(member.endpoint)
         if back is None:
@@ -324,17 +353,25 @@ def _all_of(current: tuple[Secret, ...], earlier: tuple[Secret, ...]) -> tuple[S
 def _fits_together(tables: Tables) -> bool:
     """Tells whether no two rows claim the same address, and stations are behind clients there are.
 
-    And whether every hop key is one.
+    And whether every key is one.
     """
     addresses = {row.multicast_address for row in tables.groups.values()}
-    endpoints = {row.endpoint for row in tables.members.values()}
-    endpoints |= {row.endpoint for row in tables.servers.values()}
+    reached = [row.endpoint.address for row in tables.members.values()]
+    reached = [address for address in reached if address.port != NO_PORT]
+    reached += [row.endpoint.address for row in tables.servers.values()]
     return (
         len(addresses) == len(tables.groups)
-        and len(endpoints) == len(tables.members) + len(tables.servers)
+        and len(set(reached)) == len(reached)
         and all(_is_behind_its_client(row, tables) for row in tables.stations.values())
         and all(len(key) == hop_tag.KEY_LENGTH for key in _hop_keys(tables))
+        and all(len(key) == binding_tag.KEY_LENGTH for key in _binding_keys(tables))
     )
+
+
+def _binding_keys(tables: Tables) -> Iterator[Secret]:
+    for member in tables.members.values():
+        if member.binding_key is not None:
+            yield member.binding_key
 
 
 def _hop_keys(tables: Tables) -> Iterator[Secret]:
@@ -371,6 +408,7 @@ def _member(row: MemberRow) -> Member:
         row.home,
         SubId(row.sub_id),
         row.hop_keys,
+        row.binding_key,
     )
 
 

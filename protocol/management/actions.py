@@ -51,7 +51,7 @@ class MemberJoined:
 
 @dataclass(frozen=True)
 class MemberMoved:
-    """A client of table 507 is given another VPN server: its own is gone."""
+    """A client of table 507 is given another VPN server, for its own is gone, or has other rows there."""
 
     member: Member
     server: str

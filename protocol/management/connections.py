@@ -57,6 +57,11 @@ class Connection:
         """What the client is to tag its datagrams with; None: not at all."""
         return self.member.hop_keys[0] if self.member is not None and self.member.hop_keys else None
 
+    @property
+    def binding_key(self) -> Secret | None:
+        """What the client is to show its relay with where it is; None: it does not."""
+        return self.member.binding_key if self.member is not None else None
+
 
 class Connections:
     """All connections by number; those with a member also by user and client ID."""

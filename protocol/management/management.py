@@ -15,7 +15,7 @@ from dataclasses import replace
 from enum import Enum
 from ipaddress import ip_address
 
-from protocol import hop_tag
+from protocol import binding_tag, hop_tag
 from protocol.management.actions import (
     Action,
     CheckCredentials,
@@ -36,7 +36,7 @@ from protocol.management.tables import (
     UserRecord,
     UserVpnGroupTable,
 )
-from protocol.relay.tables import Member, UnicastGroupTable
+from protocol.relay.tables import NO_PORT, Member, UnicastGroupTable
 from protocol.types import (
     SECOND,
     Address,
@@ -45,6 +45,7 @@ from protocol.types import (
     RandomOctets,
     Secret,
     ServerDelivery,
+    VpnId,
 )
 from protocol.wire.codec import Endpoint
 from protocol.wire.inner_packet import PATH_MTU, lan_mtu, multicast_lan_mtu
@@ -95,6 +96,7 @@ class Management:
         rekeying: Rekeying | None = None,
         member_delivery: MemberDelivery = "patent",
         hop_tags: bool = False,
+        bindings: bool = True,
     ) -> None:
         """Takes the groups, table 506, where clients send datagrams, and the times in ns.
 
@@ -102,8 +104,10 @@ class Management:
         them sends to a client. Up to ``recovered_at`` clients that had an SA from this key server's
         predecessor go on sealing with that; up to ``open_at`` they wait for servers not yet up.
         ``rekeying`` says which changes bring a new SA, ``member_delivery`` whom relays send packets.
+        With ``bindings`` clients show relays where they are; without, only the port that they name counts.
         """
         self._hop_tags = hop_tags
+        self._bindings = bindings
         self._random_octets = random_octets
         self._actions: deque[Action] = deque()
         self._shares_keys = association_per is AssociationPer.GROUP
@@ -135,7 +139,8 @@ class Management:
                 self._admit,
                 self._registered,
                 open_at,
-                self._new_hop_key,
+                self._with_new_keys,
+                self.bound,
             )
         self._keepalive_interval = keepalive_interval
         self._timeout = timeout
@@ -225,6 +230,24 @@ class Management:
         for known in self.connections:
             if known.member is not None and known.user is not None:
                 yield known.member, known.user, known.admitted
+
+    # -- what relays say
+
+    def bound(self, client_id: ClientId, address: Address) -> None:
+        """Notes where a client has shown its relay to be; what another has stays the other's.
+
+        Patent: table 507.
+        """
+        known = self.connections.of_client(client_id)
+        if known is None or known.member is None or known.member.address == address:
+            return
+        taken = self.unicast_groups.at(address) is not None or address in self._relay_addresses
+        if taken or known.member.binding_key is None:
+            return
+        known.member = replace(known.member, address=address)
+        self.unicast_groups.change(known.member)
+        if known.server is not None:
+            self._actions.append(MemberMoved(known.member, known.server))
 
     # -- what the administrators say
 
@@ -330,27 +353,24 @@ class Management:
         """Puts the client into its group (steps 704-707); False when it was refused."""
         user = known.user
         assert user is not None
-        address = Address(known.peer, known.data_port)
         earlier = self.connections.of_user(user.user)
+        address = self._place_of(known, earlier)
         if self.users.at(user.user) != user:
             self._refuse(known, RefusalReason.VPN, f"user {user.user} was changed meanwhile")
             return False
-        taken = self.unicast_groups.at(address) not in (None, earlier and earlier.member)
-        if taken or address in self._relay_addresses:
-            detail = f"another client or server has the data address {address}"
+        if address is None:
+            named = Address(known.peer, known.data_port)
+            detail = f"another client or server has the data address {named}"
             self._refuse(known, RefusalReason.ADDRESS_IN_USE, detail)
             return False
         if earlier is not None:
             detail = f"user {user.user} has registered again"
             self._refuse(earlier, RefusalReason.SUPERSEDED, detail)
-        fresh = self._new_hop_key()
-        member = Member(
-            ClientId(self._next_client_id),
-            user.vpn_id,
-            address,
-            sub_id=user.sub_id,
-            hop_keys=() if fresh is None else (fresh, *_same_hop(known, earlier, address)),
-        )
+        client_id = ClientId(self._next_client_id)
+        member = self._with_new_keys(Member(client_id, user.vpn_id, address, sub_id=user.sub_id))
+        if self._hop_tags:
+            former = _same_hop(known, earlier, address)
+            member = replace(member, hop_keys=(*member.hop_keys, *former))
         self._next_client_id += 1
         known.deadline = now + self._timeout
         if self._shares_keys:
@@ -395,12 +415,41 @@ class Management:
             keepalive_interval=self._keepalive_interval // MILLISECOND,
             delivery=group.delivery,
             hop_key=known.hop_key if group.delivery == "relay" else None,
+            binding_key=known.binding_key,
         )
         self._actions.append(SendMessage(known.number, message))
 
-    def _new_hop_key(self) -> Secret | None:
-        """Makes the key of a client's hop to its relay; None where hops have no tags."""
-        return Secret(self._random_octets(hop_tag.KEY_LENGTH)) if self._hop_tags else None
+    def _place_of(self, known: Connection, earlier: Connection | None) -> Address | None:
+        """Returns where a client's datagrams come from, as far as that is known; None: it is taken.
+
+        A user who registers again from the same place is where he was. One whose address another
+        client has is behind the same NAT, and has still to show where he is.
+        """
+        named = Address(known.peer, known.data_port)
+        before = earlier.member if earlier is not None else None
+        same = earlier is not None and Address(earlier.peer, earlier.data_port) == named
+        if same and before is not None and before.is_reached:
+            return before.address
+        if named in self._relay_addresses:
+            return None
+        if self.unicast_groups.at(named) in (None, before):
+            return named
+        assert known.user is not None
+        return Address(known.peer, NO_PORT) if self._binds(known.user.vpn_id) else None
+
+    def _binds(self, vpn_id: VpnId) -> bool:
+        """Tells whether a group's clients show where they are: they need not without a relay."""
+        return self._bindings and self.groups[vpn_id].delivery == "relay"
+
+    def _with_new_keys(self, member: Member) -> Member:
+        """Gives a client keys of its own for its hop to its relay, as far as it is to have them."""
+        if self._hop_tags:
+            hop_keys = (Secret(self._random_octets(hop_tag.KEY_LENGTH)),)
+            member = replace(member, hop_keys=hop_keys)
+        if self._binds(member.vpn_id):
+            binding_key = Secret(self._random_octets(binding_tag.KEY_LENGTH))
+            member = replace(member, binding_key=binding_key)
+        return member
 
     def _relays(self, known: Connection) -> tuple[Endpoint, tuple[Endpoint, ...]]:
         """Returns where the client sends, and whose datagrams it accepts."""

@@ -9,12 +9,12 @@ Patent: Figs. 15, 16 (the representative tells a client the nearest VPN server);
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from protocol.management.actions import Action, MemberMoved, SendMessage
 from protocol.management.connections import Connection, State
 from protocol.management.servers import VpnServers
-from protocol.types import SECOND, ClientId, RandomOctets, Secret, ServerDelivery
+from protocol.relay.tables import Member
+from protocol.types import SECOND, Address, ClientId, RandomOctets, Secret, ServerDelivery
 from protocol.wire.codec import Endpoint
 from protocol.wire.messages import Candidate, Candidates, Measured, NewRelay
 from protocol.wire.probe import TOKEN_LENGTH
@@ -39,7 +39,8 @@ class Placement:
         admit: Callable[[Connection, int], bool],
         registered: Callable[[Connection, int], None],
         open_at: int = 0,
-        new_hop_key: Callable[[], Secret | None] = lambda: None,
+        new_keys: Callable[[Member], Member] = lambda member: member,
+        bound: Callable[[ClientId, Address], None] = lambda client_id, address: None,
     ) -> None:
         """Takes the servers, where actions go, and what to do with a client that has one.
 
@@ -53,7 +54,8 @@ class Placement:
         self._admit = admit
         self._registered = registered
         self._open_at = open_at
-        self._new_hop_key = new_hop_key
+        self._new_keys = new_keys
+        self._note_bound = bound
         self._waiting: dict[int, Connection] = {}
         self._members: dict[ClientId, Connection] = {}
         self._stranded: dict[ClientId, Connection] = {}
@@ -125,7 +127,12 @@ class Placement:
         if known.state is State.PLACING:
             self._registered(known, now)
         elif moving:
-            self._act(SendMessage(known.number, NewRelay(*self.relays(server), known.hop_key)))
+            message = NewRelay(*self.relays(server), known.hop_key, known.binding_key)
+            self._act(SendMessage(known.number, message))
+
+    def bound(self, client_id: ClientId, address: Address) -> None:
+        """Notes where a client has shown its server to be."""
+        self._note_bound(client_id, address)
 
     def relays(self, server: str) -> tuple[Endpoint, tuple[Endpoint, ...]]:
         """Returns where a client of ``server`` sends, and whose datagrams it accepts."""
@@ -158,8 +165,6 @@ class Placement:
             self._stranded[known.member.client_id] = known
             return
         known.server, known.moving = nearest.name, True
-        fresh = self._new_hop_key()
-        if fresh is not None:
-            known.member = replace(known.member, hop_keys=(fresh,))
+        known.member = self._new_keys(known.member)
         self._servers.count(nearest.name, 1)
         self._act(MemberMoved(known.member, nearest.name))

@@ -6,6 +6,7 @@
 ``stations``  where stations are, seen here or reported (509)
 ``transfer``  makes them (Fig. 7-2)
 ``tagged``    checks hop tags before
+``bindings``  where clients are, as they have shown by messages of their own
 
 The path of a datagram: the driver receives it, :meth:`Relay.receive_datagram` finds the decision that
 its flow already has or makes one, and the driver sends the same octets to each destination named.

@@ -207,6 +207,13 @@ class FlowTable:
         if self.counts_forgotten is not None and (sent.datagrams or received.datagrams):
             self.counts_forgotten(member, sent, received)
 
+    def readdress_counts(self, before: Address, address: Address) -> None:
+        """Has what has gone to a client count as gone to where it is now."""
+        received = self._past_of_clients.received
+        gone = received.pop(before, None)
+        if gone is not None:
+            received.setdefault(address, Passed()).add(gone.datagrams, gone.octets)
+
     def _close(self, key: FlowKey, entry: FlowEntry) -> None:
         """Has the copies of a decision dropped, and adds up what passed by it."""
         if self.observer is not None:

@@ -85,6 +85,10 @@ class Stations:
         for station in [one for one, (at, _) in self._elsewhere.items() if at is member]:
             del self._elsewhere[station]
 
+    def change_member(self, before: Member, member: Member) -> None:
+        """Has the stations seen at a client be at what it is now."""
+        self.seen.replace(before, member)
+
     def purge_hop(self, hop: NextHop, vpn_ids: frozenset[VpnId] | None = None) -> None:
         """Forgets the stations behind another VPN server, on request only those of some groups."""
         if vpn_ids is None:

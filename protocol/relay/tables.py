@@ -19,6 +19,9 @@ from protocol.types import (
     VpnId,
 )
 
+NO_PORT = 0
+"""In the address of a client that has still to show where its datagrams come from."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -35,6 +38,13 @@ class Member:
     hop_keys: tuple[Secret, ...] = field(default=(), repr=False, compare=False)
     """What its datagrams are tagged with, where tags are required; behind the first, which is in use, those
     from before that it may still use. They open nothing."""
+    binding_key: Secret | None = field(default=None, repr=False, compare=False)
+    """What it shows with where its datagrams come from; None: it does not. It opens nothing."""
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether it is known where its datagrams come from; without a port only the host is."""
+        return self.address.port != NO_PORT
 
 
 @dataclass(frozen=True)
@@ -87,24 +97,28 @@ class UnicastGroupTable:
         self._by_group: dict[VpnId, dict[ClientId, Member]] = {}
 
     def __len__(self) -> int:
-        return len(self._by_address)
+        return sum(map(len, self._by_group.values()))
 
     def add(self, member: Member) -> None:
         """Adds a client; raises ValueError when its address or number is taken (check first)."""
         group = self._by_group.setdefault(member.vpn_id, {})
         if member.address in self._by_address or member.client_id in group:
             raise ValueError(f"client {member.client_id} at {member.address} is registered already")
-        self._by_address[member.address] = member
+        if member.is_reached:
+            self._by_address[member.address] = member
         group[member.client_id] = member
 
     def change(self, member: Member) -> None:
-        """Puts a client with other hop keys in the place of what is its equal in all else."""
-        self._by_address[member.address] = member
-        self._by_group[member.vpn_id][member.client_id] = member
+        """Puts a client with other hop keys, or at an address that is free, in the place of itself."""
+        group = self._by_group[member.vpn_id]
+        self._by_address.pop(group[member.client_id].address, None)
+        if member.is_reached:
+            self._by_address[member.address] = member
+        group[member.client_id] = member
 
     def remove(self, member: Member) -> None:
         """Removes a client, and the group's entry with its last one."""
-        del self._by_address[member.address]
+        self._by_address.pop(member.address, None)
         group = self._by_group[member.vpn_id]
         del group[member.client_id]
         if not group:

@@ -16,6 +16,7 @@ from protocol.relay.tables import Sender
 from protocol.relay.transfer import Relay
 from protocol.relay.verdicts import Verdict
 from protocol.wire import vpn_header
+from protocol.wire.binding import BINDING
 from protocol.wire.probe import PROBE
 
 _HEADERS, _LEAST = USUAL_HEADERS + LENGTH, USUAL_LEAST + LENGTH
@@ -60,8 +61,8 @@ class TaggedRelay(Relay):
         source: tuple[str, int],
         now: int,
     ) -> Verdict:
-        """Decides about what has no tag that holds: a probe, or to be dropped."""
-        if datagram and datagram[0] == PROBE:
+        """Decides about what has no tag that holds: a probe, a binding, or to be dropped."""
+        if datagram and datagram[0] in (PROBE, BINDING):
             return self._receive_unusual(datagram, source, now)
         unknown, forged = DropReason.UNREGISTERED_SENDER, DropReason.FORGED_HOP_TAG
         return self._drop(unknown if sender is None else forged, len(datagram))

@@ -15,6 +15,7 @@ from dataclasses import replace
 from enum import Enum
 
 from protocol.errors import DropReason, WireError
+from protocol.relay.bindings import Bindings, Found
 from protocol.relay.flow import (
     USUAL_HEADERS,
     USUAL_LEAST,
@@ -37,12 +38,15 @@ from protocol.relay.tables import (
 )
 from protocol.relay.verdicts import Destination, Drop, Forward, Run, Verdict, add_run
 from protocol.types import SECOND, Address, ClientId, Secret, VpnId
+from protocol.wire.binding import BINDING
 from protocol.wire.ethernet import is_station
 from protocol.wire.probe import PROBE, Probe
 
 SWEEP_INTERVAL = 5 * SECOND
 """How often the flows' counters refresh the stations' lifetimes."""
 FLOW_IDLE_TIME = 60 * SECOND
+TAKEN = Forward(())
+"""About a datagram that the relay itself has answered."""
 
 
 class Strip(str, Enum):
@@ -80,6 +84,9 @@ class Relay:
         self.mac_ip = self.stations.seen
         self.flows = FlowTable()
         self.probes_echoed = 0
+        self.bindings = Bindings()
+        self.former: frozenset[ClientId] = frozenset()
+        """Clients whose addresses others of their group may take: they are being registered again."""
         self._flow = self.flows.get
         self._split_horizon = split_horizon
         self._probe_tokens: frozenset[bytes] = frozenset()
@@ -107,11 +114,13 @@ class Relay:
             raise ValueError(f"client {member.client_id} is a member already")
         self.unicast_groups.add(member)
         self._members[member.client_id] = member
+        self.bindings.add(member.client_id)
         self._invalidate(member.vpn_id)
 
     def remove_member(self, client_id: ClientId) -> None:
         """Removes a client, its stations and the decisions about its datagrams."""
         member = self._members.pop(client_id)
+        self.bindings.remove(client_id)
         self.unicast_groups.remove(member)
         self.stations.purge_member(member)
         self._invalidate(member.vpn_id)
@@ -123,6 +132,19 @@ class Relay:
         self._members[client_id] = member
         self.unicast_groups.change(member)
         self._invalidate(member.vpn_id)
+
+    def member(self, client_id: ClientId) -> Member | None:
+        """Returns a client as it is in the tables."""
+        return self._members.get(client_id)
+
+    def _change_address(self, member: Member, address: Address) -> None:
+        """Has a client be elsewhere from now on, its stations and counts with it."""
+        changed = replace(member, address=address)
+        self._members[member.client_id] = changed
+        self.unicast_groups.change(changed)
+        self.stations.change_member(member, changed)
+        self._invalidate(member.vpn_id)
+        self.flows.readdress_counts(member.address, address)
 
     # -- what the representative says of other VPN servers
 
@@ -230,6 +252,8 @@ class Relay:
         """Decides about a datagram that is the first of its flow, without MACs, or with IPv4 inside."""
         if datagram and datagram[0] == PROBE:
             return self._probe(datagram, source)
+        if datagram and datagram[0] == BINDING:
+            return self._bind(datagram, Address(*source))
         return self._decide(flow_octets(datagram), len(datagram), source, now)
 
     def _decide(
@@ -264,6 +288,35 @@ class Relay:
             return self._drop(DropReason.UNKNOWN_TOKEN, len(datagram))
         self.probes_echoed += 1
         return Forward((Destination(Address(*source)),))
+
+    def _bind(self, datagram: bytes | memoryview, source: Address) -> Verdict:
+        """Takes the source of a client's binding for its address, and has the binding answered."""
+        length = len(datagram)
+        asked = self.bindings.parse(datagram)
+        if asked is None:
+            return self._drop(DropReason.MALFORMED_DATAGRAM, length)
+        member = self._members.get(ClientId(asked.client_id))
+        found = self.bindings.check(asked, datagram, member, source)
+        if isinstance(found, DropReason):
+            return self._drop(found, length)
+        assert member is not None
+        if found is Found.SHOWN:
+            if not self._is_free(source, member):
+                return self._drop(DropReason.ADDRESS_IN_USE, length)
+            self._change_address(member, source)
+        self.bindings.answer(asked, member, source, found)
+        return TAKEN
+
+    def _is_free(self, address: Address, member: Member) -> bool:
+        """Tells whether nobody has an address; takes it from who is there from an earlier epoch."""
+        holder = self.unicast_groups.at(address)
+        if holder is None:
+            return self.next_hops.at(address) is None
+        same_place = (holder.vpn_id, holder.sub_id) == (member.vpn_id, member.sub_id)
+        if holder.client_id not in self.former or not same_place:
+            return False
+        self.remove_member(holder.client_id)
+        return True
 
     def next_timeout(self) -> int | None:
         """Returns when :meth:`handle_timeout` is due, or None."""
@@ -332,6 +385,8 @@ class Relay:
         if isinstance(holder, Member):
             if not group.is_sent_to(holder, spi):
                 return Drop(DropReason.OTHER_SUB_ID)
+            if not holder.is_reached:
+                return Drop(DropReason.NO_OTHER_MEMBER)
             return Forward((Destination(holder.address, strip),))
         if isinstance(sender, NextHop) and self._split_horizon:
             return Drop(DropReason.SPLIT_HORIZON)
@@ -343,7 +398,7 @@ class Relay:
         others = [
             Destination(other.address, strip)
             for other in self.unicast_groups.members(group.vpn_id)
-            if other is not sender and group.is_sent_to(other, spi)
+            if other is not sender and other.is_reached and group.is_sent_to(other, spi)
         ]
         if isinstance(sender, Member) or not self._split_horizon:
             hops = self.next_hops.of_group(group.vpn_id)

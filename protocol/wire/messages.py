@@ -31,7 +31,7 @@ from protocol.wire.codec import (
     Version,
 )
 
-VERSION = 3
+VERSION = 4
 
 ProbeCount = Annotated[int, Meta(ge=1, le=255)]
 Microseconds = Annotated[int, Meta(ge=0, le=60_000_000)]
@@ -110,6 +110,8 @@ class NewRelay(Message, tag="new_relay", frozen=True, omit_defaults=True):
     relays: Relays
     hop_key: Secret | None = None
     """What datagrams to that relay are tagged with; None: not at all."""
+    binding_key: Secret | None = None
+    """What the client shows that relay with where it is (``protocol.binding_tag``); None: it does not."""
 
 
 class Registered(Message, tag="registered", frozen=True, omit_defaults=True):
@@ -136,6 +138,8 @@ class Registered(Message, tag="registered", frozen=True, omit_defaults=True):
     """Whether packets go to the relay in datagrams, or as they are to the multicast address."""
     hop_key: Secret | None = None
     """What datagrams to the relay are tagged with (``protocol.hop_tag``); None: not at all."""
+    binding_key: Secret | None = None
+    """What the client shows its relay with where it is (``protocol.binding_tag``); None: it does not."""
 
 
 class NewSecurityAssociation(Message, tag="new_security_association", frozen=True):

@@ -9,11 +9,12 @@ Patent: Fig. 16; Fig. 19; tables 507, 508.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Annotated
 
 from msgspec import Meta
 
-from protocol.types import ONLY_SUB_ID, MemberDelivery, Secret
+from protocol.types import ONLY_SUB_ID, Address, MemberDelivery, Secret
 from protocol.wire.codec import (
     Decoder,
     Endpoint,
@@ -27,7 +28,7 @@ from protocol.wire.codec import (
     Version,
 )
 
-VERSION = 3
+VERSION = 4
 MAXIMUM_LENGTH = 64 * 1024 * 1024
 """Octets of one message: whole tables of some hundred thousand clients."""
 
@@ -52,17 +53,36 @@ class GroupRow(Part, frozen=True, omit_defaults=True):
     member_delivery: MemberDelivery = "patent"
 
 
+class MemberEndpoint(Part, frozen=True):
+    """Where a client is; port 0 until it has shown to its server which it is."""
+
+    host: IpText
+    port: Annotated[int, Meta(ge=0, le=65535)]
+
+    @classmethod
+    def of(cls, address: Address) -> MemberEndpoint:
+        """Returns a client's data address as it stands in messages."""
+        return cls(ip_address(address.host), address.port)
+
+    @property
+    def address(self) -> Address:
+        """Returns it as the data planes have it."""
+        return Address(str(self.host), self.port)
+
+
 class MemberRow(Part, frozen=True, omit_defaults=True):
     """A row of table 507: a client, and whether it is the receiving server's own."""
 
     client_id: Id
     vpn_id: Id
-    endpoint: Endpoint
+    endpoint: MemberEndpoint
     home: bool
     sub_id: Id = ONLY_SUB_ID
     hop_keys: tuple[Secret, ...] = ()
     """Where hop tags are required, what its own server checks them with: first what the client has been
     given last, then what it may use until it has that."""
+    binding_key: Secret | None = None
+    """What its own server checks with where the client says that it is."""
 
 
 class ServerRow(Part, frozen=True, omit_defaults=True):
@@ -184,12 +204,25 @@ class Counts(Message, tag="counts", frozen=True):
     rows: tuple[CountRow, ...]
 
 
+class BoundRow(Part, frozen=True):
+    """Where a client has shown to be."""
+
+    client_id: Id
+    endpoint: Endpoint
+
+
+class Bound(Message, tag="bound", frozen=True):
+    """Server to representative: my own clients that are elsewhere than you have told me (table 507)."""
+
+    rows: Annotated[tuple[BoundRow, ...], Meta(max_length=1024)]
+
+
 class Alive(Message, tag="alive", frozen=True):
     """Either way: I am here."""
 
 
 RepresentativeMessage = Snapshot | Changes | Alive
-VpnServerMessage = Hello | Applied | Resynchronise | Stations | Counts | Alive
+VpnServerMessage = Hello | Applied | Resynchronise | Stations | Counts | Bound | Alive
 
 parse_from_representative: Decoder[RepresentativeMessage] = Decoder(RepresentativeMessage)
 parse_from_vpn_server: Decoder[VpnServerMessage] = Decoder(VpnServerMessage)

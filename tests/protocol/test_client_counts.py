@@ -15,6 +15,7 @@ from protocol.distribution.subscriber import COUNTS_INTERVAL
 from protocol.relay import Passed, Relay
 from protocol.relay.tables import Member
 from protocol.types import SECOND, Address, ClientId, ServerDelivery, VpnId
+from protocol.wire.binding import BINDING
 from protocol.wire.probe import PROBE
 from protocol.wire.table_messages import CountRow, Counts
 from tests.servers_world import QUIET, ServersWorld
@@ -35,7 +36,7 @@ class Ledger:
         world.on_datagram = self.note
 
     def note(self, datagram: Datagram) -> bool:
-        if datagram.payload[0] != PROBE:
+        if datagram.payload[0] not in (PROBE, BINDING):
             for first, host in ((0, datagram.source.host), (2, datagram.destination.host)):
                 if host in self._name_of:
                     self._numbers[self._name_of[host]][first] += 1

@@ -28,6 +28,9 @@ class Nobody:
     def placed(self, client_id: ClientId, server: str, now: int) -> None:
         """A client can be told of its server."""
 
+    def bound(self, client_id: ClientId, address: Address) -> None:
+        """A client is elsewhere."""
+
 
 def group(member_delivery: MemberDelivery = "spi", **sub_ids: int) -> RelayedGroup:
     pairs = frozenset((int(spi[1:]), SubId(sub_id)) for spi, sub_id in sub_ids.items())

@@ -69,7 +69,7 @@ def test_a_relay_that_sends_more_than_it_counts_is_seen(monkeypatch: pytest.Monk
 
     def doubled(self: Relay, datagram: Any, source: tuple[str, int], now: int) -> Verdict:
         verdict = original(self, datagram, source, now)
-        if not isinstance(verdict, Forward):
+        if not verdict.destinations:
             return verdict
         return Forward((*verdict.destinations, verdict.destinations[0]))
 

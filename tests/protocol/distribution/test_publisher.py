@@ -69,6 +69,9 @@ class Side:
     def placed(self, client_id: ClientId, server: str, now: int) -> None:
         self.events.append(("placed", client_id, server))
 
+    def bound(self, client_id: ClientId, address: Address) -> None:
+        self.events.append(("bound", client_id, address))
+
     def did(self) -> list[object]:
         self.publisher.flush()
         done: list[object] = []

@@ -14,7 +14,8 @@ from protocol.management import GroupConfiguration, Management, UserRecord
 from protocol.management import actions as act
 from protocol.management.management import CONNECTIONS, REGISTRATION_TIME
 from protocol.relay import Relay
-from protocol.types import SECOND, Address, Secret, VpnId
+from protocol.relay.tables import NO_PORT
+from protocol.types import SECOND, Address, ClientId, Secret, VpnId
 from protocol.wire.messages import (
     VERSION,
     ClientMessage,
@@ -33,13 +34,14 @@ VPN = VpnId(1001)
 class Bench:
     """User VPN management and a relay, driven step by step."""
 
-    def __init__(self, *users: str, hop_tags: bool = False) -> None:
+    def __init__(self, *users: str, hop_tags: bool = False, bindings: bool = True) -> None:
         self.management = Management(
             [GroupConfiguration(VPN, ip_address("ff1e::1"))],
             [UserRecord(user, VPN) for user in users],
             Address("3ffe::1000", 5000),
             random.Random(1).randbytes,
             hop_tags=hop_tags,
+            bindings=bindings,
         )
         self.relay = Relay()
         self.now = SECOND
@@ -252,14 +254,47 @@ def test_another_version_is_refused_before_the_password_is_looked_at() -> None:
     assert not any(isinstance(action, act.CheckCredentials) for action in actions)
 
 
-def test_two_users_at_one_data_address_are_refused_and_nobody_loses_a_registration() -> None:
-    bench = Bench("a", "b")
+def test_by_the_named_port_alone_a_second_user_at_one_data_address_is_refused() -> None:
+    bench = Bench("a", "b", bindings=False)
     bench.register(1, "a", host="3ffe::1")
     bench.register(2, "b", host="3ffe::2")
     before = bench.tables()[:4]
     actions = bench.register(3, "b", host="3ffe::1")
     assert replies(actions, 3) == ["address_in_use"]
     assert bench.tables()[:4] == before
+
+
+def test_a_second_user_at_one_data_address_has_still_to_show_where_he_is() -> None:
+    bench = Bench("a", "b")
+    bench.register(1, "a", host="3ffe::1")
+    assert replies(bench.register(2, "b", host="3ffe::1"), 2) == ["Registered"]
+    assert [member.address for member in bench.relay.unicast_groups.members(VPN)] == [
+        ("3ffe::1", 5000),
+        ("3ffe::1", NO_PORT),
+    ]
+    place = Address("3ffe::1", 1024)
+    bench.management.bound(ClientId(2), place)
+    bench.management.bound(ClientId(1), place)
+    assert [member.address for member in bench.management.unicast_groups.members(VPN)] == [
+        ("3ffe::1", 5000),
+        place,
+    ]
+
+
+def test_a_user_who_registers_again_from_his_place_is_where_he_had_shown_to_be() -> None:
+    bench = Bench("a", hop_tags=True)
+    bench.register(1, "a", host="3ffe::1")
+    place = Address("3ffe::1", 1024)
+    bench.management.bound(ClientId(1), place)
+    (before,) = bench.management.unicast_groups.members(VPN)
+    bench.register(2, "a", host="3ffe::1")
+    (member,) = bench.management.unicast_groups.members(VPN)
+    assert member.address == place
+    assert member.hop_keys[1:] == before.hop_keys
+    assert member.binding_key != before.binding_key
+    bench.register(3, "a", host="3ffe::2")
+    (member,) = bench.management.unicast_groups.members(VPN)
+    assert member.address == ("3ffe::2", 5000)
 
 
 def test_a_client_with_the_relays_own_data_address_is_refused() -> None:

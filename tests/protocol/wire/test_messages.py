@@ -86,6 +86,7 @@ server_messages = st.one_of(
         keepalive_interval=delays,
         delivery=st.sampled_from(["relay", "multicast"]),
         hop_key=st.none() | secrets,
+        binding_key=st.none() | secrets,
     ),
     st.builds(
         messages.Candidates,
@@ -189,7 +190,7 @@ def test_an_unknown_field_breaks_the_rule_and_is_named(name: str) -> None:
 @every_vector
 def test_a_missing_field_breaks_the_rule_and_is_named(name: str) -> None:
     document = json.loads(VECTORS[name]["text"])
-    for field in set(document) - {"type"}:
+    for field in set(document) - {"type", "binding_key"}:
         rest = {key: value for key, value in document.items() if key != field}
         with pytest.raises(WireError, match=field):
             PARSE[VECTORS[name]["from"]](json.dumps(rest).encode())
