@@ -19,8 +19,13 @@ KINDS = (
     "move",
     "expel",
     "leave",
+    "port",
 )
-"""The first six impair a link, ``cut`` breaks a control channel, ``replay`` sends old datagrams again."""
+"""The first six impair a link, ``cut`` breaks a control channel, ``replay`` sends old datagrams again.
+
+After ``port`` a client's datagrams leave by another port, and those to the one before reach nobody: as
+behind a NAT that has forgotten it.
+"""
 LINK_KINDS = KINDS[:6]
 LONGEST_MS = 20_000
 CHOICES: dict[str, tuple[str | bool, ...]] = {

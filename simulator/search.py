@@ -33,6 +33,8 @@ SETTLING = 2 * SECOND
 EVENTS = 100_000
 """More than any script takes: a world with more is in a storm."""
 ETHER_TYPE = 0x88B5
+FIRST_PORT = 20_000
+"""Behind which the ports are that clients are given when theirs change."""
 UNEXPECTED = (DropReason.UNEXPECTED_PROBE, DropReason.UNEXPECTED_BINDING)
 """What a client drops that was never to be opened."""
 
@@ -78,6 +80,7 @@ class Play:
         self._relays = [relay.name for relay in plan.relays]
         self._terminals = [terminal.name for terminal in plan.terminals()]
         self._number = 0
+        self._next_port = FIRST_PORT
         self._impaired: dict[tuple[str, str], list[Fault]] = {}
 
     def run(self) -> Played:
@@ -159,6 +162,7 @@ class Play:
             "move": self._move,
             "expel": self._expel,
             "leave": self._leave,
+            "port": self._change_port,
         }
         begin[fault.kind](fault)
 
@@ -232,6 +236,12 @@ class Play:
         if process is not None:
             process.leave()
             self._after(fault, self._restart, client)
+
+    def _change_port(self, fault: Fault) -> None:
+        process = self.world.clients.get(self._clients[fault.target % len(self._clients)])
+        if process is not None:
+            self._next_port += 1
+            process.port = self._next_port
 
     def _restart(self, client: str) -> None:
         self.world.crash(client)

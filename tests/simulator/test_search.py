@@ -78,6 +78,12 @@ def test_a_relay_that_sends_more_than_it_counts_is_seen(monkeypatch: pytest.Monk
     assert any("took" in one and "counted" in one for one in violations)
 
 
+def test_a_client_that_does_not_show_where_it_is_is_lost_with_its_port() -> None:
+    literal = WorldSettings(bindings=False)
+    violations = play("single", Fault(0, "port", 0), settings=literal).violations
+    assert any("after the quiet phase" in one and "0 times, due 1" in one for one in violations)
+
+
 def test_without_a_rekey_an_expelled_client_is_still_kept_out() -> None:
     settings = replace(WorldSettings(), rekey="never")
     assert play("single", Fault(0, "expel", 0, 20_000), settings=settings).violations == ()
