@@ -108,7 +108,10 @@ def _onward(flow: Flow) -> Cell:
     return Cell(flow, "broadcast", onward=True)
 
 
-CELLS = tuple(cell(flow) for flow in FLOWS for cell in (_planes, _forwarded, _onward))
+CELLS = (
+    *(cell(flow) for flow in FLOWS for cell in (_planes, _forwarded)),
+    *(_onward(flow) for flow in FLOWS if flow != "whole"),
+)
 BARS = (
     Bar("kernel_over_socket.single", _planes("single"), "kernel-tags", "socket-tags", 1 / 6),
     Bar("kernel_over_socket.bulk", _planes("bulk"), "kernel-tags", "socket-tags", 1 / 6),
