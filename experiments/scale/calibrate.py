@@ -46,7 +46,7 @@ def _measure(options: argparse.Namespace, folder: Path, progress: Progress) -> S
     given = Given(
         TOPIC,
         rig_plan(tuple(calibration.SERVERS), extent.groups).to_json(),
-        {"quick": options.quick, "utilisation": calibration.UTILISATION},
+        {"quick": options.quick, "idle_ns": calibration.IDLE_NS},
         options.seed,
     )
     chance = random.Random(options.seed)
@@ -66,7 +66,7 @@ def _measure(options: argparse.Namespace, folder: Path, progress: Progress) -> S
             *predicted.samples(),
         ],
         [predicted.table(), predicted.table_of_coefficients()],
-        predicted.figures(),
+        {**predicted.figures(), **dict(in_networks.figures(networks))},
         prediction.invariants(on_rig, networks),
     )
     return write_run(folder, given, found)

@@ -1,7 +1,7 @@
 """Measures what servers cost on the instrument's rig, and what rekeys cost, for fitting and for checking.
 
-Each server's process is alone on its core, at one utilisation in all cells, since what a frame costs depends
-on how busy a process is.
+Each server's process is alone on its core, and idle for the same time before each frame in all cells: the
+longer it was, the more a frame costs.
 """
 
 from __future__ import annotations
@@ -33,9 +33,8 @@ QUICK_GROUPS = (2, 4, 8, 16, 32)
 SIZES = (64, 512, 1360)
 LEFT_OUT_SIZE = 512
 UNICAST_GROUPS = (4, 16, 32)
-UTILISATION = 0.15
-HIGHEST_RATE = 8_000.0
-"""Low enough that each frame is sent, comes and is served by itself."""
+IDLE_NS = 120_000
+"""Between two frames: long enough that each is sent, comes and is served by itself."""
 REKEYED = (2, 3, 4, 6, 8, 16, 32)
 """Members that stay when one leaves."""
 _FIRST_RATE = 1_000.0
@@ -199,7 +198,7 @@ def _round(rig: Rig, run: _Run) -> None:
 
 
 def _rates(rig: Rig, run: _Run) -> dict[tuple[str, Cell], float]:
-    """Returns for each cell the rate at which its server is busy for the wanted share of the time.
+    """Returns for each cell the rate at which its server is idle for the wanted time before each frame.
 
     As a fit to few small cells foretells: a window or two of each cell would give each a rate of its own
     chance. The second fit is to cells at the rates of the first.
@@ -213,7 +212,7 @@ def _rates(rig: Rig, run: _Run) -> dict[tuple[str, Cell], float]:
             for one, cell in run.chosen:
                 if one == server:
                     cost = costs.predict(work_in(cell, what)).value
-                    rates[one, cell] = min(UTILISATION * 1e9 / cost, HIGHEST_RATE)
+                    rates[one, cell] = 1e9 / (IDLE_NS + cost)
     return rates
 
 

@@ -90,18 +90,22 @@ def _given(scenario: Scenario, quick: bool) -> Given:
 
 def kept_costs() -> dict[str, Costs]:
     """Returns the coefficients of the latest calibration, or of the one that is kept; none without any."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, figure in _calibration().items():
+        if name.startswith("coefficient."):
+            _, what, quantity = name.split(".")
+            found.setdefault(what, {})[quantity] = [figure.value, figure.low, figure.high]
+    nothing = {quantity: [0.0, 0.0, 0.0] for quantity in QUANTITIES}
+    return {what: Costs.from_json(nothing | values) for what, values in found.items()}
+
+
+def _calibration() -> Mapping[str, Figure]:
+    """Returns the figures of the latest calibration, or of the one that is kept; none without any."""
     for folder in CALIBRATIONS:
         try:
-            figures = load_summary(folder).figures
+            return load_summary(folder).figures
         except RecordError:
             continue
-        found: dict[str, dict[str, list[float]]] = {}
-        for name, figure in figures.items():
-            if name.startswith("coefficient."):
-                _, what, quantity = name.split(".")
-                found.setdefault(what, {})[quantity] = [figure.value, figure.low, figure.high]
-        nothing = {quantity: [0.0, 0.0, 0.0] for quantity in QUANTITIES}
-        return {what: Costs.from_json(nothing | values) for what, values in found.items()}
     return {}
 
 
@@ -142,9 +146,13 @@ def _pictures(
     kept: dict[str, Figure] = {}
     for name in _EMULATED:
         try:
-            kept |= load_summary(REFERENCE / name).figures
+            found = load_summary(REFERENCE / name).figures
         except RecordError as error:
             progress.note(f"  no points of the emulator: {error}")
+            continue
+        # What they cost is of other planes than the coefficients.
+        kept |= {one: figure for one, figure in found.items() if "_cpu." not in one}
+    kept |= _calibration()
     servers = curves.servers_measured(kept)
     largest = curves.QUICK_LARGEST if options.quick else curves.ONE_GROUP[-1]
     yield from curves.one_group(costs, largest, servers)

@@ -10,9 +10,10 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 
+from experiments import figures as figures_of
 from experiments.deployment import Settings
 from experiments.progress import Progress
-from experiments.record import Sample
+from experiments.record import Figure, Sample
 from experiments.scale.offered import Counts, counted, foretold
 from experiments.vpn_servers.points import (
     FRAME_OCTETS,
@@ -28,6 +29,10 @@ from simulator.scale.model import work_of
 from simulator.scale.sizes import sizes
 
 FAMILY = 6
+SETTINGS = Settings(dataplane="socket")
+"""One system call for each datagram: how many share one in batches depends on the moment."""
+SEVERAL = 4
+"""Servers of the ways with several; clients are spread over them evenly."""
 LEAST = Offer(0.2, 0.2)
 COPIES = Offer(0.2, 4.0)
 """Many copies of few frames: what a copy costs is known from it without larger groups."""
@@ -45,15 +50,15 @@ FITTED: tuple[Offered, ...] = tuple(
 POINTS: tuple[Offered, ...] = (
     *FITTED,
     *((_single(clients), USUAL) for clients in (16, 32)),
-    *((Point("multiserver", 3, clients), USUAL) for clients in (8, 16)),
-    *((Point("cascade", 3, clients), USUAL) for clients in (8, 16)),
+    *((Point("multiserver", SEVERAL, clients), USUAL) for clients in (8, 16)),
+    *((Point("cascade", SEVERAL, clients), USUAL) for clients in (8, 16)),
 )
 QUICK_POINTS: tuple[Offered, ...] = (
     (_single(4), LEAST),
     (_single(4), USUAL),
     (_single(8), COPIES),
-    (Point("multiserver", 3, 8), USUAL),
-    (Point("cascade", 3, 8), USUAL),
+    (Point("multiserver", SEVERAL, 8), USUAL),
+    (Point("cascade", SEVERAL, 8), USUAL),
 )
 SITTINGS, QUICK_SITTINGS = 3, 1
 ROUNDS = 2
@@ -100,6 +105,9 @@ class CellInNetwork:
     """Servers that have done the same, as one figure."""
 
     point: Point
+    offer: Offer
+    handled: float
+    """Datagrams that a server has taken and sent in a second."""
     measured: Measured
 
 
@@ -115,7 +123,7 @@ def measure_networks(
     for sitting in range(QUICK_SITTINGS if quick else SITTINGS):
         for point, offer in chance.sample(offered, len(offered)):
             progress.step(f"{point.describe()}, {offer.describe()}", WEIGHT)
-            result = measure(point, Settings(), FAMILY, ROUNDS, offer)
+            result = measure(point, SETTINGS, FAMILY, ROUNDS, offer)
             found += _servers(result, offer, sitting)
     return found
 
@@ -172,6 +180,21 @@ def _cell(servers: Sequence[ServerInNetwork]) -> CellInNetwork:
         means = [
             sum(each) / len(servers) for each in zip(*(one.cpu_ns for one in servers), strict=True)
         ]
-    return CellInNetwork(
-        first.point, Measured(first.name, replace(work, seconds=ROUND_SECONDS), tuple(means))
-    )
+    handled = (counts.datagrams_in + counts.copies_out) / (rounds * ROUND_SECONDS)
+    measured = Measured(first.name, replace(work, seconds=ROUND_SECONDS), tuple(means))
+    return CellInNetwork(first.point, first.offer, handled, measured)
+
+
+def figures(servers: Sequence[ServerInNetwork]) -> Iterator[tuple[str, Figure]]:
+    """Yields what the busiest server of each network has carried and cost under the usual load."""
+    busiest: dict[str, CellInNetwork] = {}
+    for cell in cells(servers):
+        name = cell.point.name
+        if cell.offer == USUAL and (name not in busiest or cell.handled > busiest[name].handled):
+            busiest[name] = cell
+    for name, cell in busiest.items():
+        yield f"busiest_datagrams.{name}", figures_of.exact(cell.handled, "datagrams/s")
+        cost = cell.measured.mean_ns / ROUND_SECONDS / 1e6
+        reach = cost * cell.measured.half_width
+        blocks = len(cell.measured.blocks_ns)
+        yield f"busiest_cpu.{name}", Figure(cost, cost - reach, cost + reach, blocks, "ms/s")

@@ -108,8 +108,9 @@ class Predictions:
             "",
         )
         note = (
-            "Per frame in on the rig, per round in networks, per rekey at the key server. Allowed is "
-            f"{ALLOWED_ERROR:.0%}, or the measured figure's own half-width if that is larger."
+            "Per frame in on the rig, per round in networks, per rekey at the key server; servers make a "
+            f"system call for each datagram. Allowed is {ALLOWED_ERROR:.0%}, or the measured "
+            "figure's own half-width if that is larger."
         )
         return Table("Processor time, predicted and measured", columns, rows, note)
 

@@ -10,10 +10,10 @@ from experiments.cells import Cell
 from experiments.instrument.window import Load, Window
 from experiments.scale.calibration import SIZES, CellOnRig
 from experiments.scale.drawings import CHECK_WIDTH
-from experiments.scale.in_networks import ServerInNetwork, cells
+from experiments.scale.in_networks import LEAST, ServerInNetwork, cells, figures
 from experiments.scale.offered import Counts
 from experiments.scale.prediction import invariants, predict
-from experiments.vpn_servers.points import USUAL, Point, Way
+from experiments.vpn_servers.points import ROUND_SECONDS, USUAL, Point, Way
 
 
 def window(cell: Cell, cost: float, missing: int = 0, saturated: bool = False) -> Window:
@@ -104,6 +104,16 @@ def test_servers_that_have_done_the_same_are_one_cell_with_a_block_for_each_sitt
     alone = servers[0].cpu_ns[0]
     assert list(first.measured.blocks_ns) == [alone, alone]
     assert list(second.measured.blocks_ns) == pytest.approx([alone, 1.1 * alone])
+
+
+def test_a_networks_figures_are_its_busiest_servers_under_the_usual_load() -> None:
+    busy = in_network("cascade", 8)
+    idle = replace(busy, counts=Counts(100, 700, 0), cpu_ns=(1, 1))
+    other = replace(in_network("single", 8), offer=LEAST)
+    found = dict(figures([idle, busy, other]))
+    assert found["busiest_datagrams.cascade.3x8"].value == 1600 / 2 / ROUND_SECONDS
+    assert found["busiest_cpu.cascade.3x8"].value == busy.cpu_ns[0] / ROUND_SECONDS / 1e6
+    assert len(found) == 2
 
 
 def test_counters_must_be_equal() -> None:
