@@ -166,8 +166,10 @@ class Member:
                 self.joined.set_result(None)
             elif isinstance(action, Rejected):
                 self._fail(action.refusal.detail)
+            elif isinstance(action, SendDatagram):  # shows the relay where it is
+                self.socket.sendto(action.payload, action.destination)
             else:
-                assert not isinstance(action, SendDatagram | DeliverFrame)
+                assert not isinstance(action, DeliverFrame)
 
     def _fail(self, reason: str) -> None:
         if not self.joined.done():
