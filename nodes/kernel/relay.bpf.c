@@ -166,6 +166,9 @@ __noinline int tag_anew(struct __sk_buff *skb, struct destination *to, __u32 siz
 	__u32 offset = PAYLOAD_AT, end = skb->len;
 	__s64 change = 0;
 
+	/* Each store would lengthen what is in one piece up to there, and move it: so all at once. */
+	if (skb->gso_size && bpf_skb_pull_data(skb, end))
+		return 0;
 	for (int number = 0; number < MAXIMUM_SEGMENTS && offset < end; number++, offset += size) {
 		__u64 tag;
 
