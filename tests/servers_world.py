@@ -29,6 +29,7 @@ from protocol.management.servers import VpnServer, VpnServers
 from protocol.relay import Forward, Relay, TaggedRelay
 from protocol.types import SECOND, Address, Secret, ServerDelivery, VpnId
 from protocol.wire import messages, table_messages
+from protocol.wire.binding import is_binding
 from protocol.wire.codec import Message, MessageBuffer, pack
 from tests.world import DATA_PORT, GROUP_ADDRESSES, VPN, Datagram, Peer, client_address, password_of
 
@@ -441,7 +442,7 @@ class ServersWorld:
 
     def transmit(self, datagram: Datagram) -> None:
         """Puts a datagram on the network."""
-        self.datagrams += 1
+        self.datagrams += not is_binding(datagram.payload)
         over = self.datagram_limit is not None and self.datagrams > self.datagram_limit
         if over or not self.on_datagram(datagram):
             return
@@ -454,9 +455,9 @@ class ServersWorld:
         name = self._name_of.get(datagram.destination.host, "")
         server = self.servers.get(name)
         if server is None:
-            if name in self.peers:
-                client = self.peers[name].client
-                client.receive_datagram(datagram.payload, datagram.source, self.now)
+            for peer in self.peers.values():
+                if peer.address == datagram.destination:
+                    peer.client.receive_datagram(datagram.payload, datagram.source, self.now)
             return
         if not server.running:
             return

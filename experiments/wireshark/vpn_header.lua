@@ -4,12 +4,15 @@
 --
 -- What follows the header goes to the IP dissectors; with the keys in the table of ESP associations
 -- (Preferences, Protocols, ESP) they show the Ethernet frames inside. A datagram that begins with
--- the inner IP packet itself (its first four bits are 4 or 6) had its header stripped.
+-- the inner IP packet itself (its first four bits are 4 or 6) had its header stripped. Probes and
+-- bindings, which a relay answers itself, have no header and nothing inside.
 -- Patent: Figs. 9 and 10; header 901, next data 902, source 903, destination 904.
 
 local NEXT_MAC_BLOCK, NEXT_IP_HEADER = 1, 2
 local FLAG_HOP_TAG = 0x01
 local SHORT_LENGTH, FULL_LENGTH, TAG_LENGTH = 4, 16, 8
+local PROBE, PROBE_LENGTH = 3, 20
+local BINDING, BINDING_LENGTH = 4, 32
 
 local vpn = Proto("vpn", "VPN Header")
 vpn.prefs.port = Pref.uint("UDP port", 4790, "Data port of clients and servers")
@@ -17,6 +20,8 @@ vpn.prefs.port = Pref.uint("UDP port", 4790, "Data port of clients and servers")
 local next_data = ProtoField.uint8("vpn.next_data", "Next data", base.DEC, {
     [NEXT_MAC_BLOCK] = "MAC address block",
     [NEXT_IP_HEADER] = "IP header",
+    [PROBE] = "Probe",
+    [BINDING] = "Binding",
 })
 local flags = ProtoField.uint8("vpn.flags", "Flags", base.HEX)
 local flag_hop_tag = ProtoField.bool("vpn.flags.hop_tag", "Hop tag follows", 8, nil, FLAG_HOP_TAG)
@@ -25,8 +30,19 @@ local source = ProtoField.ether("vpn.source", "Source")
 local destination = ProtoField.ether("vpn.destination", "Destination")
 local hop_tag = ProtoField.bytes("vpn.hop_tag", "Hop tag")
 local stripped = ProtoField.bool("vpn.stripped", "Header stripped")
+local probe_number = ProtoField.uint16("vpn.probe.number", "Sequence number")
+local probe_token = ProtoField.bytes("vpn.probe.token", "Token")
+local binding_kind = ProtoField.uint8("vpn.binding.kind", "Kind", base.DEC, {
+    [0] = "Question", [1] = "Bound", [2] = "Challenge",
+})
+local binding_client = ProtoField.uint32("vpn.binding.client", "Client ID")
+local binding_counter = ProtoField.uint64("vpn.binding.counter", "Counter")
+local binding_token = ProtoField.bytes("vpn.binding.token", "Token")
+local binding_tag = ProtoField.bytes("vpn.binding.tag", "Tag")
 vpn.fields = {
     next_data, flags, flag_hop_tag, reserved, source, destination, hop_tag, stripped,
+    probe_number, probe_token,
+    binding_kind, binding_client, binding_counter, binding_token, binding_tag,
 }
 
 local malformed = ProtoExpert.new(
@@ -58,6 +74,29 @@ local function header_length(buffer)
     return buffer:len() >= length and length or nil
 end
 
+-- Shows a probe or a binding; false for anything else.
+local function show_answered(buffer, pinfo, tree)
+    local kind, length = buffer(0, 1):uint(), buffer:len()
+    local is_probe = kind == PROBE and length == PROBE_LENGTH
+    if not is_probe and not (kind == BINDING and length == BINDING_LENGTH) then
+        return false
+    end
+    pinfo.cols.info = is_probe and "Probe" or "Binding"
+    local branch = tree:add(vpn, buffer())
+    branch:add(next_data, buffer(0, 1))
+    if is_probe then
+        branch:add(probe_number, buffer(2, 2))
+        branch:add(probe_token, buffer(4, 16))
+    else
+        branch:add(binding_kind, buffer(1, 1))
+        branch:add(binding_client, buffer(4, 4))
+        branch:add(binding_counter, buffer(8, 8))
+        branch:add(binding_token, buffer(16, 8))
+        branch:add(binding_tag, buffer(24, 8))
+    end
+    return true
+end
+
 function vpn.dissector(buffer, pinfo, tree)
     if buffer:len() == 0 then
         return 0
@@ -66,6 +105,9 @@ function vpn.dissector(buffer, pinfo, tree)
     if inner[version_at(buffer, 0)] then
         tree:add(vpn, buffer(0, 0)):add(stripped, true):set_generated()
         hand_over(buffer, 0, pinfo, tree)
+        return buffer:len()
+    end
+    if show_answered(buffer, pinfo, tree) then
         return buffer:len()
     end
     local length = header_length(buffer)

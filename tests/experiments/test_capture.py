@@ -29,6 +29,7 @@ from experiments.capture import (
 )
 from experiments.environment import CHECKOUT
 from experiments.probe import ProbeFrame, mac_from_text
+from tests.protocol.vectors import octets_of, vectors
 
 KEY = DecodingKey(0x1001, bytes(range(16)), b"salt")
 MARKER = bytes(range(0x80, 0x90))
@@ -148,6 +149,29 @@ def test_the_dissector_shows_the_fields_of_the_header(every_form: Path) -> None:
     assert rows[2] == ["2", "0x00", "", "", "", ""]
     assert rows[4][:5] == [""] * 5
     assert rows[4][5] in ("1", "True")
+
+
+def test_the_dissector_shows_probes_and_bindings(tmp_path: Path) -> None:
+    question = octets_of(vectors("binding")["question_with_token"])
+    path = tmp_path / "answered.pcap"
+    payloads = [octets_of(vectors("probe")["probe"]), question, question[:-1]]
+    wrpcap(str(path), [datagram(payload) for payload in payloads])
+    lua = CHECKOUT / "experiments" / "wireshark" / "vpn_header.lua"
+    names = ("next_data", "probe.number", *(f"binding.{name}" for name in ("kind", "client")))
+    names += ("binding.counter", "binding.token", "binding.tag", "malformed")
+    fields = [word for name in names for word in ("-e", f"vpn.{name}")]
+    result = subprocess.run(
+        ["tshark", "-r", str(path), "-X", f"lua_script:{lua}", "-T", "fields", *fields],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    probe_row, binding_row, other = (line.split("\t") for line in result.stdout.splitlines())
+    assert probe_row[:2] == ["3", "7"]
+    assert binding_row == ["4", "", "0", "7", "2", question[16:24].hex(), question[24:].hex(), ""]
+    assert other[0] == ""
+    assert other[-1] != "", "a binding cut short is none"
 
 
 def test_a_file_that_is_no_capture_gives_a_clear_error(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import give_up
 from tests.nodes.running import Crew, crew_on, eventually
 from tests.simulator.test_nat import plan_with_nat
 from topologies.emulate import Network, emulate
@@ -35,14 +36,17 @@ CLIENTS = ("c1", "c2", "c3")
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+def network(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Network]:
     """Builds the network of `plan_with_nat`, and makes `nat` translate."""
     rules = tmp_path_factory.mktemp("rules") / "nat.nft"
     rules.write_text(RULES)
     with emulate(plan_with_nat()) as built:
         taken = built.run("nat", ["nft", "-f", str(rules)], timeout=10)
         if taken.returncode != 0:
-            pytest.skip(f"this machine cannot translate addresses: {taken.stderr}")
+            required = request.config.getoption("--require-emulated")
+            give_up(f"this machine cannot translate addresses: {taken.stderr}", required)
         yield built
 
 
@@ -70,14 +74,15 @@ def start(crew: Crew, program: str, *clients: str) -> None:
 
 @pytest.mark.parametrize("dataplane", ["batch", "kernel"])
 def test_two_with_the_same_port_hear_and_are_heard_also_when_it_forgets(
-    network: Network, dataplane: str
+    request: pytest.FixtureRequest, network: Network, dataplane: str
 ) -> None:
     let_mappings_last(network, **LASTING)
     with crew_on(network) as crew:
         crew.configure("server", server={"dataplane": dataplane})
         crew.up("server")
         if crew.status("server")["process"]["dataplane"] != dataplane:
-            pytest.skip(f"this machine cannot forward so: {crew.errors('server')}")
+            required = request.config.getoption("--require-emulated")
+            give_up(f"this machine cannot forward so: {crew.errors('server')}", required)
         start(crew, HASTY, *CLIENTS)
         assert eventually(lambda: len({*ports(crew).values()} - {0, 4790}) == 2)
         before = ports(crew)

@@ -7,14 +7,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from protocol.client.binding import INTERVAL
 from protocol.distribution.publisher import Distribution
-from protocol.types import ServerDelivery
+from protocol.types import SECOND, Address, ServerDelivery
 from tests.servers_world import QUIET, ServersWorld, published_state, relay_state
 from tests.world import VPN, frame
 
 USERS = ("a", "b", "c", "d", "e@1002")
 MACS = {"a": "aa", "b": "bb", "c": "cc", "d": "dd", "e": "ee"}
 SERVERS = ("one", "two", "three", "four")
+NAT = "3ffe:99::1"
 users = st.sampled_from(sorted(MACS))
 servers = st.sampled_from(SERVERS)
 
@@ -52,6 +54,13 @@ class Faults(RuleBasedStateMachine):
     @rule(name=users)
     def lose_client_channel(self, name: str) -> None:
         self.world.cut_client(name)
+
+    @rule(name=users, port=st.integers(1024, 1026))
+    def change_place(self, name: str, port: int) -> None:
+        """The NAT before the clients gives one of them another port, which may have been another's."""
+        address = Address(NAT, port)
+        if all(peer.address != address for peer in self.world.peers.values()):
+            self.world.peers[name].address = address
 
     @rule(name=servers, crash=st.booleans())
     def lose_server(self, name: str, crash: bool) -> None:
@@ -98,7 +107,7 @@ def make_quiet(world: ServersWorld) -> None:
         world.start_representative()
     for name in world.servers:
         world.start_server(name)
-    world.run(QUIET)
+    world.run(QUIET + 2 * INTERVAL / SECOND)  # who waits for another's port gets it in the second
 
 
 def check_quiet(world: ServersWorld) -> None:

@@ -210,6 +210,22 @@ def test_copies_go_to_the_new_address_from_the_next_datagram_on() -> None:
     assert [to for to, *_ in known.destinations] == [address("b")]
 
 
+@pytest.mark.parametrize("kind", [Relay, TaggedRelay])
+def test_bindings_behind_each_other_are_looked_at_one_by_one(kind: type[Relay]) -> None:
+    relay = relay_of("a", "b", kind=kind)
+    asked = [question("a", 1), question("a", 1), question("a", 2), question("b", 1)]
+    buffer = bytearray(b"".join(asked))
+    runs = relay.receive_batch(buffer, slice(0, len(buffer)), LENGTH, address("a"), 0)
+    assert [(run.stop - run.start) // LENGTH for run in runs] == [1, 1, 2]
+    answers = [Binding.parse(payload) for payload, _ in relay.bindings.take_answers()]
+    assert [(one.kind, one.client_id, one.counter) for one in answers] == [
+        (Kind.BOUND, 1, 1),
+        (Kind.BOUND, 1, 2),
+        (Kind.CHALLENGE, 2, 1),
+    ]
+    assert relay.flows.totals().drops == {DropReason.REPLAYED_BINDING: 1}
+
+
 def test_other_groups_decisions_stay() -> None:
     relay = relay_of("a", "b", "d", "e")
     pass_on(relay, "a", datagram(VPN))
