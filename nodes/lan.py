@@ -26,6 +26,7 @@ from nodes.segmentation import (
     FEWEST_JOINED,
     HEADER_LENGTH,
     NO_OFFLOAD,
+    Octets,
     SegmentationError,
     VirtioHeader,
     complete,
@@ -114,9 +115,9 @@ class Lan(ABC):
     def _complete(self, octets: memoryview) -> list[bytes]:
         """Does what is left to do to a frame behind its header; none when that cannot be done."""
         self.received += 1
-        frame = bytes(octets[HEADER_LENGTH:])
+        frame = octets[HEADER_LENGTH:]
         if octets[:HEADER_LENGTH] == NO_OFFLOAD:
-            return [frame]
+            return [bytes(frame)]
         try:
             frames = complete(frame, VirtioHeader.parse(octets))
         except SegmentationError:
@@ -149,7 +150,7 @@ class Lan(ABC):
                 for frame in parts:
                     self.send(frame)
 
-    def _send_large(self, header: bytes, octets: bytes, parts: Sequence[bytes]) -> bool:
+    def _send_large(self, header: bytes, octets: Octets, parts: Sequence[bytes]) -> bool:
         """Returns False when the kernel takes no such frame: what is in it may well go one by one."""
         if not self._takes_large or not self._write(header, octets):
             self._takes_large = False
@@ -159,7 +160,7 @@ class Lan(ABC):
         return True
 
     @abstractmethod
-    def _write(self, header: bytes, octets: bytes) -> bool:
+    def _write(self, header: bytes, octets: Octets) -> bool:
         """Gives a frame with its virtio header to the kernel; False when that refuses it."""
 
     def _longest_now(self) -> int:
@@ -299,7 +300,7 @@ class PacketSocketLan(Lan):
             return _VLAN_TAG.pack(tag_protocol, tag)
         return None
 
-    def _write(self, header: bytes, octets: bytes) -> bool:
+    def _write(self, header: bytes, octets: Octets) -> bool:
         try:
             self._socket.sendmsg((header, octets))
         except OSError:
@@ -378,7 +379,7 @@ class TapLan(Lan):
             return None
         return self._complete(self._view[:length])
 
-    def _write(self, header: bytes, octets: bytes) -> bool:
+    def _write(self, header: bytes, octets: Octets) -> bool:
         try:
             os.writev(self._descriptor, (header, octets))
         except OSError:

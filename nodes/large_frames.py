@@ -30,6 +30,7 @@ from nodes.segmentation import (
     NEEDS_CHECKSUM,
     NO_OFFLOAD,
     TCP,
+    Octets,
     Shape,
     VirtioHeader,
     checksum,
@@ -46,13 +47,13 @@ _FLAGS, _SEQUENCE, _CHECK = 13, 4, CHECKSUM_PLACE[TCP]
 _ID, _HEADER_CHECK, _FRAGMENT, _PROTOCOL, _NEXT_HEADER = 4, 10, 6, 9, 6
 _ONES = 0xFFFF
 
-Octets = NDArray[numpy.uint8]
+Rows = NDArray[numpy.uint8]
 Numbers = NDArray[numpy.int64]
 Truths = NDArray[numpy.bool_]
 _WORD = numpy.dtype("<u4")
 
 
-def cut(frame: bytes, shape: Shape, end: int, size: int) -> list[bytes]:
+def cut(frame: Octets, shape: Shape, end: int, size: int) -> list[bytes]:
     """Cuts a TCP frame whose payload ends at ``end`` into segments of ``size`` octets."""
     headers = bytearray(frame[: shape.payload])
     payload = numpy.frombuffer(frame, numpy.uint8, end - shape.payload, shape.payload)
@@ -65,7 +66,7 @@ def cut(frame: bytes, shape: Shape, end: int, size: int) -> list[bytes]:
 
 
 def _cut(
-    headers: bytearray, shape: Shape, payload: Octets, first: int, ends: bool, size: int = 0
+    headers: bytearray, shape: Shape, payload: Rows, first: int, ends: bool, size: int = 0
 ) -> list[bytes]:
     """Gives each row of payload headers; ``size`` is that of the segments before, if not this."""
     count, octets = payload.shape
@@ -102,7 +103,7 @@ def _row_length(shape: Shape, length: int) -> int:
     return length + -(length - shape.transport) % _WORD.itemsize
 
 
-def _field(rows: Octets, place: int, kind: str) -> NDArray[numpy.unsignedinteger[Any]]:
+def _field(rows: Rows, place: int, kind: str) -> NDArray[numpy.unsignedinteger[Any]]:
     """Returns a number in each row, to be read or written."""
     field: NDArray[numpy.unsignedinteger[Any]] = rows[
         :, place : place + numpy.dtype(kind).itemsize
@@ -110,7 +111,7 @@ def _field(rows: Octets, place: int, kind: str) -> NDArray[numpy.unsignedinteger
     return field
 
 
-def _transport_sums(rows: Octets, shape: Shape, length: int) -> Numbers:
+def _transport_sums(rows: Rows, shape: Shape, length: int) -> Numbers:
     """Sums pseudo header, TCP header and payload; see `_sums`."""
     first, last = (12, 20) if shape.version == 4 else (8, 40)
     pseudo = _sums(rows[:, shape.network + first : shape.network + last])
@@ -118,7 +119,7 @@ def _transport_sums(rows: Octets, shape: Shape, length: int) -> Numbers:
     return pseudo + _sums(rows[:, shape.transport :]) + int.from_bytes(fixed, "little")
 
 
-def _sums(rows: Octets) -> Numbers:
+def _sums(rows: Rows) -> Numbers:
     """Sums each row; what is left of it modulo 2**16 - 1 is RFC 1071's sum of words, octets swapped.
 
     Neither the order of the octets nor how many words are added at once matters to that sum.
@@ -131,7 +132,7 @@ class Joined(NamedTuple):
     """What goes to the LAN with one call: the virtio header, the frame, and the frames in it."""
 
     header: bytes
-    frame: bytes
+    frame: Octets
     frames: Sequence[bytes]
 
 
@@ -207,7 +208,7 @@ def _join_alike(
     return taken
 
 
-def _rows(frames: Sequence[bytes], shape: Shape) -> Octets:
+def _rows(frames: Sequence[bytes], shape: Shape) -> Rows:
     """Puts frames of one length into rows, zeros behind each."""
     length = len(frames[0])
     stride = _row_length(shape, length)
@@ -216,7 +217,7 @@ def _rows(frames: Sequence[bytes], shape: Shape) -> Octets:
     return numpy.frombuffer(octets, numpy.uint8).reshape(len(frames), stride)
 
 
-def _follows(rows: Octets, shape: Shape, length: int) -> Truths:
+def _follows(rows: Rows, shape: Shape, length: int) -> Truths:
     """Tells of each row but the first whether it is the segment behind the row before.
 
     All that tells flows and shapes apart is compared between the two.
@@ -233,7 +234,7 @@ def _follows(rows: Octets, shape: Shape, length: int) -> Truths:
     return found
 
 
-def _grows(rows: Octets, place: int, kind: str, step: int) -> Truths:
+def _grows(rows: Rows, place: int, kind: str, step: int) -> Truths:
     """Tells of each row but the first whether its number is that of the row before and ``step`` more."""
     numbers = _field(rows, place, kind).astype(kind.replace(">", "="))
     grows: Truths = numbers[1:] - numbers[:-1] == step
@@ -254,7 +255,7 @@ def _own_octets(shape: Shape, lengths_too: bool = False) -> Truths:
     return own
 
 
-def _is_sound(rows: Octets, shape: Shape, length: int) -> Truths:
+def _is_sound(rows: Rows, shape: Shape, length: int) -> Truths:
     """Tells which rows have the checksums that `cut` would give them: of 0 and 0xFFFF it is 0."""
     network, transport = shape.network, shape.transport
     sound: Truths = _transport_sums(rows, shape, length) % _ONES == 0
@@ -283,14 +284,17 @@ def _is_tail(tail: bytes, before: bytes, shape: Shape) -> bool:
     return bool(in_order and flags[0] == _ACK and flags[1] & _NOT_ENDING == _ACK)
 
 
-def _joined(rows: Octets, shape: Shape, length: int, frames: Sequence[bytes]) -> Joined:
+def _joined(rows: Rows, shape: Shape, length: int, frames: Sequence[bytes]) -> Joined:
     """Makes one large frame of rows, and of the shorter frame behind them if ``frames`` has one."""
     headers = bytearray(frames[0][: shape.payload])
-    payload = rows[:, shape.payload : length].tobytes()
-    if len(frames) > len(rows):
-        payload += frames[-1][shape.payload :]
+    tail = frames[-1][shape.payload :] if len(frames) > len(rows) else b""
+    size = length - shape.payload
+    end = shape.payload + len(rows) * size
+    frame = numpy.empty(end + len(tail), numpy.uint8)
+    frame[shape.payload : end].reshape(len(rows), size)[:] = rows[:, shape.payload : length]
+    frame[end:] = numpy.frombuffer(tail, numpy.uint8)
     at, transport = shape.network, shape.transport
-    behind = len(payload) + shape.payload - at
+    behind = len(frame) - at
     headers[transport + _FLAGS] = frames[-1][transport + _FLAGS]
     if shape.version == 4:
         headers[at + 2 : at + 4] = behind.to_bytes(2, "big")
@@ -303,7 +307,6 @@ def _joined(rows: Octets, shape: Shape, length: int, frames: Sequence[bytes]) ->
     pseudo = ones_sum(headers[at + first : at + last]) + shape.protocol + behind + at - transport
     headers[transport + _CHECK : transport + _CHECK + 2] = (pseudo % _ONES).to_bytes(2, "big")
     gso = GSO_TCPV4 if shape.version == 4 else GSO_TCPV6
-    header = VirtioHeader(
-        NEEDS_CHECKSUM, gso, shape.payload, length - shape.payload, transport, _CHECK
-    )
-    return Joined(header.pack(), bytes(headers) + payload, frames)
+    header = VirtioHeader(NEEDS_CHECKSUM, gso, shape.payload, size, transport, _CHECK)
+    frame[: shape.payload] = numpy.frombuffer(headers, numpy.uint8)
+    return Joined(header.pack(), frame.data, frames)

@@ -43,6 +43,9 @@ _LONG = struct.Struct("!I")
 _LENGTH_AND_IDENTIFICATION = struct.Struct("!HH")
 
 
+Octets = bytes | memoryview
+
+
 class SegmentationError(ValueError):
     """A frame that is not what its header says."""
 
@@ -77,14 +80,14 @@ class Shape(NamedTuple):
     payload: int
 
 
-def complete(frame: bytes, header: VirtioHeader) -> list[bytes]:
+def complete(frame: Octets, header: VirtioHeader) -> list[bytes]:
     """Returns the frames that a wire would carry; raises SegmentationError."""
     gso_type = header.gso_type & ~GSO_ECN
     if gso_type != GSO_NONE:
         return _segments(frame, _shape(frame, header, gso_type), header.gso_size)
     if header.flags & NEEDS_CHECKSUM:
-        return [_summed(frame, header)]
-    return [frame]
+        return [_summed(bytes(frame), header)]
+    return [bytes(frame)]
 
 
 def ones_sum(octets: bytes | bytearray | memoryview) -> int:
@@ -114,7 +117,7 @@ def _summed(frame: bytes, header: VirtioHeader) -> bytes:
     return frame[:place] + _SHORT.pack(value) + frame[place + 2 :]
 
 
-def _shape(frame: bytes, header: VirtioHeader, gso_type: int) -> Shape:
+def _shape(frame: Octets, header: VirtioHeader, gso_type: int) -> Shape:
     """Finds the headers of a large frame; raises SegmentationError when they are not there."""
     protocol = _PROTOCOL.get(gso_type)
     if protocol is None:
@@ -142,7 +145,7 @@ def _shape(frame: bytes, header: VirtioHeader, gso_type: int) -> Shape:
     return Shape(network, version, transport, protocol, payload)
 
 
-def _segments(frame: bytes, shape: Shape, size: int) -> list[bytes]:
+def _segments(frame: Octets, shape: Shape, size: int) -> list[bytes]:
     """Cuts the payload to ``size`` octets and gives each piece headers of its own."""
     end = _end(frame, shape)
     if shape.protocol == TCP and end - shape.payload >= MANY * size:
@@ -152,7 +155,7 @@ def _segments(frame: bytes, shape: Shape, size: int) -> list[bytes]:
     return cut_singly(frame, shape, end, size)
 
 
-def cut_singly(frame: bytes, shape: Shape, end: int, size: int) -> list[bytes]:
+def cut_singly(frame: Octets, shape: Shape, end: int, size: int) -> list[bytes]:
     """Cuts the payload, which ends at ``end``, one segment after the other."""
     headers = bytearray(frame[: shape.payload])
     _SHORT.pack_into(headers, shape.transport + CHECKSUM_PLACE[shape.protocol], 0)
@@ -173,7 +176,7 @@ def cut_singly(frame: bytes, shape: Shape, end: int, size: int) -> list[bytes]:
     return segments
 
 
-def _end(frame: bytes, shape: Shape) -> int:
+def _end(frame: Octets, shape: Shape) -> int:
     """Returns where the payload ends: what is behind the IP packet is padding."""
     field = shape.network + (2 if shape.version == 4 else 4)
     (length,) = _SHORT.unpack_from(frame, field)

@@ -20,6 +20,7 @@ from nodes.segmentation import (
     MANY,
     NEEDS_CHECKSUM,
     NO_OFFLOAD,
+    Octets,
     VirtioHeader,
     complete,
     cut_singly,
@@ -30,7 +31,7 @@ CWR, SYN, ECE = 0x80, 0x02, 0x40
 VERSIONS = st.sampled_from([4, 6])
 
 
-def cut_again(header: bytes, frame: bytes) -> list[bytes]:
+def cut_again(header: bytes, frame: Octets) -> list[bytes]:
     return complete(frame, VirtioHeader.parse(header))
 
 
