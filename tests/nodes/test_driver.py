@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from nodes.clock import now
 from nodes.datagram_queue import DatagramQueue
-from nodes.driver import Driver
-from nodes.lan import TapLan
+from nodes.driver import READS, Driver
+from nodes.lan import Lan, TapLan
+from nodes.segmentation import Octets
 from protocol.client import Client
 from protocol.client.tables import AuthenticationInformation
 from protocol.types import Delivery, Secret, VpnId
@@ -98,3 +100,48 @@ async def _failure_when_the_device_has_gone() -> str:
 def test_a_device_that_has_gone_ends_the_client_with_its_name() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True, timeout=10)
     assert asyncio.run(_failure_when_the_device_has_gone()) == "interface lan: no such device"
+
+
+class Waiting(Lan):
+    """A LAN on which frames wait, and which notes how many were read before anything was sent."""
+
+    def __init__(self, reads: list[list[bytes]]) -> None:
+        super().__init__("lan")
+        self.reads = reads
+
+    def fileno(self) -> int:
+        return -1
+
+    def receive(self) -> list[bytes] | None:
+        return self.reads.pop(0) if self.reads else None
+
+    def _write(self, header: bytes, octets: Octets) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+    @property
+    def kernel_drops(self) -> int:
+        return 0
+
+
+async def _sent_after_one_wake_up(reads: list[list[bytes]]) -> tuple[int, int]:
+    """Returns how many reads were left, and how many datagrams were sent."""
+    authentication = AuthenticationInformation("A", Secret(b"p"), VpnId(1001))
+    with closing(Waiting(reads)) as lan, closing(DatagramQueue(OWN, 0)) as udp:
+        driver = Driver(Client(authentication, 4790), lan, udp)
+        driver.client.channel_opened(now())
+        driver.client.receive_message(_registered("relay"), now())
+        driver.act()
+        before = driver.client.frames_sealed
+        driver._lan_readable()
+        driver._timer.set(None)
+        return len(lan.reads), driver.client.frames_sealed - before
+
+
+def test_what_is_read_first_does_not_wait_for_all_that_comes_behind_it() -> None:
+    lone, large = [FRAME], [FRAME] * 48
+    assert asyncio.run(_sent_after_one_wake_up([lone] * 100)) == (100 - READS, READS)
+    assert asyncio.run(_sent_after_one_wake_up([large] * 9)) == (6, 144)
+    assert asyncio.run(_sent_after_one_wake_up([lone, [], lone])) == (0, 2)
