@@ -125,7 +125,7 @@ class Client:
         """
         information = self.information
         if (
-            len(frames) == 1
+            len(frames) <= 1
             or information is None
             or information.delivery == "multicast"
             or max(map(len, frames)) > information.lan_mtu + HEADER_LENGTH

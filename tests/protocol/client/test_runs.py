@@ -260,6 +260,12 @@ def test_a_counter_that_sealing_failed_with_is_not_used_again(
     assert counters == list(range(9, 18))
 
 
+def test_a_read_that_left_no_frame_is_no_mistake() -> None:
+    client = a_client(1)
+    client.receive_frames([], NOW)
+    assert client.next_action() is None
+
+
 def test_what_comes_before_there_is_a_group_is_dropped_one_by_one() -> None:
     client = Client(AuthenticationInformation("a", Secret(b""), VpnId(1001)), 5000)
     client.receive_frames([bytes(60), bytes(60)], NOW)
