@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from protocol.wire.binding import is_binding
 from tests.nodes.running import crew_on, inside
 from topologies.catalog import single
 from topologies.emulate import Network, emulate
@@ -37,7 +38,7 @@ class Wire:
         self._socket.close()
 
     def payloads(self) -> list[bytes]:
-        """Returns the payloads of the datagrams that have come from the server's data port."""
+        """Returns the payloads that have come from the server's data port, but its own answers."""
         found: list[bytes] = []
         while True:
             try:
@@ -49,7 +50,8 @@ class Wire:
                 continue
             datagram = packet[IP_LENGTH[version] :]
             from_server = packet[SOURCE_AT[version]] == self._server.packed
-            if from_server and int.from_bytes(datagram[:2], "big") == DATA_PORT:
+            mine = from_server and int.from_bytes(datagram[:2], "big") == DATA_PORT
+            if mine and not is_binding(datagram[UDP:]):
                 found.append(datagram[UDP:])
 
 
