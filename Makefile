@@ -65,7 +65,7 @@ help: ## this list
 setup: ## installs what is missing: Debian packages and .venv
 	@scripts/setup
 
-experiment: ## builds the topology, checks and measures, writes results/TOPO/...
+experiment: ## builds the topology, checks and measures, writes results/TOPO/... (several servers in full: 8 minutes)
 	@scripts/setup $(if $(SIMULATED),--python,$(call option,PEERS,--peers))
 	@scripts/run $(if $(SIMULATED),,--root) -m experiments run $(NETWORK_OPTIONS) $(RUN_OPTIONS) $(ARGS)
 
