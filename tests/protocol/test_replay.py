@@ -66,6 +66,31 @@ def test_the_window_agrees_with_a_plain_set(counters: list[int]) -> None:
     assert accepted_by_window(counters) == expected
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2 * W), st.integers(1, 2 * W)) | st.integers(0, W + 5), max_size=9
+    )
+)
+def test_a_run_is_marked_as_its_counters_are_one_by_one(
+    course: list[tuple[int, int] | int],
+) -> None:
+    together, singly, newest = ReplayWindow(), ReplayWindow(), 0
+    for step in course:
+        if isinstance(step, int):
+            first, count = max(1, newest - step), 1  # one that is late
+            together.mark(first)
+        else:
+            gap, count = step
+            first = newest + 1 + gap
+            assert together.is_ahead(first)
+            together.mark_run(first, count)
+        for counter in range(first, first + count):
+            singly.mark(counter)
+        newest = max(newest, first + count - 1)
+        assert not together.is_ahead(newest)
+        assert (together._newest, together._seen) == (singly._newest, singly._seen)
+
+
 def test_a_check_alone_changes_nothing() -> None:
     window = ReplayWindow()
     window.mark(5)
