@@ -82,6 +82,10 @@ def client_tables(client: Client, now: int) -> dict[str, Table]:
                 if side is Side.LAN
             ],
         },
+        "forwarder of the own LAN": {
+            "columns": ["client", "this client", "claims sent", "claims heard"],
+            "rows": _forwarder(client),
+        },
         "VPN servers": {
             "columns": ["address", "server", "in use", "accepted", "answers", "round trip ms"],
             "rows": _vpn_servers(client),
@@ -101,6 +105,17 @@ def _vpn_servers(client: Client) -> list[list[Any]]:
         shown = None if least is None else least / MICROSECONDS
         rows.append([str(address), name, in_use, address in relays, answers, shown])
     return rows
+
+
+def _forwarder(client: Client) -> list[list[Any]]:
+    """Returns who forwards for the LAN of a client that is in its group, and whether that is itself."""
+    protection, information = client.loop_protection, client.information
+    if information is None:
+        return []
+    other = protection.forwarder
+    forwarder = information.client_id if other is None else other.client_id
+    role = "forwards" if other is None else "stands by"
+    return [[forwarder, role, protection.sent, protection.heard]]
 
 
 def client_counters(client: Client) -> dict[str, int]:

@@ -26,10 +26,12 @@ from protocol.client.actions import (
     JoinGroup,
     LeaveGroup,
     Rejected,
+    SendClaim,
     SendDatagram,
     SendDatagrams,
     SendMessage,
     SendPacket,
+    StandBy,
 )
 from protocol.errors import WireError
 from protocol.types import IpAddress
@@ -190,7 +192,7 @@ class Driver:
             self._udp.send(action.payload, action.destination)
         elif isinstance(action, SendPacket):
             self._membership.send(action.packet, action.destination)
-        elif isinstance(action, DeliverFrame):
+        elif isinstance(action, (DeliverFrame, SendClaim)):
             self._to_lan.append(action.frame)
         elif isinstance(action, JoinGroup):
             self._join(action.multicast_address)
@@ -204,6 +206,8 @@ class Driver:
                 self.channel.close()
         elif isinstance(action, Joined):
             self._joined(action.lan_mtu)
+        elif isinstance(action, StandBy):
+            self._say_who_forwards(action)
         elif isinstance(action, Rejected):
             self.refusal = action.refusal
             self.ended.set()
@@ -232,6 +236,11 @@ class Driver:
             f"LAN MTU {mtu}",
             flush=True,
         )
+
+    def _say_who_forwards(self, action: StandBy) -> None:
+        """Says that another client is on the LAN, and which of them forwards for it."""
+        who = "this client" if action.forwarder is None else f"client {action.forwarder}"
+        print(f"{PROGRAM}: LAN {self._lan.interface}: {who} forwards", flush=True)
 
     def _time_out(self) -> None:
         self.client.handle_timeout(now())

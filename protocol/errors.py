@@ -45,6 +45,9 @@ class DropReason(str, Enum):
     OTHER_SUB_ID = "other_sub_id"
     LOCAL_DESTINATION = "local_destination"
     BRIDGE_LOCAL_DESTINATION = "bridge_local_destination"
+    # another client forwards for the LAN
+    STAND_BY = "stand_by"
+    CLAIM_REFUSED = "claim_refused"
     # it waits for the other pieces of its frame
     PIECE_KEPT = "piece_kept"
     # a client cannot or must not send it

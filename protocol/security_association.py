@@ -18,9 +18,9 @@ from protocol.cipher import SEALINGS
 from protocol.errors import DropReason, OpenError, SealError, WireError
 from protocol.replay import ReplayWindow
 from protocol.types import KEY_LENGTHS, SALT_LENGTH
-from protocol.wire import esp, etherip
+from protocol.wire import claim, esp, etherip, piece
+from protocol.wire.claim import Claim
 from protocol.wire.messages import GroupSecurityAssociation
-from protocol.wire.piece import NEXT_HEADER as PIECE
 from protocol.wire.piece import Piece
 
 LAST_COUNTER = 2**32 - 1
@@ -92,6 +92,11 @@ class SecurityAssociation:
         return self.next_counter > self.parameters.packets
 
     @property
+    def is_exhausted(self) -> bool:
+        """Tells whether it can seal nothing more."""
+        return self.next_counter > self.last_counter
+
+    @property
     def senders(self) -> int:
         """How many other senders' packets were accepted."""
         return len(self._windows)
@@ -127,9 +132,13 @@ class SecurityAssociation:
         )
         return SealedRun(spi, sender, counters, sealed)
 
-    def seal_piece(self, piece: Piece) -> bytes:
+    def seal_piece(self, part: Piece) -> bytes:
         """Returns the ESP packet that carries a piece of a frame; raises SealError like :meth:`seal`."""
-        return self._seal(piece.pack(), PIECE)
+        return self._seal(part.pack(), piece.NEXT_HEADER)
+
+    def seal_claim(self, own: Claim) -> bytes:
+        """Returns the ESP packet that carries a claim; raises SealError like :meth:`seal`."""
+        return self._seal(own.pack(), claim.NEXT_HEADER)
 
     def _seal(self, payload: bytes, next_header: int) -> bytes:
         counter = self.next_counter
@@ -150,6 +159,21 @@ class SecurityAssociation:
 
     def open_packet(self, packet: bytes) -> bytes:
         """Returns the plaintext of a packet, for `contents_of`; raises OpenError like :meth:`open`."""
+        return self._open(packet, claims=False)
+
+    def open_claim(self, packet: bytes) -> Claim:
+        """Returns the claim in a packet; raises OpenError like :meth:`open`."""
+        try:
+            return Claim.parse(esp.unpad(self._open(packet, claims=True))[0])
+        except WireError:
+            raise OpenError(DropReason.MALFORMED_PLAINTEXT) from None
+
+    def _open(self, packet: bytes, claims: bool) -> bytes:
+        """Opens a packet that carries a claim, or anything else.
+
+        One that belongs to the other way leaves the window as it is: or who sends a datagram's packet on a
+        LAN could have it refused where it belongs.
+        """
         if len(packet) < esp.MINIMUM_LENGTH:
             raise OpenError(DropReason.MALFORMED_DATAGRAM)
         _, sequence_number, sender_id, high, low = esp.unpack_header(packet)
@@ -164,6 +188,8 @@ class SecurityAssociation:
         plaintext = self._sealing.open(self._salt + packet[8:16], packet[16:], packet[:8])
         if plaintext is None:
             raise OpenError(DropReason.FORGED_ICV)
+        if (plaintext[-1] == claim.NEXT_HEADER) is not claims:
+            raise OpenError(DropReason.MALFORMED_PLAINTEXT)
         window.mark(counter)
         self._windows[sender_id] = window
         return plaintext
@@ -209,7 +235,7 @@ def is_frame(plaintext: bytes) -> bool:
 
 def contents_of(plaintext: bytes) -> bytes | Piece:
     """Returns the frame, or piece of one, in an opened packet; raises OpenError when there is none."""
-    return _piece(plaintext) if plaintext[-1] == PIECE else _frame(plaintext)
+    return _piece(plaintext) if plaintext[-1] == piece.NEXT_HEADER else _frame(plaintext)
 
 
 def _frame(plaintext: bytes) -> bytes:

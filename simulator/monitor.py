@@ -112,6 +112,10 @@ class Monitor(Observer):
         """Checks the same where the network replicates."""
         self._check_nonce(process, frame, packet)
 
+    def claimed(self, process: ClientProcess, packet: bytes) -> None:
+        """Checks the same on the LAN."""
+        self._check_nonce(process, b"", packet)
+
     def _check_nonce(self, process: ClientProcess, frame: bytes, esp: bytes) -> None:
         nonce = esp[:4] + esp[_IV_AT:_NONCE_END]
         if nonce in self._nonces:

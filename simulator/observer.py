@@ -22,6 +22,9 @@ class Observer:
     def opened(self, process: ClientProcess, frame: bytes) -> None:
         """A client puts this frame on its LAN."""
 
+    def claimed(self, process: ClientProcess, packet: bytes) -> None:
+        """A client sends this ESP packet in a claim on its LAN."""
+
     def at_relay(self, name: str, payload: bytes) -> None:
         """A datagram has reached what relays."""
 

@@ -17,7 +17,7 @@ from protocol.distribution.subscriber import NOTHING, SendReport, Subscriber
 from protocol.errors import WireError
 from protocol.relay import Forward, Relay, TaggedRelay
 from protocol.types import SECOND, Address, IpAddress, Secret, VpnId
-from protocol.wire import esp, messages, table_messages
+from protocol.wire import claim, esp, messages, table_messages
 from protocol.wire.binding import BINDING, is_binding
 from protocol.wire.codec import Message, MessageBuffer, pack
 from protocol.wire.probe import LENGTH as PROBE_LENGTH
@@ -262,6 +262,9 @@ class ClientProcess(Connecting):
             self.world.network.send(self.name, packet)
         elif isinstance(action, client_actions.DeliverFrame):
             self.world.observer.opened(self, action.frame)
+            self.world.lan_of[self.name].send(self.name, action.frame)
+        elif isinstance(action, client_actions.SendClaim):
+            self.world.observer.claimed(self, claim.packet_of(action.frame))
             self.world.lan_of[self.name].send(self.name, action.frame)
         elif isinstance(action, client_actions.JoinGroup):
             self.groups.add(action.multicast_address)

@@ -297,6 +297,7 @@ class Play:
         for name, process in self.world.clients.items():
             client = process.client
             told = sum(client.drops.values()) - sum(client.drops[one] for one in UNEXPECTED)
+            told += client.loop_protection.heard
             if process.taken != client.frames_sealed + client.frames_delivered + told:
                 self._out_of_balance(name, process.taken, client.drops)
         for name, port in self._relaying().items():

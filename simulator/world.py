@@ -9,6 +9,7 @@ from protocol.distribution.publisher import Distribution
 from protocol.management import RekeyPolicy, UserRecord
 from protocol.relay import Strip
 from protocol.types import SECOND, Algorithm, MemberDelivery, SubId
+from protocol.wire.claim import is_claim
 from simulator.chance import Chance
 from simulator.channels import Exchange
 from simulator.engine import Engine
@@ -78,7 +79,7 @@ class World:
         self._records = {node.name: record_of(node) for node in plan.clients()}
         self._starts = 0
         self._delays: dict[tuple[str, str], int] = {}
-        for node in plan.clients():
+        for node in plan.with_role(Role.LAN):
             self._lay_lan(node.name)
 
     # -- processes
@@ -184,16 +185,20 @@ class World:
             self.network.attach(name, server.data_port.receive)
         server.act()
 
-    def _lay_lan(self, client: str) -> None:
-        lan = self.lan_of[client] = Lan(self.engine)
-        lan.disconnect(client)
-        for terminal in self.plan.terminals_of(client):
+    def _lay_lan(self, name: str) -> None:
+        lan = Lan(self.engine)
+        for client in self.plan.neighbours(name, Role.CLIENT):
+            self.lan_of[client.name] = lan
+            lan.disconnect(client.name)
+        for terminal in self.plan.neighbours(name, Role.TERMINAL):
             self.lan_of[terminal.name] = lan
             self.received[terminal.name] = []
             lan.connect(terminal.name, self._receiver(terminal.name))
 
     def _receiver(self, terminal: str) -> Receive:
         def receive(frame: bytes) -> None:
+            if is_claim(frame):  # to a group that no terminal is in
+                return
             now = self.engine.now
             self.trace.note(now, terminal, "frame", frame)
             self.received[terminal].append((now, frame))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from protocol.types import Address, Batch, IpAddress
+from protocol.types import Address, Batch, ClientId, IpAddress
 from protocol.wire.messages import ClientMessage, Refused
 
 
@@ -56,6 +56,18 @@ class DeliverFrames(Struct, frozen=True):
     frames: list[bytes]
 
 
+class SendClaim(Struct, frozen=True):
+    """Put this claim on the LAN: no frame that came out of the VPN."""
+
+    frame: bytes
+
+
+class StandBy(Struct, frozen=True):
+    """The client stands by for another on its LAN, or (None) forwards again: worth saying."""
+
+    forwarder: ClientId | None
+
+
 class SendMessage(Struct, frozen=True):
     """Send this message on the control channel."""
 
@@ -86,6 +98,8 @@ Action = (
     | GroupAction
     | DeliverFrame
     | DeliverFrames
+    | SendClaim
+    | StandBy
     | SendMessage
     | Joined
     | Rejected

@@ -20,15 +20,17 @@ from protocol.client.actions import (
     SendDatagrams,
     SendPacket,
 )
-from protocol.client.establishment import Establishment
+from protocol.client.establishment import Establishment, State
+from protocol.client.loop_protection import LoopProtection
 from protocol.client.tables import AuthenticationInformation, SaManagementTable, VpnInformation
 from protocol.client.transfer import Transfer
 from protocol.errors import DropReason
 from protocol.security_association import SecurityAssociation
 from protocol.types import SECOND, IpAddress
 from protocol.wire.binding import BINDING, is_binding
+from protocol.wire.claim import Claim, Standing, is_claim
 from protocol.wire.ethernet import HEADER_LENGTH
-from protocol.wire.messages import ServerMessage
+from protocol.wire.messages import Refused, ServerMessage
 from protocol.wire.probe import LENGTH as PROBE_LENGTH
 from protocol.wire.probe import PROBE
 
@@ -59,6 +61,9 @@ class Client:
         self.establishment = Establishment(
             authentication, data_port, self.associations, self._actions.append
         )
+        self.loop_protection = LoopProtection(
+            self.associations, self._actions.append, self.transfer.stand_by
+        )
         self._next_sweep = 0
 
     @property
@@ -80,14 +85,40 @@ class Client:
     def channel_lost(self, now: int) -> None:
         """Tells that the control channel is gone."""
         self.establishment.channel_lost(now)
+        self._claim(now)
 
     def receive_message(self, message: ServerMessage, now: int) -> None:
         """Takes a message of the server."""
+        if isinstance(message, Refused):
+            self._yield(now)
         self.establishment.receive_message(message, now)
+        self._claim(now)
 
     def leave(self, now: int) -> None:
         """Leaves the group."""
+        self._yield(now)
         self.establishment.leave(now)
+        self._claim(now)
+
+    # -- other clients on the LAN
+
+    def _claim(self, now: int, yields: bool = False) -> None:
+        """Claims to forward for the LAN by what the client is in its group now."""
+        information = self.information
+        if information is None:
+            self.loop_protection.become(None, now)
+            return
+        state, sealing = self.establishment.state, self.associations.sealing
+        if yields or state is State.LEFT or sealing is None or sealing.is_exhausted:
+            standing = Standing.YIELDS
+        else:
+            standing = Standing.REGISTERED if state is State.REGISTERED else Standing.APART
+        self.loop_protection.become(Claim(standing, information.client_id), now)
+
+    def _yield(self, now: int) -> None:
+        """Says on the LAN that another is to forward, while there is a key to say it with."""
+        self._claim(now, yields=True)
+        self.loop_protection.handle_timeout(now)
 
     # -- frames and datagrams
 
@@ -102,6 +133,11 @@ class Client:
         information = self.information
         if information is None:
             self.drops[DropReason.NOT_REGISTERED] += 1
+            return
+        if is_claim(frame):
+            refused = self.loop_protection.receive_frame(frame, now)
+            if refused is not None:
+                self.drops[refused] += 1
             return
         multicast = information.delivery == "multicast"
         seal = self.transfer.seal_packet if multicast else self.transfer.seal
@@ -128,6 +164,7 @@ class Client:
             len(frames) <= 1
             or information is None
             or information.delivery == "multicast"
+            or is_claim(frames[0])
             or max(map(len, frames)) > information.lan_mtu + HEADER_LENGTH
         ):
             for frame in frames:
@@ -251,12 +288,16 @@ class Client:
 
     def next_timeout(self) -> int:
         """Returns when :meth:`handle_timeout` is due."""
-        due = self.establishment.next_timeout()
-        return self._next_sweep if due is None else min(due, self._next_sweep)
+        due = self._next_sweep
+        for time in (self.establishment.next_timeout(), self.loop_protection.next_timeout()):
+            due = due if time is None else min(due, time)
+        return due
 
     def handle_timeout(self, now: int) -> None:
-        """Does what is due: keep-alive, roll-over, lifetimes of table 311, a counter near its end."""
+        """Does what is due: keep-alive, roll-over, claim, lifetimes of table 311, a counter near its end."""
         self.establishment.handle_timeout(now)
+        self._claim(now)
+        self.loop_protection.handle_timeout(now)
         if now >= self._next_sweep:
             self.transfer.stations.expire(now)
             self.transfer.pieces.expire(now)

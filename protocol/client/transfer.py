@@ -21,7 +21,7 @@ from protocol.errors import DropReason, OpenError, SealError, WireError
 from protocol.learning import LearningTable
 from protocol.security_association import SecurityAssociation, contents_of, is_frame
 from protocol.types import SECOND, Batch, IpAddress
-from protocol.wire import esp, etherip, ethernet
+from protocol.wire import claim, esp, etherip, ethernet
 from protocol.wire.piece import LARGEST_FRAME, NUMBERS, Piece, cut
 from protocol.wire.vpn_header import HOP_TAG_FOLLOWS, VpnHeader
 
@@ -59,6 +59,20 @@ class Transfer:
         """The station outside whose frame was taken last, and when: no frame of the LAN since."""
         self.pieces = Reassembly()
         self._cut = 0
+        self._standing_by = False
+
+    def stand_by(self, standing_by: bool) -> None:
+        """Has another client forward for the LAN, or (False) takes over from it.
+
+        While it stands by, packets are opened and windows kept all the same, so that none of them can be
+        sent again later. What it sees on its LAN then comes from either side: it learns nothing, and
+        begins with an empty table 311.
+        """
+        self._standing_by = standing_by
+        if not standing_by:
+            self._believed = None
+            for side in Side:
+                self.stations.purge(side)
 
     def seal(self, frame: bytes, information: VpnInformation, now: int) -> bytes | DropReason:
         """Returns the payload of the datagram that carries ``frame``, or why it is not sent.
@@ -134,6 +148,8 @@ class Transfer:
         """Learns a local station; a reason when its frame is none, or stays on this LAN."""
         if len(frame) < ethernet.HEADER_LENGTH:
             return DropReason.MALFORMED_FRAME
+        if self._standing_by:
+            return DropReason.STAND_BY
         source, destination = frame[ethernet.SOURCE], frame[ethernet.DESTINATION]
         self._believed = None
         if not ethernet.is_station(source):
@@ -289,6 +305,10 @@ class Transfer:
         source = frame[ethernet.SOURCE]  # 815
         if macs is not None and macs != (source, frame[ethernet.DESTINATION]):
             return DropReason.HEADER_MISMATCH
+        if frame.startswith(claim.DESTINATION):
+            return DropReason.CLAIM_REFUSED
+        if self._standing_by:
+            return DropReason.STAND_BY
         if self._believed == (source, now):
             return frame
         if not ethernet.is_station(source):
