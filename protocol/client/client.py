@@ -135,6 +135,7 @@ class Client:
             self.drops[DropReason.NOT_REGISTERED] += 1
             return
         if is_claim(frame):
+            self._claim(now)
             refused = self.loop_protection.receive_frame(frame, now)
             if refused is not None:
                 self.drops[refused] += 1

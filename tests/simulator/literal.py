@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from protocol.client.loop_protection import LoopProtection
 from protocol.client.tables import Side
 from protocol.client.transfer import Transfer
 from protocol.errors import DropReason
@@ -68,6 +69,11 @@ def one_window(patch: pytest.MonkeyPatch, _: World) -> None:
         self._windows = OneWindow()
 
     patch.setattr(SecurityAssociation, "__init__", make)
+
+
+def no_other_client_on_the_lan(patch: pytest.MonkeyPatch, _: World) -> None:
+    """12: nothing is said of two clients on one LAN; 802 goes by table 311 alone."""
+    patch.setattr(LoopProtection, "receive_frame", lambda *_: None)
 
 
 def first_place_for_ever(patch: pytest.MonkeyPatch, world: World) -> None:

@@ -16,7 +16,9 @@ from simulator.monitor import esp_of
 from simulator.observer import Observer
 from simulator.world import World, WorldSettings
 from tests.simulator import literal
-from tests.simulator.worlds import arrivals, frame, ready
+from tests.simulator.worlds import arrivals, frame, ready, ready_on
+from topologies.catalog import cascade
+from topologies.shared_lan import share_lan
 
 TextOrOurs = pytest.mark.parametrize("as_written", [True, False], ids=["as written", "ours"])
 STORM = 5_000
@@ -85,7 +87,7 @@ def test_4_two_clients_seal_with_one_nonce_and_what_they_said_leaks(
     frames = [frame(world.plan, name, payload=name.encode() * 8) for name in ("t1a", "t2a")]
     for octets, terminal in zip(frames, ("t1a", "t2a"), strict=True):
         world.send(terminal, octets)
-        world.run(1)
+    world.run(1)
     first, second = (esp_of(payload) for _, payload in listener.heard)
     assert (first[8:16] == second[8:16]) is as_written
     behind_etherip = slice(16 + 2, 16 + 2 + len(frames[0]))
@@ -100,10 +102,10 @@ def test_5_one_window_drops_the_packets_of_the_second_sender(
     if as_written:
         literal.one_window(monkeypatch, World(ready().plan))
     world = ready()
-    for terminal in ("t1a", "t2a"):
-        for number in range(5):
+    for number in range(5):
+        for terminal in ("t1a", "t2a"):
             world.send(terminal, frame(world.plan, terminal, payload=bytes([number])))
-            world.run(0.1)
+        world.run(0.1)
     drops = world.clients["c3"].client.drops[DropReason.REPLAYED]
     assert drops == (5 if as_written else 0)
     assert len(world.received["t3a"]) == 10 - drops
@@ -178,6 +180,24 @@ def test_11_a_group_address_as_source_takes_all_broadcasts(
     world.run(1)
     assert {"t1a", "t1b"} <= set(arrivals(world, octets))
     assert ("t3a" in arrivals(world, octets)) is not as_written
+
+
+@TextOrOurs
+def test_12_a_broadcast_goes_round_two_clients_of_one_lan_for_ever(
+    as_written: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Table 311 does not end it: one client sees a frame on the LAN before it has its own copy."""
+    world = ready_on(share_lan(cascade(terminals=1), "c1", "c2"))
+    if as_written:
+        literal.no_other_client_on_the_lan(monkeypatch, world)
+        world.run(10)
+    begin = world.engine.events
+    octets = frame(world.plan, "t3a")
+    world.send("t3a", octets)
+    deadline = world.engine.now + 120 * SECOND
+    world.engine.run_while(lambda: world.engine.events < begin + STORM, deadline)
+    assert (world.engine.events - begin >= STORM) is as_written
+    assert (arrivals(world, octets) == {"t1a": 1, "t4a": 1}) is not as_written
 
 
 @pytest.mark.parametrize(("rekey", "reads"), [("never", True), ("on-leave", False)])

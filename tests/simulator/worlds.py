@@ -17,7 +17,17 @@ def ready(
     **options: int,
 ) -> World:
     """Starts a world of a topology of the catalog and waits until all clients are in their groups."""
-    world = World(CATALOG[topo](**options), seed, settings, observer)
+    return ready_on(CATALOG[topo](**options), seed, settings, observer)
+
+
+def ready_on(
+    plan: Plan,
+    seed: int = 1,
+    settings: WorldSettings | None = None,
+    observer: Observer | None = None,
+) -> World:
+    """Does so with any Plan."""
+    world = World(plan, seed, settings, observer)
     world.start()
     world.wait_until_registered()
     world.run(3)
