@@ -379,7 +379,7 @@ class ServersWorld:
             peer.joined += 1
         elif isinstance(action, client_actions.Rejected):
             peer.refusals.append(action.refusal)
-        elif channel is not None:
+        elif isinstance(action, client_actions.CloseChannel) and channel is not None:
             self._after(self._delay(REPRESENTATIVE, peer.name), lambda: self.cut(channel))
 
     # -- channels

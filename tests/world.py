@@ -338,7 +338,7 @@ class World:
             peer.joined += 1
         elif isinstance(action, client_actions.Rejected):
             peer.refusals.append(action.refusal)
-        elif peer.connection is not None:
+        elif isinstance(action, client_actions.CloseChannel) and peer.connection is not None:
             connection = peer.connection
             self._hang_up(connection)
             self.management.connection_lost(connection, self.now)

@@ -310,12 +310,12 @@ def test_under_the_literal_rule_an_sa_has_no_lifetime() -> None:
 
 
 def test_an_sa_rolls_over_once_a_sender_has_sealed_its_packets() -> None:
-    world = World("a", "b", sa_packets=30)
+    world = World("a", "b", sa_packets=60)
     world.join_all()
     (first,) = spis(world.peers["a"].client)
     for number in range(29):
         assert broadcast(world, "a", str(number)) == ["b"]
-    world.advance(100)
+    world.advance(10)
     assert spis(world.peers["b"].client) == {first}
     for number in range(29, 300):
         assert broadcast(world, "a", str(number)) == ["b"]

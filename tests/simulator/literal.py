@@ -100,14 +100,14 @@ def outside_until_forgotten(patch: pytest.MonkeyPatch, world: World) -> None:
 def back_to_where_it_came_from(patch: pytest.MonkeyPatch, world: World) -> None:
     """10: 801 captures every frame, 719 sends to the station's client whoever sent, 816-819 register."""
 
-    def why_not(self: Transfer, header: ethernet.EthernetHeader, now: int) -> DropReason | None:
-        seen = self.stations.lookup(header.source, now) is Side.OUTSIDE
+    def why_not(self: Transfer, frame: bytes, now: int) -> DropReason | None:
+        seen = self.stations.lookup(frame[ethernet.SOURCE], now) is Side.OUTSIDE
         return DropReason.STATION_SEEN_OUTSIDE if seen else None
 
     def to_holder(self: Relay, _: Sender, holder: Sender, strip: int, *__: Any) -> Verdict:
         return Forward((Destination(holder.address, strip),))
 
-    patch.setattr(Transfer, "_why_not_outside", why_not)
+    patch.setattr(Transfer, "_why_not_sealed", why_not)
     patch.setattr(Transfer, "_seen_lately", lambda *_: False)
     patch.setattr(Relay, "_to_holder", to_holder)
     for process in world.clients.values():

@@ -85,7 +85,8 @@ def test_runs_of_frames_and_datagrams_are_dropped_too() -> None:
     client.receive_frames([frame("bb", "aa")] * 3, 0)
     sender = Station(2)
     payloads = [sender.sends(BROADCAST) for _ in range(3)]
-    client.receive_datagrams([one for one in payloads if isinstance(one, bytes)], RELAY, 0)
+    octets = b"".join(one for one in payloads if isinstance(one, bytes))
+    client.receive_datagrams(memoryview(octets), len(octets) // 3, RELAY, 0)
     assert not actions(client)
     assert client.drops == {DropReason.STAND_BY: 6}
 

@@ -97,11 +97,11 @@ def test_a_claim_is_no_frame_a_frame_no_claim_and_the_attempt_uses_nothing_up() 
     """Or who sees a packet on its way could have it refused where it belongs."""
     sender, receiver = association(7), association(1)
     packets = [sender.seal(bytes(14)), sender.seal_claim(CLAIM)]
-    for wrong, packet in zip((receiver.open_claim, receiver.open_any), packets, strict=True):
+    for wrong, packet in zip((receiver.open_claim, receiver.open), packets, strict=True):
         with pytest.raises(OpenError) as caught:
             wrong(packet)
         assert caught.value.reason is DropReason.MALFORMED_PLAINTEXT
-    assert receiver.open_any(packets[0]) == bytes(14)
+    assert receiver.open(packets[0]) == bytes(14)
     assert receiver.open_claim(packets[1]) == CLAIM
 
 
