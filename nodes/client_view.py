@@ -82,10 +82,6 @@ def client_tables(client: Client, now: int) -> dict[str, Table]:
                 if side is Side.LAN
             ],
         },
-        "forwarder of the own LAN": {
-            "columns": ["client", "this client", "claims sent", "claims heard"],
-            "rows": _forwarder(client),
-        },
         "VPN servers": {
             "columns": ["address", "server", "in use", "accepted", "answers", "round trip ms"],
             "rows": _vpn_servers(client),
@@ -107,17 +103,6 @@ def _vpn_servers(client: Client) -> list[list[Any]]:
     return rows
 
 
-def _forwarder(client: Client) -> list[list[Any]]:
-    """Returns who forwards for the LAN of a client that is in its group, and whether that is itself."""
-    protection, information = client.loop_protection, client.information
-    if information is None:
-        return []
-    other = protection.forwarder
-    forwarder = information.client_id if other is None else other.client_id
-    role = "forwards" if other is None else "stands by"
-    return [[forwarder, role, protection.sent, protection.heard]]
-
-
 def client_counters(client: Client) -> dict[str, int]:
     """Returns frames sealed, cut, delivered and never completed, and drops by reason.
 
@@ -129,6 +114,8 @@ def client_counters(client: Client) -> dict[str, int]:
         "frames_cut": client.frames_cut,
         "frames_delivered": client.frames_delivered,
         "frames_incomplete": client.transfer.pieces.incomplete,
+        "claims_sent": client.loop_protection.sent,
+        "claims_heard": client.loop_protection.heard,
         "bindings_sent": 0 if bindings is None else bindings.asked,
         "bindings_answered": 0 if bindings is None else bindings.bound,
         **{f"dropped_{reason.value}": count for reason, count in sorted(client.drops.items())},
@@ -136,8 +123,16 @@ def client_counters(client: Client) -> dict[str, int]:
 
 
 def process_view(client: Client) -> dict[str, Any]:
-    """Returns what the process says of itself."""
-    return {"state": client.establishment.state.value, **memory(), **cipher_calls()}
+    """Returns what the process says of itself, and which client forwards for its LAN."""
+    own, other = client.information, client.loop_protection.forwarder
+    forwarder = other.client_id if other is not None else own and own.client_id
+    return {
+        "state": client.establishment.state.value,
+        "on_lan": "stands by" if other is not None else "forwards",
+        "forwarder": forwarder,
+        **memory(),
+        **cipher_calls(),
+    }
 
 
 def keys(client: Client) -> dict[str, Any]:

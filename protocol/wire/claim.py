@@ -1,7 +1,7 @@
 """A claim: a frame by which a client tells the other clients on its LAN that it forwards for this LAN.
 
 It goes to a group address of our own, which every bridge floods, with the EtherType for experiments (IEEE
-802: 88B5). In it is an ESP packet under the group's SA, next header 254 (RFC 3692: for experiments), so that
+802: 88B6). In it is an ESP packet under the group's SA, next header 254 (RFC 3692: for experiments), so that
 nobody without the group's key makes a client stand by. It never leaves the LAN.
 
 Patent: Fig. 2 parts 105-107.
@@ -18,7 +18,7 @@ from protocol.types import ClientId
 from protocol.wire.ethernet import HEADER_LENGTH, EthernetHeader
 
 NEXT_HEADER = 254
-ETHER_TYPE = 0x88B5
+ETHER_TYPE = 0x88B6
 DESTINATION = bytes.fromhex("036272000001")
 """A group address, locally administered."""
 STATIONS = bytes.fromhex("0262")

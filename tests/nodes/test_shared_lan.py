@@ -18,7 +18,7 @@ from topologies.shared_lan import share_lan
 
 pytestmark = pytest.mark.emulated
 
-ETHER_TYPE = 0x88B6
+ETHER_TYPE = 0x88B5
 FRAMES = 40
 REPEATED_S = 0.5
 """Seconds in which a frame that came would come again."""
@@ -36,7 +36,7 @@ def shared() -> Iterator[Crew]:
 
 def roles(crew: Crew, *clients: str) -> dict[str, str]:
     """Returns what each client says of itself."""
-    return {name: crew.rows(name, "forwarder")[0][1] for name in clients}
+    return {name: crew.status(name)["process"]["on_lan"] for name in clients}
 
 
 def arrivals(crew: Crew, source: str, target: str) -> Counter[bytes]:

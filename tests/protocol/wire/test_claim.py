@@ -42,7 +42,7 @@ def test_a_claim_is_told_by_its_first_octets_and_goes_to_a_group_that_bridges_fl
 ) -> None:
     frame = octets_of(vector)
     assert claim.is_claim(frame)
-    assert not claim.is_claim(frame[:12] + b"\x88\xb6" + frame[14:])
+    assert not claim.is_claim(frame[:12] + b"\x88\xb5" + frame[14:])
     assert not claim.is_claim(ethernet.BROADCAST + frame[6:])
     header = ethernet.EthernetHeader.parse(frame)
     assert ethernet.is_group(header.destination)
