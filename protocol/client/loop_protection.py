@@ -26,6 +26,8 @@ FIRST_PAUSE = SECOND // 8
 """Between the first two, doubled from one to the next: one that is lost at the beginning costs little."""
 SILENCE = INTERVAL * 7 // 2
 """Who has been silent for so long forwards no more: three claims in a row may be lost."""
+HANDOVER = SECOND // 4
+"""So long nobody forwards after one that gave way: what it has sealed comes round to the next."""
 
 
 class LoopProtection:
@@ -81,7 +83,7 @@ class LoopProtection:
         elif self.forwarder is None:
             self._due = now  # answered at once
         elif heard.standing is Standing.YIELDS and heard.client_id == self.forwarder.client_id:
-            self._take_over(now)
+            self._until = min(self._until, now + HANDOVER)
         return None
 
     def next_timeout(self) -> int | None:

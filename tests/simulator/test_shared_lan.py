@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.client.loop_protection import INTERVAL, SILENCE
+from protocol.client.loop_protection import HANDOVER, INTERVAL, SILENCE
 from protocol.errors import DropReason
 from protocol.types import SECOND
 from protocol.wire.claim import is_claim
+from simulator.faults import KINDS, Fault, Script
 from simulator.lan import Receive
 from simulator.links import Impairment
+from simulator.search import Play
 from simulator.world import World
 from tests.simulator.worlds import arrivals, frame, ready_on
 from topologies.catalog import CATALOG, subgroups
@@ -135,16 +137,22 @@ def test_who_crashes_costs_a_bounded_gap_and_nothing_when_it_comes_back(crashes:
 
 
 @pytest.mark.parametrize("how", ["leaves", "is expelled"])
-def test_who_goes_hands_over_without_a_gap(how: str) -> None:
-    world = shared()
+def test_who_goes_hands_over_after_a_moment_in_which_nothing_comes_back(how: str) -> None:
+    """Frames of t1a that are still on their way to the other must not be put on the LAN again."""
+    world = shared("cascade")
     flow(world, 2)
+    last = frame(world.plan, "t1a", payload=b"on its way")
+    t1a = last[6:12]
+    world.send("t1a", last)
+    world.run(0.0001)
     if how == "leaves":
         world.clients["c1"].leave()
     else:
         world.expel("c1")
-    world.run(PAUSE)
+    world.run(HANDOVER / SECOND + PAUSE)
     sent = flow(world, 3)
     assert came_once(world, sent) == sent
+    assert not {octets for _, octets in world.received["t1a"] if octets[6:12] == t1a}
     assert forwarding(world) == ["c2"]
 
 
@@ -235,3 +243,15 @@ def test_clients_of_two_groups_on_one_lan_both_forward() -> None:
     world.send("t2a", octets)
     world.run(1)
     assert arrivals(world, octets) == {"t1a": 1, "t3a": 1}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "move"])
+def test_whatever_goes_wrong_nothing_comes_twice_or_back_and_all_is_well_in_the_end(
+    kind: str,
+) -> None:
+    """Who is moved to another Sub ID is left out: two Sub IDs on one LAN join what belongs to them."""
+    plan = share_lan(CATALOG["cascade"](clients=4, terminals=1, second_group=0), "c1", "c2")
+    faults = tuple(Fault(700 * number, kind, number, 2_000, 30) for number in range(5))
+    for seed in (1, 2):
+        played = Play(plan, Script("cascade", seed, faults)).run()
+        assert not played.violations

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from protocol.client import Client
 from protocol.client.actions import Action, DeliverFrame, SendClaim, SendDatagram, StandBy
-from protocol.client.loop_protection import FIRST_PAUSE, INTERVAL, SILENCE, LoopProtection
+from protocol.client.loop_protection import (
+    FIRST_PAUSE,
+    HANDOVER,
+    INTERVAL,
+    SILENCE,
+    LoopProtection,
+)
 from protocol.client.tables import SaManagementTable, Side
 from protocol.errors import DropReason
 from protocol.security_association import SecurityAssociation
@@ -155,13 +161,15 @@ def test_who_has_no_control_channel_gives_way_to_who_has_one_after_a_while() -> 
     assert not protection.standing_by
 
 
-def test_a_client_that_leaves_says_so_and_the_next_takes_over_at_once() -> None:
+def test_a_client_that_leaves_says_so_and_the_next_takes_over_soon() -> None:
     leaving, waiting = Station(1).client, standing_by().client
     leaving.handle_timeout(0)
     actions(leaving)
     leaving.leave(SECOND)
     (said,) = [action for action in actions(leaving) if isinstance(action, SendClaim)]
     waiting.receive_frame(said.frame, SECOND)
+    assert waiting.next_timeout() == SECOND + HANDOVER
+    waiting.handle_timeout(SECOND + HANDOVER)
     assert StandBy(None) in actions(waiting)
     assert leaving.loop_protection.next_timeout() is None
 
