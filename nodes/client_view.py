@@ -128,7 +128,7 @@ def process_view(client: Client) -> dict[str, Any]:
     forwarder = other.client_id if other is not None else own and own.client_id
     return {
         "state": client.establishment.state.value,
-        "on_lan": "stands by" if other is not None else "forwards",
+        "on_lan": "stands by" if client.loop_protection.standing_by else "forwards",
         "forwarder": forwarder,
         **memory(),
         **cipher_calls(),

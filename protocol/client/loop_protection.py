@@ -27,7 +27,7 @@ FIRST_PAUSE = SECOND // 8
 SILENCE = INTERVAL * 7 // 2
 """Who has been silent for so long forwards no more: three claims in a row may be lost."""
 HANDOVER = SECOND // 4
-"""So long nobody forwards after one that gave way: what it has sealed comes round to the next."""
+"""From the claim of one that takes over to its first frame: what another sealed before is gone then."""
 
 
 class LoopProtection:
@@ -52,11 +52,13 @@ class LoopProtection:
         self._until = 0
         self._due = 0
         self._pause = FIRST_PAUSE
+        self._begins: int | None = None
+        """When it forwards, of a client that takes over."""
 
     @property
     def standing_by(self) -> bool:
-        """Whether another client forwards for the LAN."""
-        return self.forwarder is not None
+        """Whether the client neither seals nor delivers: another forwards, or it takes over only."""
+        return self.forwarder is not None or self._begins is not None
 
     def become(self, own: Claim | None, now: int) -> None:
         """Takes what the client can claim from now on; a change is due to be told."""
@@ -67,7 +69,7 @@ class LoopProtection:
         self.own = own
         self._due = now
         if own is None and self.standing_by:
-            self.forwarder = None
+            self.forwarder = self._begins = None
             self._stand_by(False)
 
     def receive_frame(self, frame: bytes, now: int) -> DropReason | None:
@@ -83,22 +85,28 @@ class LoopProtection:
         elif self.forwarder is None:
             self._due = now  # answered at once
         elif heard.standing is Standing.YIELDS and heard.client_id == self.forwarder.client_id:
-            self._until = min(self._until, now + HANDOVER)
+            self._take_over(now)
         return None
 
     def next_timeout(self) -> int | None:
         """Returns when :meth:`handle_timeout` is due, or None."""
         if self.own is None:
             return None
-        return self._until if self.standing_by else self._due
+        if self.forwarder is not None:
+            return self._until
+        return self._due if self._begins is None else min(self._due, self._begins)
 
     def handle_timeout(self, now: int) -> None:
         """Takes over from who is silent, and sends the claim that is due."""
         if self.own is None:
             return
-        if self.standing_by and now >= self._until:
+        if self.forwarder is not None and now >= self._until:
             self._take_over(now)
-        if not self.standing_by and now >= self._due:
+        if self._begins is not None and now >= self._begins:
+            self._begins = None
+            self._stand_by(False)
+            self._act(StandBy(None))
+        if self.forwarder is None and now >= self._due:
             self._send(self.own)
             self._due = now + self._pause
             self._pause = min(2 * self._pause, INTERVAL)
@@ -108,18 +116,18 @@ class LoopProtection:
         known = self.forwarder
         if known is not None and heard > known and heard.client_id != known.client_id:
             return
-        self.forwarder = heard
+        stood_by = self.standing_by
+        self.forwarder, self._begins = heard, None
         self._until = now + SILENCE
-        if known is None:
+        if not stood_by:
             self._stand_by(True)
         if known is None or known.client_id != heard.client_id:
             self._act(StandBy(heard.client_id))
 
     def _take_over(self, now: int) -> None:
-        self.forwarder = None
+        """Claims at once, so that others stand by, and forwards a little later."""
+        self.forwarder, self._begins = None, now + HANDOVER
         self._due, self._pause = now, FIRST_PAUSE
-        self._stand_by(False)
-        self._act(StandBy(None))
 
     def _open(self, frame: bytes) -> Claim | None:
         """Returns the claim in a frame, or None."""

@@ -126,7 +126,7 @@ def test_who_crashes_costs_a_bounded_gap_and_nothing_when_it_comes_back(crashes:
     sent = flow(world, 12)
     seen = came_once(world, sent)
     gap = longest_gap(sent, seen)
-    assert (0 < gap <= SILENCE / SECOND + PAUSE) if crashes == "c1" else gap == 0
+    assert (0 < gap <= (SILENCE + HANDOVER) / SECOND + PAUSE) if crashes == "c1" else gap == 0
     other = "c2" if crashes == "c1" else "c1"
     assert forwarding(world) == [other]
     world.start_process(crashes)
@@ -193,7 +193,7 @@ def test_of_three_on_one_lan_one_forwards_and_when_it_ends_another() -> None:
         sent = flow(world, 2)
         assert came_once(world, sent) == sent
         world.crash(name)
-        world.run(SILENCE / SECOND + 0.01)
+        world.run((SILENCE + HANDOVER) / SECOND + 0.01)
     assert forwarding(world, *names) == ["c4"]
 
 
@@ -215,7 +215,7 @@ def test_lost_claims_bring_at_most_an_interval_of_two_once_they_are_heard_again(
     lan = DeafLan(world, "c1", "c2")
     world.run(deaf_s)
     lan.deaf = False
-    assert (len(forwarding(world)) == 2) is (deaf_s > SILENCE / SECOND)
+    assert (len(forwarding(world)) == 2) is (deaf_s > (SILENCE + HANDOVER) / SECOND)
     world.run(INTERVAL / SECOND + 0.001)
     assert forwarding(world) == ["c1"]
     sent = flow(world, 3)
