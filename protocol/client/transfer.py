@@ -2,6 +2,7 @@
 
 Loop protection (step 802) goes by sightings: a frame of a station that was seen on the other side a
 moment ago is a copy that came round; once the hold-down has passed it is a station that has moved.
+What two clients on one LAN would do to each other is `loop_protection`'s.
 
 Patent: Fig. 3-2 part 314; Fig. 8-1 steps 801-809; Fig. 8-2 steps 810-820; table 311; claim 6.
 """
