@@ -40,8 +40,6 @@ from protocol.wire.messages import Refused, parse_from_server
 PROGRAM = "blindrelay client"
 BATCH = 128
 """Frames or datagrams taken for one wake-up, those of the last read beyond it."""
-READS = 16
-"""Reads for one wake-up: what was read first must not wait long for what comes behind it."""
 
 
 class Driver:
@@ -99,36 +97,32 @@ class Driver:
     def _lan_readable(self) -> None:
         """Takes waiting frames of the LAN (step 801)."""
         time, taken = now(), 0
-        for _ in range(READS):
+        while taken < BATCH:
             frames = self._lan.receive()
             if frames is None:
                 self._watch_lan()
                 break
             self.client.receive_frames(frames, time)
-            taken += len(frames)
-            if taken >= BATCH:
-                break
+            taken += len(frames) or 1
         self.act()
 
     def _udp_readable(self) -> None:
         """Takes waiting datagrams (step 810)."""
         taken = 0
-        for _ in range(READS):
+        while taken < BATCH:
             received = self._udp.receive()
             if received is None:
                 break
             # its own time: a probe's round trip must not bear what was done for those before it
             octets, size, source = received
             self.client.receive_datagrams(octets, size, source, now())
-            taken += len(octets) // (size or 1)
-            if taken >= BATCH:
-                break
+            taken += len(octets) // (size or 1) or 1
         self.act()
 
     def _multicast_readable(self) -> None:
         """Takes waiting packets of the group (step 810)."""
         time = now()
-        for _ in range(READS):
+        for _ in range(BATCH):
             received = self._membership.receive()
             if received is None:
                 break

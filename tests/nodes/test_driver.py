@@ -12,7 +12,7 @@ import pytest
 
 from nodes.clock import now
 from nodes.datagram_queue import DatagramQueue
-from nodes.driver import READS, Driver
+from nodes.driver import BATCH, Driver
 from nodes.lan import Lan, TapLan
 from nodes.segmentation import Octets
 from protocol.client import Client
@@ -140,8 +140,8 @@ async def _sent_after_one_wake_up(reads: list[list[bytes]]) -> tuple[int, int]:
         return len(lan.reads), driver.client.frames_sealed - before
 
 
-def test_what_is_read_first_does_not_wait_for_all_that_comes_behind_it() -> None:
+def test_a_wake_up_takes_a_bounded_number_of_frames_however_they_are_read() -> None:
     lone, large = [FRAME], [FRAME] * 48
-    assert asyncio.run(_sent_after_one_wake_up([lone] * 100)) == (100 - READS, READS)
+    assert asyncio.run(_sent_after_one_wake_up([lone] * 200)) == (200 - BATCH, BATCH)
     assert asyncio.run(_sent_after_one_wake_up([large] * 9)) == (6, 144)
     assert asyncio.run(_sent_after_one_wake_up([lone, [], lone])) == (0, 2)
