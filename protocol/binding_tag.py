@@ -10,10 +10,9 @@ import hmac
 import struct
 from ipaddress import ip_address
 
-from siphashc import siphash
-
+from protocol.hop_tag import siphash_tag
 from protocol.types import Secret
-from protocol.wire.binding import BINDING, COVERED, TAG_LENGTH, Binding, Kind
+from protocol.wire.binding import BINDING, COVERED, Binding, Kind
 
 KEY_LENGTH = 16
 
@@ -25,12 +24,12 @@ _TOKEN = struct.Struct("!BBHIQ")
 def tagged(binding: Binding, key: Secret) -> bytes:
     """Returns the 32 octets of a binding with its tag."""
     covered = binding.pack()
-    return covered + _tag(key, covered)
+    return covered + siphash_tag(key, covered)
 
 
 def holds(octets: bytes | memoryview, key: Secret) -> bool:
     """Tells whether a binding's tag is that of this key, in constant time."""
-    return hmac.compare_digest(bytes(octets[COVERED:]), _tag(key, bytes(octets[:COVERED])))
+    return hmac.compare_digest(bytes(octets[COVERED:]), siphash_tag(key, bytes(octets[:COVERED])))
 
 
 def token(key: Secret, client_id: int, membership: int, source: tuple[str, int]) -> bytes:
@@ -40,8 +39,4 @@ def token(key: Secret, client_id: int, membership: int, source: tuple[str, int])
     """
     host, port = source
     begins = _TOKEN.pack(BINDING, _TOKEN_FOLLOWS, port, client_id, membership)
-    return _tag(key, begins + ip_address(host).packed)
-
-
-def _tag(key: Secret, octets: bytes) -> bytes:
-    return siphash(key.reveal(), octets).to_bytes(TAG_LENGTH, "little")
+    return siphash_tag(key, begins + ip_address(host).packed)

@@ -76,8 +76,13 @@ def add(payload: bytes, key: Secret) -> bytes:
     """Puts a tag into the payload of a datagram that has none."""
     header_length = _HEADER_LENGTHS[payload[0]]
     flagged = payload[:1] + bytes((vpn_header.HOP_TAG_FOLLOWS,)) + payload[2:]
-    tag = _tag(key, flagged[: _covered(header_length, payload[header_length])])
+    tag = siphash_tag(key, flagged[: _covered(header_length, payload[header_length])])
     return flagged[:header_length] + tag + flagged[header_length:]
+
+
+def siphash_tag(key: Secret, octets: bytes) -> bytes:
+    """Returns the 8 octets of SipHash-2-4 over ``octets``."""
+    return _pack_tag(siphash(key.reveal(), octets))
 
 
 def tags(clear: bytes, sequence_numbers: Sequence[bytes], key: Secret) -> list[bytes]:
@@ -86,7 +91,7 @@ def tags(clear: bytes, sequence_numbers: Sequence[bytes], key: Secret) -> list[b
     ``clear`` is what is before that: VPN header with the flag, inner IP header, SPI.
     """
     secret = key.reveal()
-    return [siphash(secret, clear + one).to_bytes(LENGTH, "little") for one in sequence_numbers]
+    return [_pack_tag(siphash(secret, clear + one)) for one in sequence_numbers]
 
 
 def count_alike(datagrams: memoryview, size: int, key: Secret) -> int:
@@ -125,7 +130,7 @@ def renewed(payload: bytes | memoryview, key: Secret) -> bytes:
     tagged = split(payload)
     assert tagged is not None
     clear, _ = tagged
-    return clear[: _HEADER_LENGTHS[clear[0]]] + _tag(key, clear)
+    return clear[: _HEADER_LENGTHS[clear[0]]] + siphash_tag(key, clear)
 
 
 def remove(payload: bytes) -> bytes:
@@ -145,10 +150,6 @@ def remove(payload: bytes) -> bytes:
 def _covered(header_length: int, first_of_inner: int) -> int:
     """Returns how many octets are VPN header, inner IP header and ESP header."""
     return header_length + ip.HEADER_LENGTHS.get(first_of_inner >> 4, 0) + esp.HEADER_LENGTH
-
-
-def _tag(key: Secret, clear: bytes) -> bytes:
-    return _pack_tag(siphash(key.reveal(), clear))
 
 
 @lru_cache(maxsize=1024)

@@ -22,7 +22,6 @@ PACKAGES = ("protocol", "nodes", "simulator", "topologies", "experiments")
 LIBRARIES = {
     "protocol": {"msgspec"},
     "protocol.cipher": {"cryptography"},
-    "protocol.binding_tag": {"siphashc"},
     "protocol.hop_tag": {"siphashc"},
     "protocol.relay": set(),
     "nodes": {"argon2", "msgspec", "rich", "tomli"},

@@ -21,6 +21,7 @@ from protocol.types import Address, ClientId, IpAddress, Secret, VpnId
 from protocol.wire.esp import EspHeader
 from protocol.wire.inner_packet import InnerPacket
 from protocol.wire.vpn_header import VpnHeader
+from tests.nodes.running import eventually
 
 CLONE_NEWNET = 0x40000000
 PORT = 4790
@@ -255,11 +256,8 @@ class End:
             f"dev {self.name} nud reachable\n"
             for number in self.others
         ]
-        deadline = time.monotonic() + DEADLINE_S
         with inside(self.process):
-            while not self._is_up():
-                assert time.monotonic() < deadline
-                time.sleep(0.005)
+            assert eventually(self._is_up, DEADLINE_S)
             run("ip", "-batch", "-", given="".join(lines))
 
     def _is_up(self) -> bool:
