@@ -450,7 +450,7 @@ class TestTapLan:
         with TapLan("tap-a", 1346) as lan:
             quiet("tap-a")
             ip("link", "set", "tap-a", "txqueuelen", "5")
-            # Without a queue of its own before the device's: that one's drops would be no count of the device.
+            # Without a queue of its own before the device's, whose drops would be no count of the device.
             program("tc", "qdisc", "replace", "dev", "tap-a", "root", "noqueue")
             with far_socket("tap-a") as machine:
                 refused = sum(not sent(machine, FRAME) for _ in range(50))
