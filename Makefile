@@ -20,8 +20,14 @@ $(if $(QUOTED),$(error exit 2: $(QUOTED): expected a value without a single quot
 odd = $(filter %1 %3 %5 %7 %9,$(words $(filter $(1),$(subst $(1), $(1) ,$(ARGS)))))
 $(if $(call odd,$(QUOTE))$(call odd,"),$(error exit 2: ARGS: expected quotes in pairs))
 
-# $(call flag,NAME,--name): the flag when the variable NAME is set and not 0.
-flag = $(if $(filter-out 0,$($(1))),$(2))
+# Variables that are on or off; nothing is off.
+FLAGS := QUICK CAPTURE SOAK
+ON := 1 yes true on
+OFF := 0 no false off
+UNCLEAR := $(strip $(foreach name,$(FLAGS),$(if $(filter-out $(ON) $(OFF),$($(name)))$(word 2,$($(name))),$(name)=$($(name)))))
+$(if $(UNCLEAR),$(error exit 2: $(UNCLEAR): expected one of $(ON), or of $(OFF)))
+# $(call flag,NAME,--name): the flag when the variable NAME is on.
+flag = $(if $(filter $(ON),$($(1))),$(2))
 # $(call option,NAME,--name): the option and its value when the variable NAME is set.
 option = $(if $($(1)),$(2) '$($(1))')
 
@@ -58,6 +64,7 @@ help: ## this list
 	@echo '           SERIES=20 (instrument: so many comparisons of the relay with itself)'
 	@echo '           CLIENTS=1000000  GROUP=clients of a group  NETWORK=backbone/world, or file.graphml (scale)'
 	@echo '           ARGS="more arguments" (of what the target runs: make claims ARGS=E2, make scale ARGS=--help)'
+	@echo 'Switches:  QUICK, CAPTURE, SOAK: on with 1, yes, true or on; off with 0, no, false, off or nothing'
 	@echo 'Failures:  make always ends with 2; the line "exit N: reason" tells the code: 1 an invariant or a'
 	@echo '           test failed, 2 usage or configuration, 3 this machine cannot. For the code itself:'
 	@echo '           scripts/setup && scripts/run --root -m experiments run --topo single --quick'

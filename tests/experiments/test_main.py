@@ -220,6 +220,8 @@ def _run_folders() -> set[str]:
         ("TOPO=a'b", "TOPO: expected a value without a single quote"),
         ("ARGS=--seed '4", "ARGS: expected quotes in pairs"),
         ('ARGS=--seed "4', "ARGS: expected quotes in pairs"),
+        ("QUICK=maybe", "QUICK=maybe: expected one of 1 yes true on, or of 0 no false off"),
+        ("CAPTURE=1 0", "CAPTURE=1 0: expected one of 1 yes true on, or of 0 no false off"),
     ],
 )
 def test_make_says_what_is_wrong_and_which_code_it_would_be(variable: str, expected: str) -> None:
@@ -245,3 +247,29 @@ def test_make_passes_quotes_in_pairs_on_to_the_command() -> None:
         check=True,
     )
     assert "-k 'one or two' -m \"a b\"" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["QUICK", "SOAK"])
+@pytest.mark.parametrize(
+    ("words", "on"),
+    [
+        (("1", "yes", "true", "on"), True),
+        (("0", "no", "false", "off", ""), False),
+    ],
+)
+def test_make_reads_every_switch_in_one_way(name: str, words: tuple[str, ...], on: bool) -> None:
+    for word in words:
+        done = subprocess.run(
+            ["make", "-n", "-C", str(CHECKOUT), "planes", f"{name}={word}"],
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=True,
+        )
+        assert (f"--{name.lower()}" in done.stdout) == on, word
+
+
+def test_make_reads_no_switch_otherwise() -> None:
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    (switches,) = re.findall(r"^FLAGS := (.*)$", makefile, re.M)
+    assert set(re.findall(r"\(call flag,(\w+),--", makefile)) == {*switches.split(), "NAME"}
