@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from experiments.instrument.commands import Sent
-from experiments.instrument.programs import InstrumentError, Program, program
+from experiments.instrument.programs import Program, program
 from experiments.instrument.rig import Rig
 from experiments.instrument.settings import run
 from experiments.instrument.window import Load
@@ -93,13 +93,13 @@ def _new_port(number: int, bridge: str) -> tuple[str, ...]:
     )
 
 
-def spin(rig: Rig, server: str, load: Load, pairs: int) -> list[float]:
+def spin(rig: Rig, server: str, load: Load, pairs: int) -> list[float | None]:
     """Returns how much of its work a spinning process on the measured core does under load.
 
     Each value is the ratio of its loops per second of its own CPU time in a slice with load to
     those in one beside it with none, while the generator works as hard and sends nothing: cores may
-    share what they run on. The load goes to the spinner's own socket, which nobody reads, so that
-    no server runs.
+    share what they run on; None where it hardly had the core in one of the two. The load goes to the
+    spinner's own socket, which nobody reads, so that no server runs.
     """
     address = str(rig.plan.data_address(server))
     argv = (_PROGRAM, "spin", str(rig.cores.measured), address, str(SPINNER_PORT))
@@ -113,15 +113,24 @@ def spin(rig: Rig, server: str, load: Load, pairs: int) -> list[float]:
                 slices[-1][dry] = rig.send(load, dry)
         spinner.tell(b"end")
         samples = json.loads(spinner.hear(_SECONDS))
-    return [_speed(samples, one[False]) / _speed(samples, one[True]) for one in slices]
+    return [share(samples, one[False], one[True]) for one in slices]
 
 
-def _speed(samples: Sequence[tuple[int, int, int]], sent: Sent) -> float:
+def share(samples: Sequence[tuple[int, int, int]], loaded: Sent, free: Sent) -> float | None:
+    """Returns the spinner's speed in one slice over that in another; None with too few samples.
+
+    ``samples`` are (monotonic ns, own CPU ns, loops), in the order of time.
+    """
+    speeds = _speed(samples, loaded), _speed(samples, free)
+    return speeds[0] / speeds[1] if speeds[0] is not None and speeds[1] is not None else None
+
+
+def _speed(samples: Sequence[tuple[int, int, int]], sent: Sent) -> float | None:
     """Returns loops per ns of CPU time within a slice, from the samples that lie in it."""
     first = bisect.bisect_left(samples, sent.begin_ns, key=lambda one: one[0])
     last = bisect.bisect_left(samples, sent.begin_ns + sent.seconds * 1e9, key=lambda one: one[0])
     if last - first < _FEWEST_SAMPLES:
-        raise InstrumentError(f"spinner: {last - first} samples in a slice: expected more")
+        return None
     (_, cpu_before, before), (_, cpu_after, after) = samples[first], samples[last - 1]
     return float(after - before) / float(cpu_after - cpu_before)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -127,14 +128,13 @@ def floor(subject: Subject) -> Check:
             dropped = rig.measure(server, subject.load)
         finally:
             drop.set_ingress(False)
-        floors.append(dropped.cpu_ns / dropped.sent)
+        floors.append(dropped.cpu_ns / max(1, dropped.sent))
         costs.append(rig.measure(server, subject.load).ns_per_frame)
     per_frame, paid = median(floors), median(costs)
-    detail = (
-        f"{per_frame:.0f} ns a frame, {per_frame / paid:.1%} of the {server} server's {paid:.0f} ns"
-    )
+    share = per_frame / (paid or math.nan)
+    detail = f"{per_frame:.0f} ns a frame, {share:.1%} of the {server} server's {paid:.0f} ns"
     values = {"floor_ns": per_frame, "reference_ns": paid}
-    return Check("floor", per_frame <= FLOOR_LIMIT * paid, detail, values)
+    return Check("floor", share <= FLOOR_LIMIT, detail, values)
 
 
 def next_hop(subject: Subject) -> Check:
@@ -164,17 +164,32 @@ def next_hop(subject: Subject) -> Check:
 def receive(subject: Subject) -> Check:
     """Tells whether a process on the measured core pays for receives that are not its own."""
     load = replace(subject.load, rate=CANARY_RATE, burst=CANARY_BURST, seconds=SLICE_SECONDS)
-    ratios: list[float] = []
+    ratios: list[float | None] = []
 
     def judged() -> Check:
         ratios.extend(spin(subject.rig, subject.reference, load, CANARY_PAIRS))
-        ratio = median(ratios)
-        fit = ratio >= RECEIVE_LIMIT
-        ending = "untouched" if fit else "it pays for others' receives"
-        detail = f"a spinning process does {ratio:.1%} of its work under load: {ending}"
-        return Check("receive canary", fit, detail, {"ratio": ratio, "pairs": len(ratios)})
+        return received(ratios)
 
     return _with_patience(judged)
+
+
+def received(ratios: Sequence[float | None]) -> Check:
+    """Tells whether a spinner was untouched, from its share of work in each pair of slices.
+
+    None stands for a pair in which it hardly had the core, and counts as no work at all: whatever took
+    the core, load or others, speaks against the instrument.
+    """
+    ratio, starved = median([one or 0.0 for one in ratios]), ratios.count(None)
+    fit = ratio >= RECEIVE_LIMIT
+    values = {"ratio": ratio, "pairs": len(ratios), "starved": starved}
+    if 2 * starved >= len(ratios):
+        detail = f"somebody else keeps the core busy in {starved} of {len(ratios)} pairs of slices"
+        return Check("receive canary", False, detail, values)
+    ending = "untouched" if fit else "it pays for others' receives"
+    detail = f"a spinning process does {ratio:.1%} of its work under load: {ending}"
+    if starved:
+        detail += f"; it hardly ran in {starved} of {len(ratios)} pairs of slices"
+    return Check("receive canary", fit, detail, values)
 
 
 def agreement(subject: Subject) -> Check:
@@ -191,7 +206,7 @@ def agreement(subject: Subject) -> Check:
 
     check = _with_patience(judged)
     window = subject.rig.measure(subject.measured, replace(load, seconds=TICKS_SECONDS))
-    ticks = window.core_busy_ns / window.cpu_ns
+    ticks = window.core_busy_ns / max(1, window.cpu_ns)
     detail = f"{check.detail}; /proc/stat's busy ticks over CPU clock {ticks:.2f}"
     return replace(check, detail=detail, values={**check.values, "ticks_over_clock": ticks})
 

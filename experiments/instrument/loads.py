@@ -35,8 +35,12 @@ def half_load(measure: Callable[[Load], Window], load: Load) -> Load:
 
     lowest, highest = LOWEST_RATE / load.copies, HIGHEST_RATE / load.copies
     # At a low rate a frame costs more than at the highest, so this guess is on the low side.
-    guess = 1e9 / measure(replace(load, rate=4 * lowest, seconds=TRIAL_SECONDS)).ns_per_frame
-    found = loss_free_rate(is_borne, GUESS_LOW * guess, min(GUESS_HIGH * guess, highest), PRECISION)
+    cost = measure(replace(load, rate=4 * lowest, seconds=TRIAL_SECONDS)).ns_per_frame
+    found = 0.0
+    if cost > 0:  # else nothing came, or the server had no processor to read it
+        guess = 1e9 / cost
+        high = min(GUESS_HIGH * guess, highest)
+        found = loss_free_rate(is_borne, GUESS_LOW * guess, high, PRECISION)
     found = found or loss_free_rate(is_borne, lowest, highest, PRECISION)
     if not found:
         raise LoadError(f"{load}: not borne even at {lowest:.0f} frames a second")
