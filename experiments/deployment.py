@@ -17,6 +17,7 @@ from typing import Any
 
 from experiments import ike_datagrams
 from experiments.credentials import CertificateAuthority, write_password
+from nodes.planes import best_sockets
 from nodes.sections import DEFAULT_DATA_PORT
 from nodes.status import StatusError, fetch_status
 from nodes.users import UserDatabase
@@ -56,7 +57,7 @@ class Settings:
     control: str = "tls"
     """What protects registration and keys on their way: ``tls``, or an SA set up by ``ike``."""
     dataplane: str | None = None
-    """How servers move datagrams; None: by the best way that the machine has."""
+    """How servers move datagrams; None: by the best sockets that it has, whose work is the process's."""
     hop_tags: str = "off"
     """Whether relays drop datagrams without the tag of their hop (``required``)."""
     forwarding: str = "relay"
@@ -243,7 +244,7 @@ def _relay_tables(plan: Plan, relay: Node, settings: Settings) -> dict[str, dict
         "status_socket": f"{relay.name}.status",
         "strip": settings.strip,
         "hop_tags": settings.hop_tags,
-        **({"dataplane": settings.dataplane} if settings.dataplane else {}),
+        "dataplane": settings.dataplane or best_sockets(),
     }
     return {"relay": section}
 
@@ -270,7 +271,7 @@ def _server_tables(plan: Plan, server: Node, settings: Settings) -> dict[str, di
         "control": settings.control,
         "strip": settings.strip,
         "hop_tags": settings.hop_tags,
-        **({"dataplane": settings.dataplane} if settings.dataplane else {}),
+        "dataplane": settings.dataplane or best_sockets(),
         **({"forwarding": settings.forwarding} if settings.forwarding != "relay" else {}),
     }
     relays = {

@@ -99,24 +99,28 @@ def steps(quick: bool) -> int:
 def run(quick: bool, seed: int, wire: Wire, dataplane: str | None, progress: Progress) -> LoadRun:
     """Measures all cells, or none when the instrument is not fit or cannot be had.
 
+    Relay and hub are on the same sockets, also where the run's servers forward in the kernel: only the
+    cipher may differ, and a hub's cannot be there (what the kernel saves: `experiments.planes`).
+
     What a run has shown of its invariants stands, whatever becomes of the measurement.
     """
     try:
-        return _measure_all(quick, random.Random(seed), wire, dataplane, progress)
+        sockets = None if dataplane == "kernel" else dataplane
+        return _measure_all(quick, random.Random(seed), wire, sockets, progress)
     except (MachineError, InstrumentError, LoadError) as error:
         progress.note(f"  no load is measured: {error}")
         return LoadRun(failure=str(error))
 
 
 def _measure_all(
-    quick: bool, chance: random.Random, wire: Wire, dataplane: str | None, progress: Progress
+    quick: bool, chance: random.Random, wire: Wire, sockets: str | None, progress: Progress
 ) -> LoadRun:
     """Measures in rounds: each has all cells in an order drawn by chance."""
     extent, run = QUICK if quick else FULL, LoadRun()
     rates: dict[tuple[str, int], float] = {}
     for sitting in range(extent.sittings):
         progress.step("load: servers and members")
-        with rig_up(VARIANTS, GROUPS, wire, dataplane=dataplane) as rig:
+        with rig_up(VARIANTS, GROUPS, wire, dataplane=sockets) as rig:
             if sitting == 0:
                 progress.step("load: the instrument's own checks")
                 load = find_load(rig, "null", BASE_GROUP, BASE_SIZE, CHECK_SECONDS)

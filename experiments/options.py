@@ -266,5 +266,5 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataplane",
         choices=("socket", "batch", "kernel"),
-        help="how the server moves datagrams (default: the best sockets that the machine has)",
+        help="how servers move datagrams (default: the best sockets that the machine has)",
     )

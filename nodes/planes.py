@@ -83,6 +83,11 @@ class BatchPlanes(Planes):
         return BatchResealingPlane(udp, forwarding, arm_timer)
 
 
+def best_sockets() -> DataPlaneName:
+    """Names the best data plane of this machine whose work is its process's."""
+    return choose_planes(None).name
+
+
 def choose_planes(wanted: DataPlaneName | None) -> Planes:
     """Returns what is wanted, or (None, kernel) the best sockets that this machine has.
 

@@ -90,9 +90,10 @@ class RelayServer:
     async def _serve(self, udp: UdpSocket) -> None:
         """Keeps the channel to the representative until the process is asked to end."""
         on_end(self._loop, self._ended.set)
+        assert self._kernel is not None
         print(
             f"{PROGRAM}: relay waiting for its tables on {udp.address}, "
-            f"data plane {self._dataplane()}",
+            f"{self._kernel.say(self._planes.name)}",
             flush=True,
         )
         keeping = self._loop.create_task(self.reporter.keep())

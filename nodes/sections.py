@@ -70,7 +70,7 @@ class ServerSection(Section, frozen=True, kw_only=True):
     database: Path | None = None
     forwarding: ForwardingName = "relay"
     dataplane: DataPlaneName | None = None
-    """How datagrams are moved; unless given, by the best sockets that the machine has."""
+    """How datagrams are moved; unless given, in the best way that the machine has: kernel, batch, socket."""
     strip: Literal["keep", "patent"] = "keep"
     hop_tags: Literal["off", "required"] = "off"
     """Whether senders tag their datagrams and relays drop those without their sender's tag."""

@@ -83,7 +83,7 @@ class Server:
             self._state = "serving"
             print(
                 f"{PROGRAM}: {section.forwarding} serving on {udp.address}, "
-                f"data plane {self._kernel.name(self._planes.name)}",
+                f"{self._kernel.say(self._planes.name)}",
                 flush=True,
             )
             await self._ended.wait()

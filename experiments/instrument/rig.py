@@ -209,7 +209,7 @@ def rig_up(
     """Builds the rig in the right set-up, hands it out, and takes it down whatever happened.
 
     A server's name says how it forwards (null, relay, hub), by which data plane (socket, batch,
-    kernel; else by ``dataplane``, None: the best), and whether hop tags are required (tags):
+    kernel; else by ``dataplane``, None: the best sockets), and whether hop tags are required (tags):
     ``null``, ``hub-batch``, ``kernel-tags``. A hub's may say how it seals (`servers.CIPHERS`; else by
     ``algorithm``). ``groups`` are the sizes of the groups that each server has, ``module`` is what is
     started as each. Needs an isolated run. Raises MachineError, EmulationError, DeploymentError,

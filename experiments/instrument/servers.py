@@ -12,6 +12,7 @@ from experiments.credentials import CertificateAuthority, write_password
 from experiments.deployment import Deployment, Settings, stop
 from experiments.instrument.members import GeneratorFile, GroupOfMembers, MemberFile, ServerAddress
 from experiments.instrument.no_cipher import STAND_IN
+from nodes.planes import best_sockets
 from nodes.sections import DEFAULT_CONTROL_PORT, DEFAULT_DATA_PORT
 from nodes.users import UserDatabase
 from protocol.types import VpnId
@@ -85,15 +86,13 @@ def _configuration(plan: Plan, server: str, algorithm: str, dataplane: str | Non
         'database = "users.sqlite"',
         f'status_socket = "{server}.status"',
         f'forwarding = "{forwarding_of(server)}"',
+        f'dataplane = "{plane_of(server) or dataplane or best_sockets()}"',
         f'hop_tags = "{"required" if requires_tags(server) else "off"}"',
         "[timers]",
         f"keepalive_s = {_NO_KEEPALIVE_S}",
         f"timeout_s = {3 * _NO_KEEPALIVE_S}",
     ]
     algorithm = next((CIPHERS[word] for word in server.split("-") if word in CIPHERS), algorithm)
-    chosen = plane_of(server) or dataplane
-    if chosen:
-        lines.insert(1, f'dataplane = "{chosen}"')
     for group in plan.groups:
         lines += [
             f"[groups.{group.vpn_id}]",

@@ -1,4 +1,4 @@
-"""What a server has besides its sockets: a kernel plane where one is wanted and can be had."""
+"""What a server has besides its sockets: a kernel plane, unless it is unwanted or cannot be had."""
 
 from __future__ import annotations
 
@@ -11,23 +11,34 @@ from nodes.sections import DataPlaneName
 
 
 class Beside:
-    """A kernel plane, or none: what keeps it away is said once, and sockets serve alone."""
+    """A kernel plane, or none: what keeps it away is said once, and sockets serve alone.
+
+    Where nothing is said of the data plane it is the kernel's if it can be had.
+    """
 
     def __init__(
         self, wanted: DataPlaneName | None, program: str, open_plane: Callable[[], KernelPlane]
     ) -> None:
         """Takes what the configuration wants, who complains, and what makes the plane."""
         self._plane: KernelPlane | None = None
-        if wanted != "kernel":
+        self._missing = ""
+        if wanted not in (None, "kernel"):
             return
         try:
             self._plane = open_plane()
         except KernelPlaneError as error:
-            complain(program, f"this machine cannot forward in the kernel: {error}")
+            if wanted is None:
+                self._missing = f"; not in the kernel: {error}"
+            else:
+                complain(program, f"this machine cannot forward in the kernel: {error}")
 
     def name(self, sockets: DataPlaneName) -> DataPlaneName:
         """Names the data plane of a server with these sockets."""
         return sockets if self._plane is None else "kernel"
+
+    def say(self, sockets: DataPlaneName) -> str:
+        """Names the data plane, and what kept a better one away where none was asked for."""
+        return f"data plane {self.name(sockets)}{self._missing}"
 
     def counters(self) -> dict[str, int]:
         """Returns what the status shows of it."""

@@ -59,6 +59,12 @@ def test_every_file_is_one_that_the_processes_take(files: Path) -> None:
         assert configuration.lan.name == f"{client.name}-lan"
 
 
+def test_servers_get_sockets_unless_told_otherwise(tmp_path: Path) -> None:
+    """An experiment measures processes: what the kernel does is on nobody's account."""
+    write_files(PLAN, tmp_path, Settings())
+    assert load_server(tmp_path / "server.toml").server.dataplane in ("batch", "socket")
+
+
 def test_users_are_in_the_database_with_their_passwords(files: Path) -> None:
     users = UserDatabase(files / "users.sqlite")
     found = [(record.user, record.vpn_id) for record in users.records()]

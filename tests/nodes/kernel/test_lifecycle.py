@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from experiments.instrument.bpf_stats import bpf
+from nodes.planes import best_sockets
 from tests.nodes.running import Crew, crew_on, eventually
 from topologies.catalog import cascade, single
 from topologies.emulate import Network, emulate
@@ -163,6 +164,31 @@ def test_a_server_that_may_not_forward_in_the_kernel_says_so_and_serves(
     (line,) = crew.errors("server")
     assert "this machine cannot forward in the kernel: strip" in line
     assert crew.status("server")["process"]["dataplane"] != "kernel"
+    assert crew.reach("t1a", "t2a")
+    assert filters(network) == []
+
+
+def test_the_kernel_serves_where_nothing_is_said_of_the_data_plane(
+    network: Network, crew: Crew
+) -> None:
+    crew.configure("server", server={"dataplane": None})
+    crew.up("server", "c1", "c2")
+    assert "data plane kernel\n" in crew.output("server")
+    assert crew.status("server")["process"]["dataplane"] == "kernel"
+    assert crew.reach("t1a", "t2a")
+    assert crew.end("c1", "c2", "server") == [0, 0, 0]
+    assert filters(network) == []
+
+
+def test_what_kept_the_kernel_from_serving_is_said_at_the_start_where_it_was_not_asked_for(
+    network: Network, crew: Crew
+) -> None:
+    crew.configure("server", server={"dataplane": None, "strip": "patent"})
+    crew.up("server", "c1", "c2")
+    assert crew.errors("server") == []
+    sockets = best_sockets()
+    assert f"data plane {sockets}; not in the kernel: strip" in crew.output("server")
+    assert crew.status("server")["process"]["dataplane"] == sockets
     assert crew.reach("t1a", "t2a")
     assert filters(network) == []
 
