@@ -47,7 +47,7 @@ MODULES = {
     "scale": "experiments.scale.command",
     "regression": "experiments.regression",
     "claims": "experiments.evidence.command",
-    "compare": "experiments.compare",
+    "compare": "experiments.reports.compare",
 }
 """Whose ``run`` takes the options of a command and returns the exit code; the others are below."""
 EXIT_HELD, EXIT_BROKEN, EXIT_USAGE, EXIT_MACHINE = range(4)
@@ -84,19 +84,20 @@ def _run(options: argparse.Namespace) -> int:
     # Loaded here: usage errors and the isolating process need none of it.
     from msgspec import structs
 
-    from experiments import multicast, single
-    from experiments.capture import CaptureError
-    from experiments.course import Parameters
     from experiments.deployment import DeploymentError
+    from experiments.embodiments import single
+    from experiments.embodiments.course import Parameters
+    from experiments.embodiments.multicast import course as multicast
+    from experiments.embodiments.subgroups import course as subgroups
+    from experiments.embodiments.vpn_servers import course as vpn_servers
     from experiments.evidence.table import contradictions
-    from experiments.probing import ProbingError
+    from experiments.observation.capture import CaptureError
     from experiments.progress import Progress
-    from experiments.record import Summary
+    from experiments.records.record import Summary
     from experiments.run_folder import make_run, write_files
     from experiments.simulation import course as simulation
-    from experiments.subgroups import course as subgroups
-    from experiments.traffic import TrafficError
-    from experiments.vpn_servers import course as vpn_servers
+    from experiments.traffic.probing import ProbingError
+    from experiments.traffic.terminals import TrafficError
     from topologies.emulate import EmulationError
 
     parameters = Parameters(
@@ -157,9 +158,9 @@ def _cli(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from experiments import overview
-    from experiments.record import RecordError, load_record, write_samples
-    from experiments.report import write_report
+    from experiments.records.record import RecordError, load_record, write_samples
+    from experiments.reports import overview
+    from experiments.reports.report import write_report
 
     try:
         if options.run is None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from experiments.isolation import MachineError
 
 if TYPE_CHECKING:
-    from experiments.course import Parameters
     from experiments.deployment import Settings
+    from experiments.embodiments.course import Parameters
     from topologies.plan import Plan
 
 
@@ -77,7 +77,7 @@ def steps_of(course: Any, parameters: Parameters) -> int:
     """Returns how many steps a run has, with those that peers add and without a load left out."""
     steps: int = course.steps(parameters.quick)
     if not parameters.load:
-        from experiments import load_run
+        from experiments.relay_load import course as load_run
 
         steps -= load_run.steps(parameters.quick)
     if parameters.peers:
@@ -122,7 +122,7 @@ def check_control(control: str) -> None:
 
 def programs_of(plan: Plan) -> dict[str, str]:
     """Returns the programs that this topology needs beside those of every topology."""
-    from experiments.link_cuts import PROGRAMS
+    from experiments.embodiments.multicast.link_cuts import PROGRAMS
     from topologies.routers import programs
 
     if not plan.multicast_routers:

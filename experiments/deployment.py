@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments import ike_datagrams
 from experiments.credentials import CertificateAuthority, write_password
+from experiments.observation import ike_datagrams
 from nodes.planes import best_sockets
 from nodes.sections import DEFAULT_DATA_PORT
 from nodes.status import StatusError, fetch_status

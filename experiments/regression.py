@@ -16,7 +16,7 @@ import msgspec
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from experiments import subruns
-from experiments.record import (
+from experiments.records.record import (
     COUNT,
     Claim,
     Invariant,

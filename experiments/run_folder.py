@@ -9,9 +9,14 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from experiments.environment import Checkout, describe_checkout, describe_environment, utc_now
 from experiments.isolation import orderly_termination
-from experiments.record import (
+from experiments.records.environment import (
+    Checkout,
+    describe_checkout,
+    describe_environment,
+    utc_now,
+)
+from experiments.records.record import (
     SCHEMA,
     Figure,
     Invariant,
@@ -24,7 +29,7 @@ from experiments.record import (
     write_record,
     write_summary,
 )
-from experiments.report import headline, write_report
+from experiments.reports.report import headline, write_report
 
 RESULTS = Path("results")
 EXIT_HELD, EXIT_BROKEN = 0, 1

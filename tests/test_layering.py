@@ -114,7 +114,7 @@ OFFENCES = [
     (
         "experiments",
         "import matplotlib.pyplot",
-        "Only experiments.plots, experiments.network_plot and experiments.scale.plots import",
+        "Only modules that draw plots import",
     ),
     ("experiments/sweep/command", "import distributed", "Dask, which runs what it is sent"),
     ("nodes", "import scapy.all", "scapy (GPL-2.0)"),

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import subruns
-from experiments.environment import describe_checkout
 from experiments.evidence import table
 from experiments.evidence.document import document
 from experiments.evidence.judge import Judgement, judge
 from experiments.evidence.made import CANNOT, Made
 from experiments.evidence.results import TOPIC, write
 from experiments.progress import Progress
-from experiments.record import RecordError
+from experiments.records.environment import describe_checkout
+from experiments.records.record import RecordError
 from experiments.run_folder import RESULTS, Given, create_run_folder, show
 
 CLAIMS_FILE = Path("CLAIMS.md")

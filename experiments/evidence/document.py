@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.evidence.table import Claims, Exactly, Row, Verdicts
-from experiments.pages import render
+from experiments.reports.pages import render
 
 
 def document(claims: Claims) -> str:

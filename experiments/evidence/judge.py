@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from experiments.evidence.table import Beyond, Exactly, Row, Verdicts
-from experiments.record import Figure, Summary, Verdict
+from experiments.records.record import Figure, Summary, Verdict
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.record import Invariant, Summary, load_summary
+from experiments.records.record import Invariant, Summary, load_summary
 
 CANNOT = 3
 """The exit code of a run for which this machine lacks something."""

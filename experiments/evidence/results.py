@@ -12,8 +12,7 @@ from experiments.evidence.document import figure
 from experiments.evidence.judge import Judgement
 from experiments.evidence.made import Made
 from experiments.evidence.table import Claims
-from experiments.pages import render
-from experiments.record import (
+from experiments.records.record import (
     CLAIMS,
     Claim,
     Figure,
@@ -24,7 +23,8 @@ from experiments.record import (
     write_record,
     write_summary,
 )
-from experiments.report import REPORT_NAME
+from experiments.reports.pages import render
+from experiments.reports.report import REPORT_NAME
 from experiments.run_folder import Found, Given, record_of
 
 TOPIC = "claims"

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from experiments.record import CLAIMS, Claim
+from experiments.records.record import CLAIMS, Claim
 
 SOURCE = Path(__file__).with_name("claims.toml")
 Expected = Literal["confirmed", "refuted"]

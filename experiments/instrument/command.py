@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from experiments.deployment import DeploymentError
-from experiments.environment import describe_checkout, describe_environment, utc_now
 from experiments.instrument import checks
 from experiments.instrument.checks import Check, Subject
 from experiments.instrument.loads import LoadError
@@ -24,6 +23,7 @@ from experiments.instrument.programs import InstrumentError
 from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.statistics import QUICK
 from experiments.isolation import is_isolated, isolate, orderly_termination
+from experiments.records.environment import describe_checkout, describe_environment, utc_now
 from experiments.run_folder import RESULTS, create_run_folder, show
 from topologies.emulate import EmulationError
 

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import figures as figures_of
 from experiments.deployment import DeploymentError
 from experiments.instrument.checks import Check
 from experiments.instrument.loads import LoadError
 from experiments.instrument.programs import InstrumentError
 from experiments.isolation import is_isolated, isolate
 from experiments.progress import Progress
-from experiments.record import Sample, Summary, Table
+from experiments.records import figures as figures_of
+from experiments.records.record import Sample, Summary, Table
 from experiments.run_folder import Found, Given, make_run, write_run
 from topologies.emulate import EmulationError
 from topologies.plan import Plan

@@ -10,7 +10,6 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from experiments import figures as figures_of
 from experiments.instrument import course, statistics
 from experiments.instrument.bpf_stats import BpfStats
 from experiments.instrument.checks import CHEAP, Check, Subject, against_itself
@@ -40,6 +39,7 @@ from experiments.planes.cells import FLOWS, Flow
 from experiments.planes.measure import WayOf, kernel_check, measure, ways_of
 from experiments.planes.ways import expect_kernel
 from experiments.progress import Progress
+from experiments.records import figures as figures_of
 from experiments.run_folder import Found
 from topologies.rig import rig as rig_plan
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from experiments import plots
 from experiments.ladder.results import FLOW_TITLES, PART_NAMES
 from experiments.ladder.rungs import (
     BASE_MEMBERS,
@@ -23,8 +22,9 @@ from experiments.ladder.rungs import (
 )
 from experiments.ladder.sampling import PROGRAM, REST, STAGES
 from experiments.planes.cells import FLOWS
-from experiments.ratio_drawings import Drawing
-from experiments.record import Figure
+from experiments.records.record import Figure
+from experiments.reports import plots
+from experiments.reports.drawing import Drawing
 
 Figures = Mapping[str, Figure]
 PARTS = tuple(dict.fromkeys((*STAGES.values(), PROGRAM, REST)))

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from experiments import figures as figures_of
 from experiments.ladder.rungs import BASE_SIZE
-from experiments.record import Figure, Table
+from experiments.records import figures as figures_of
+from experiments.records.record import Figure, Table
 
 MESSAGES = {"empty": 0, "frame": BASE_SIZE + 4}
 """Octets: none, and a frame with EtherIP header and ESP trailer, whole blocks of AES."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from experiments import figures as figures_of
 from experiments.instrument import statistics
 from experiments.instrument.statistics import Blocks
 from experiments.ladder import library
@@ -40,7 +39,8 @@ from experiments.planes.measure import (
 )
 from experiments.planes.measure import means as means_of_blocks
 from experiments.planes.ways import Measured
-from experiments.record import Figure, Invariant, Sample, Table
+from experiments.records import figures as figures_of
+from experiments.records.record import Figure, Invariant, Sample, Table
 
 UNIT = "ns per frame in"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.ladder.stopwatch import Place, Stopwatch
-from experiments.record import write_atomically
+from experiments.records.record import write_atomically
 from nodes import server
 from nodes.batch_plane import BatchDecidingPlane, BatchPlane, BatchResealingPlane
 from nodes.configuration import ServerConfiguration, load_server

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.environment import utc_now
 from experiments.instrument.statistics import measure_blocks
 from experiments.isolation import orderly_termination
 from experiments.ns3 import programs
@@ -23,7 +22,8 @@ from experiments.ns3.arrays import Outcome
 from experiments.ns3.comparison import COLUMNS, NS, Compared, Run
 from experiments.ns3.scenario import fan_out
 from experiments.progress import Progress
-from experiments.record import Summary, Table
+from experiments.records.environment import utc_now
+from experiments.records.record import Summary, Table
 from experiments.run_folder import Found, Given, make_run, write_run
 
 TOPIC = "ns3"

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from experiments.figures import exact
 from experiments.instrument.statistics import Blocks, level, ratio
 from experiments.instrument.statistics import Figure as Estimate
 from experiments.ns3.arrays import Outcome
 from experiments.ns3.scenario import Scenario
-from experiments.record import Figure, Invariant, Sample
+from experiments.records.figures import exact
+from experiments.records.record import Figure, Invariant, Sample
 
 COLUMNS = ("scenario", "transmissions", "ns-3, 1/s", "arrays, 1/s", "times faster", "95 %")
 TOLERANCE = 0.01

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.environment import CHECKOUT
 from experiments.isolation import MachineError
 from experiments.ns3.arrays import Outcome
+from experiments.records.environment import CHECKOUT
 
 SOURCE = Path(__file__).with_name("fanout.cc")
 PACKAGE = "libns3-dev"

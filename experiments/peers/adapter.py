@@ -22,7 +22,7 @@ import psutil
 from experiments.credentials import write_private
 from experiments.deployment import DeploymentError
 from experiments.instrument.accounting import cpu_time
-from experiments.traffic import pairs
+from experiments.traffic.terminals import pairs
 from topologies.emulate import Network
 from topologies.plan import Node, Plan
 

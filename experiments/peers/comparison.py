@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments.course import Parameters
 from experiments.deployment import DeploymentError
+from experiments.embodiments.course import Parameters
 from experiments.instrument.loads import loss_free_rate
 from experiments.instrument.statistics import Blocks, measure_blocks
 from experiments.isolation import MachineError
@@ -24,8 +24,8 @@ from experiments.peers.own import OWN, Own, own_up
 from experiments.peers.results import HIGHEST_RATE, Measured, Results, invariant_name
 from experiments.peers.windows import offer, speak, tcp
 from experiments.progress import Progress
-from experiments.record import Invariant
-from experiments.traffic import neighbours, ping_all
+from experiments.records.record import Invariant
+from experiments.traffic.terminals import neighbours, ping_all
 from topologies.catalog import single
 from topologies.emulate import EmulationError, Network, emulate
 from topologies.plan import Plan

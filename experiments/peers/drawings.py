@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
-from experiments import plots
 from experiments.peers.catalog import PEERS
 from experiments.peers.own import OWN
 from experiments.peers.results import LATENCY
-from experiments.ratio_drawings import Drawing
-from experiments.record import Sample
+from experiments.records.record import Sample
+from experiments.reports import plots
+from experiments.reports.drawing import Drawing
 
 _NS_PER_MS = 1e6
 

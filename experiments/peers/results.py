@@ -11,7 +11,7 @@ from experiments.instrument.statistics import Blocks
 from experiments.peers.catalog import PEERS, absent
 from experiments.peers.own import OWN
 from experiments.peers.stream import QUANTILES
-from experiments.record import Figure, Invariant, Sample, Table
+from experiments.records.record import Figure, Invariant, Sample, Table
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import msgspec
 
 from experiments.instrument.pacing import send_paced
-from experiments.probe import ProbeError, mac_from_text
+from experiments.traffic.probe import ProbeError, mac_from_text
 
 ETHERTYPE = 0x88B6
 """IEEE 802 local experimental 2."""

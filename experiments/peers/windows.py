@@ -18,7 +18,7 @@ from experiments.deployment import DeploymentError
 from experiments.instrument.window import Cast, Load
 from experiments.peers.adapter import Running
 from experiments.peers.stream import Arrived, Departed
-from experiments.probing import BROADCAST, mac_of
+from experiments.traffic.probing import BROADCAST, mac_of
 from topologies.plan import Plan
 
 FRAME_SIZE = 1360

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from experiments import figures as figures_of
 from experiments.instrument import course
 from experiments.instrument.bpf_stats import BpfStats
 from experiments.instrument.checks import CHEAP, Check, Subject
@@ -26,7 +25,8 @@ from experiments.planes.measure import Results, WayOf, kernel_check, measure, pr
 from experiments.planes.tcp import TcpResults
 from experiments.planes.ways import FORWARDING, HUB, ForwardingWay, expect_kernel
 from experiments.progress import Progress
-from experiments.record import Table
+from experiments.records import figures as figures_of
+from experiments.records.record import Table
 from experiments.run_folder import Found
 from topologies.rig import rig as rig_plan
 

@@ -21,7 +21,7 @@ from experiments.peers.adapter import Running, missing, up
 from experiments.peers.openvpn import OpenVpn
 from experiments.peers.windows import send_frames, speak
 from experiments.planes.ways import HUB, Measured
-from experiments.probing import mac_of
+from experiments.traffic.probing import mac_of
 from topologies.catalog import single
 from topologies.emulate import emulate
 from topologies.plan import Kind

@@ -15,7 +15,7 @@ from experiments.instrument.statistics import Blocks, measure_blocks
 from experiments.instrument.window import Load
 from experiments.planes.cells import ANEW, BARS, BURST, KEPT, PLANES, Bar, Cell
 from experiments.planes.ways import HUB, KernelWay, Measured
-from experiments.record import Figure, Invariant, Sample, Table
+from experiments.records.record import Figure, Invariant, Sample, Table
 
 WayOf = Callable[[Load], Measured]
 CHECK_BLOCKS = 4

@@ -11,14 +11,14 @@ from typing import Literal
 
 import msgspec
 
-from experiments.figures import exact
 from experiments.instrument.loads import loss_free_rate
 from experiments.instrument.programs import InstrumentError, Program, program
 from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.servers import GENERATOR_FILE
 from experiments.isolation import MachineError
 from experiments.planes.soak_program import Order, Report
-from experiments.record import Figure, Invariant
+from experiments.records.figures import exact
+from experiments.records.record import Figure, Invariant
 from topologies.rig import MEMBERS
 
 PLANES = ("socket", "batch", "kernel")

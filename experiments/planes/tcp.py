@@ -25,7 +25,7 @@ from experiments.peers.own import OWN, Own
 from experiments.peers.windows import speak, tcp
 from experiments.planes.cells import judge
 from experiments.progress import Progress
-from experiments.record import Figure, Sample, Table
+from experiments.records.record import Figure, Sample, Table
 from topologies.emulate import EmulationError, Network
 from topologies.plan import Kind
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from experiments.deployment import DeploymentError
 from experiments.instrument.programs import InstrumentError
 from experiments.isolation import is_isolated, isolate
-from experiments.probing import ProbingError
 from experiments.progress import Progress
-from experiments.record import Summary
+from experiments.records.record import Summary
 from experiments.run_folder import Found, Given, make_run, write_run
 from experiments.scale import calibration, in_networks, prediction
+from experiments.traffic.probing import ProbingError
 from topologies.emulate import EmulationError
 from topologies.rig import rig as rig_plan
 

@@ -11,12 +11,12 @@ import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from experiments.cells import Cell
+from experiments.embodiments.subgroups.costs import RekeyCost, rekey_costs
 from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.window import Load, Window
 from experiments.progress import Progress
-from experiments.record import Sample
-from experiments.subgroups.costs import RekeyCost, rekey_costs
+from experiments.records.record import Sample
+from experiments.relay_load.cells import Cell
 from simulator.scale.costs import Costs, Measured, Work, fit
 from simulator.scale.loads import Way
 from simulator.scale.model import work_of

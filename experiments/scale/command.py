@@ -14,10 +14,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from experiments import figures as figures_of
-from experiments.environment import CHECKOUT, describe_checkout
 from experiments.progress import Progress
-from experiments.record import (
+from experiments.records import figures as figures_of
+from experiments.records.environment import CHECKOUT, describe_checkout
+from experiments.records.record import (
     Figure,
     Invariant,
     RecordError,

@@ -11,16 +11,16 @@ from functools import cache
 import networkx as nx
 import numpy as np
 
-from experiments import figures as figures_of
-from experiments.record import Figure, Invariant, Sample
-from experiments.scale.drawings import CRITERIA, EMULATED, WINS
-from experiments.vpn_servers.points import (
+from experiments.embodiments.vpn_servers.points import (
     BROADCAST_RATE,
     FRAME_OCTETS,
     ROUND_SECONDS,
     UNICAST_RATE,
     USUAL,
 )
+from experiments.records import figures as figures_of
+from experiments.records.record import Figure, Invariant, Sample
+from experiments.scale.drawings import CRITERIA, EMULATED, WINS
 from simulator.scale.costs import Costs, SaturatedError, Work
 from simulator.scale.loads import SEVERAL_SERVERS, WAYS, Round, ServerLoads, Way, loads
 from simulator.scale.model import Field, Result, Scenario, evaluate, evaluate_at, work_of

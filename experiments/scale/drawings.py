@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from experiments.cells import parse
-from experiments.plots import Point
-from experiments.ratio_drawings import Drawing
-from experiments.record import Figure, Sample
+from experiments.records.record import Figure, Sample
+from experiments.relay_load.cells import parse
+from experiments.reports.drawing import Drawing
+from experiments.reports.plots import Point
 from experiments.scale import plots
 from simulator.scale.costs import ALLOWED_ERROR
 from simulator.scale.loads import Way

@@ -10,12 +10,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 
-from experiments import figures as figures_of
 from experiments.deployment import Settings
-from experiments.progress import Progress
-from experiments.record import Figure, Sample
-from experiments.scale.offered import Counts, counted, foretold
-from experiments.vpn_servers.points import (
+from experiments.embodiments.vpn_servers.points import (
     FRAME_OCTETS,
     ROUND_SECONDS,
     USUAL,
@@ -24,6 +20,10 @@ from experiments.vpn_servers.points import (
     PointResult,
     measure,
 )
+from experiments.progress import Progress
+from experiments.records import figures as figures_of
+from experiments.records.record import Figure, Sample
+from experiments.scale.offered import Counts, counted, foretold
 from simulator.scale.costs import Measured
 from simulator.scale.model import work_of
 from simulator.scale.sizes import sizes

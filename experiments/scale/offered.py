@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.vpn_servers.points import FRAME_OCTETS, PointResult, ServerLoad, pair, plan_of
+from experiments.embodiments.vpn_servers.points import (
+    FRAME_OCTETS,
+    PointResult,
+    ServerLoad,
+    pair,
+    plan_of,
+)
 from simulator.scale.loads import Round, loads
 from simulator.scale.placement import Placement
 from simulator.scale.plans import routers_of

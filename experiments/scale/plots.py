@@ -16,7 +16,7 @@ from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from experiments.plots import STYLE, Point, save
+from experiments.reports.plots import STYLE, Point, save
 
 LOOKS: dict[str, tuple[str, Any, str]] = {
     "hub": ("#888888", (0, (1, 1)), "v"),

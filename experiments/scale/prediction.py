@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments import figures as figures_of
-from experiments.record import Figure, Invariant, Sample, Table
+from experiments.records import figures as figures_of
+from experiments.records.record import Figure, Invariant, Sample, Table
 from experiments.scale.calibration import (
     LARGEST_FITTED,
     LEFT_OUT_SIZE,

@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments import figures
 from experiments.progress import Progress
-from experiments.record import Figure, Invariant, Sample, Summary, Table
+from experiments.records import figures
+from experiments.records.record import Figure, Invariant, Sample, Summary, Table
 from experiments.run_folder import Found, Given, make_run, write_run
 from protocol.wire.ethernet import BROADCAST, EthernetHeader, parse_mac
 from simulator.engine import Engine

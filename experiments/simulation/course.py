@@ -14,22 +14,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments import claims
-from experiments.course import FULL_PROBES, QUICK_PROBES, Parameters, counts, record_of
-from experiments.deliveries import compare
-from experiments.environment import utc_now
-from experiments.invariants import INVARIANTS, Seen, all_reach, check_all
-from experiments.multicast_invariants import MULTICAST_INVARIANTS
-from experiments.pcapng import CapturedFrame, write_capture
-from experiments.probe import ReceivedFrame, mac_from_text, observe
-from experiments.probing import Outcome, Round, mac_of, plan_round
+from experiments.embodiments import claims
+from experiments.embodiments.course import FULL_PROBES, QUICK_PROBES, Parameters, counts, record_of
+from experiments.embodiments.invariants import INVARIANTS, Seen, all_reach, check_all
+from experiments.embodiments.multicast.invariants import MULTICAST_INVARIANTS
+from experiments.embodiments.scripted_counts import scripted_counts
+from experiments.embodiments.subgroups.invariants import SUBGROUP_INVARIANTS
+from experiments.embodiments.vpn_servers.invariants import invariants_of
+from experiments.observation.pcapng import CapturedFrame, write_capture
 from experiments.progress import Progress
-from experiments.record import Claim, Figure, Invariant, Record, Summary, summarise
-from experiments.scripted_counts import scripted_counts
+from experiments.records.environment import utc_now
+from experiments.records.record import Claim, Figure, Invariant, Record, Summary, summarise
 from experiments.simulation import views
-from experiments.subgroups.invariants import SUBGROUP_INVARIANTS
-from experiments.traffic import Attempt, pairs
-from experiments.vpn_servers.invariants import invariants_of
+from experiments.traffic.deliveries import compare
+from experiments.traffic.probe import ReceivedFrame, mac_from_text, observe
+from experiments.traffic.probing import Outcome, Round, mac_of, plan_round
+from experiments.traffic.terminals import Attempt, pairs
 from nodes.client_view import keys
 from protocol.relay import Strip
 from simulator.packets import Packet

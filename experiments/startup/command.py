@@ -12,11 +12,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.capture import CaptureError
 from experiments.deployment import DeploymentError
 from experiments.isolation import MachineError, is_isolated, isolate
+from experiments.observation.capture import CaptureError
 from experiments.progress import Progress
-from experiments.record import Summary
+from experiments.records.record import Summary
 from experiments.run_folder import Found, Given, make_run, write_run
 from experiments.startup import results
 from experiments.startup.measure import CONTROLS, Control, Start, Starts, plan_of

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments.capture import Capture
 from experiments.deployment import Deployment, DeploymentError, Settings, stop, write_files
-from experiments.ike_outside import other_end
-from experiments.record import Sample
+from experiments.observation.capture import Capture
+from experiments.observation.ike_outside import other_end
+from experiments.records.record import Sample
 from experiments.startup.outside import FILTER, PROTOCOLS, Passed, passed
 from topologies.catalog import single
 from topologies.emulate import Network

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from experiments import figures as figures_of
-from experiments.record import Figure, Invariant, Table
+from experiments.records import figures as figures_of
+from experiments.records.record import Figure, Invariant, Table
 from experiments.startup.measure import CONTROLS, Start
 
 _COMPARED = ("ready", "time_to_register", "octets_to_register")

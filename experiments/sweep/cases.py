@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from experiments.environment import CHECKOUT
+from experiments.records.environment import CHECKOUT
 from experiments.sweep import kinds
 
 Value: TypeAlias = str | int | float

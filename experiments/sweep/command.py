@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from experiments import figures as figures_of
-from experiments.environment import describe_checkout
 from experiments.isolation import MachineError, orderly_termination
 from experiments.progress import Progress
-from experiments.record import Figure, Invariant, Table, write_atomically
+from experiments.records import figures as figures_of
+from experiments.records.environment import describe_checkout
+from experiments.records.record import Figure, Invariant, Table, write_atomically
 from experiments.run_folder import RESULTS, Found, Given, create_run_folder, tell, write_run
 from experiments.sweep.cases import KINDS, Case, CaseError, code_version, grid
 from experiments.sweep.engines import Dask, Engine, EngineError, Processes, Serial

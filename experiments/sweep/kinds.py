@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.probing import plan_round
 from experiments.simulation.course import greet, link_packets, run_round
+from experiments.traffic.probing import plan_round
 from simulator.links import Impairment
 from simulator.scale.loads import WAYS
 from simulator.scale.model import Scenario, evaluate

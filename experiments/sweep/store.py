@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from experiments.record import write_atomically
+from experiments.records.record import write_atomically
 from experiments.sweep.cases import Case
 
 

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from experiments.figures import mean
-from experiments.record import Figure, Sample
+from experiments.records.figures import mean
+from experiments.records.record import Figure, Sample
 from experiments.sweep.cases import Case
 
 Fields = list[dict[str, Any]]

@@ -10,6 +10,7 @@ from pathlib import Path
 from tests import programs
 
 CHECKOUT = programs.CHECKOUT
+REFERENCE = CHECKOUT / "results" / "reference"
 SMALLEST = ("run", "--quick", "--clients", "2", "--terminals", "1")
 DEADLINE = 55.0
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from experiments import load_run
 from experiments.__main__ import main
 from experiments.instrument.checks import Check
-from experiments.load_run import LoadRun
+from experiments.relay_load import course as load_run
+from experiments.relay_load.course import LoadRun
 
 
 def leave_load_out() -> None:

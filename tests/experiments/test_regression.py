@@ -13,7 +13,7 @@ from junitparser import Failure, JUnitXml, Skipped, TestCase
 
 from experiments import regression
 from experiments.__main__ import main
-from experiments.record import Claim, Figure, Invariant, Summary, summarise, write_summary
+from experiments.records.record import Claim, Figure, Invariant, Summary, summarise, write_summary
 from experiments.regression import COUNTS, REPORT, TOPOLOGIES, counts_of, suite_of
 from topologies.catalog import CATALOG
 

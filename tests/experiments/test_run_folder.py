@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments import figures, run_folder
-from experiments.environment import Checkout
-from experiments.record import Invariant, Sample, Summary, Table, load_record, load_summary
+from experiments import run_folder
+from experiments.records import figures
+from experiments.records.environment import Checkout
+from experiments.records.record import Invariant, Sample, Summary, Table, load_record, load_summary
 from experiments.run_folder import (
     Found,
     Given,

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 import msgspec
 
-from experiments.probe import ETHERTYPE, ProbeFrame, mac_from_text
+from experiments.traffic.probe import ETHERTYPE, ProbeFrame, mac_from_text
 from protocol.security_association import SecurityAssociation
 from protocol.types import Secret
 from protocol.wire.inner_packet import InnerPacket

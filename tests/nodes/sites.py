@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.deployment import Settings, write_files
-from experiments.probe import ETHERTYPE, ProbeFrame, mac_from_text
+from experiments.traffic.probe import ETHERTYPE, ProbeFrame, mac_from_text
 from tests.nodes.hostile import BROADCAST, MARKER, STATION, Bystander, closing
 from tests.nodes.running import Crew, eventually, inside
 from topologies.catalog import cascade, multiserver

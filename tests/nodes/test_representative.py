@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from experiments.credentials import CertificateAuthority
-from experiments.memory_scan import cipher_modules, key_forms, scan
+from experiments.observation.memory_scan import cipher_modules, key_forms, scan
 from protocol.wire.codec import pack
 from protocol.wire.inner_packet import InnerPacket
 from protocol.wire.probe import Probe

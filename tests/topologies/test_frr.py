@@ -11,8 +11,8 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.deployment import Settings, deploy
-from experiments.link_cuts import cut_links
-from experiments.standing_trees import raise_trees
+from experiments.embodiments.multicast.link_cuts import cut_links
+from experiments.embodiments.multicast.standing_trees import raise_trees
 from topologies import frr
 from topologies.catalog import multicast
 from topologies.emulate import EmulationError, Network, emulate

@@ -9,7 +9,7 @@ from ipaddress import IPv6Address
 import networkx as nx
 import pytest
 
-from experiments.multicast_invariants import tree_interfaces
+from experiments.embodiments.multicast.invariants import tree_interfaces
 from topologies.catalog import multicast
 from topologies.emulate import emulate
 from topologies.parts import Kind, MulticastRoute

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments import network_plot
+from experiments.reports import network_plot
 from topologies.catalog import CATALOG, cascade, multiserver, single
 from topologies.emulate import Network, emulate
 from topologies.parts import Kind, Link

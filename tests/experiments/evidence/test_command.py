@@ -12,13 +12,13 @@ from msgspec import structs
 from experiments import subruns
 from experiments.__main__ import main
 from experiments.evidence import table
-from experiments.record import (
+from experiments.records.record import (
     Invariant,
     load_record,
     load_summary,
     write_summary,
 )
-from tests.experiments.test_report import Balance
+from tests.experiments.reports.test_report import Balance
 
 CHECKOUT = Path(__file__).parents[3]
 REFERENCE = CHECKOUT / "results" / "reference"

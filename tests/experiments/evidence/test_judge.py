@@ -8,7 +8,7 @@ import pytest
 
 from experiments.evidence.judge import Judgement, judge
 from experiments.evidence.table import Beyond, Exactly, Row, Rule, Verdicts
-from experiments.record import Claim, Figure, Invariant, Summary, summarise
+from experiments.records.record import Claim, Figure, Invariant, Summary, summarise
 
 HELD = {"delivered": Invariant(True, "12 of 12")}
 

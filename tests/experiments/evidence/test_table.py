@@ -10,7 +10,7 @@ from experiments.__main__ import main
 from experiments.evidence import table
 from experiments.evidence.document import document
 from experiments.evidence.table import Exactly, TableError, Verdicts, contradictions
-from experiments.record import CLAIMS, Claim
+from experiments.records.record import CLAIMS, Claim
 
 CHECKOUT = Path(__file__).parents[3]
 ROW = """

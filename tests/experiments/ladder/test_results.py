@@ -16,7 +16,7 @@ from experiments.ladder.rungs import AGAIN, PROCESSES, SERVERS, Cell, cells, pla
 from experiments.ladder.sampling import REST, StageWindow
 from experiments.planes.measure import CellResult
 from experiments.planes.ways import Measured
-from experiments.record import Figure
+from experiments.records.record import Figure
 
 COSTS = {"null": 9, "relay": 10, "tags": 12, "plain": 16, "gcm": 20, "cbc": 30}
 """Microseconds on sockets; batches halve all but what a hub does inside; the kernel takes one."""

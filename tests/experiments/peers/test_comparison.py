@@ -12,7 +12,7 @@ from experiments.peers.comparison import QUICK, throughput
 from experiments.peers.own import OWN
 from experiments.peers.results import COLUMNS, Measured, Results, invariant_name
 from experiments.peers.windows import Passage
-from experiments.record import Invariant
+from experiments.records.record import Invariant
 
 NOBODY = cast(Any, None)
 

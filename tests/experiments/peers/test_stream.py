@@ -8,7 +8,7 @@ import pytest
 
 from experiments.peers.stream import QUANTILES, Arrived, condense, frame_of, latency, stamp
 from experiments.peers.windows import Passage
-from experiments.probe import ProbeError
+from experiments.traffic.probe import ProbeError
 
 MACS = ("02:00:00:00:bb:01", "02:00:00:00:aa:01")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from experiments.record import Sample, load_record, load_summary
+from experiments.records.record import Sample, load_record, load_summary
 from experiments.scale import command, drawings
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"

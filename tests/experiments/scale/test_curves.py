@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.embodiments.vpn_servers.points import ROUND_SECONDS, Offer, Point
 from experiments.progress import Progress
-from experiments.record import Figure, load_summary
+from experiments.records.record import Figure, load_summary
 from experiments.scale import curves
 from experiments.scale.curves import (
     Grid,
@@ -20,7 +21,6 @@ from experiments.scale.curves import (
     servers_measured,
 )
 from experiments.scale.in_networks import cells, measure_networks
-from experiments.vpn_servers.points import ROUND_SECONDS, Offer, Point
 from simulator.scale.model import Scenario
 from simulator.scale.networks import network
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.cells import Cell
+from experiments.embodiments.vpn_servers.points import ROUND_SECONDS, USUAL, Point, Way
 from experiments.instrument.window import Load, Window
+from experiments.relay_load.cells import Cell
 from experiments.scale.calibration import SIZES, CellOnRig
 from experiments.scale.drawings import CHECK_WIDTH
 from experiments.scale.in_networks import LEAST, ServerInNetwork, cells, figures
 from experiments.scale.offered import Counts
 from experiments.scale.prediction import invariants, predict
-from experiments.vpn_servers.points import ROUND_SECONDS, USUAL, Point, Way
 
 
 def window(cell: Cell, cost: float, missing: int = 0, saturated: bool = False) -> Window:

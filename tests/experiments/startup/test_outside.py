@@ -11,7 +11,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
-from experiments.pcapng import CapturedFrame, write_capture
+from experiments.observation.pcapng import CapturedFrame, write_capture
 from experiments.startup.outside import passed
 
 SERVER = {4: "192.0.2.1", 6: "3ffe::1000"}

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from experiments import headlines
-from experiments.figures import mean
+from experiments.records import headlines
+from experiments.records.figures import mean
 from experiments.startup.measure import Client, Control, Start
 from experiments.startup.results import bar_lines, bars, figures, invariants, table
 

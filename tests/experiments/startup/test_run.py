@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from experiments.record import load_record, load_summary
+from experiments.records.record import load_record, load_summary
 from experiments.startup import command
 from nodes.ike.machine import missing_packages
 from tests.experiments.runs import end, started

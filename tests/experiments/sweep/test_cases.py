@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.environment import CHECKOUT
+from experiments.records.environment import CHECKOUT
 from experiments.sweep import cases
 from experiments.sweep.cases import Case, CaseError, code_version, grid, work
 from experiments.sweep.store import Store

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from experiments.__main__ import main
-from experiments.record import load_record, load_summary
+from experiments.records.record import load_record, load_summary
 from tests.experiments.runs import Ended, started
 from tests.nodes.running import eventually
 

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from experiments.environment import CHECKOUT
+from experiments.records.environment import CHECKOUT
 from experiments.sweep.cases import Case, CaseError, Done, code_version, grid
 from experiments.sweep.engines import Dask, Engine, EngineError, Processes, Serial
 from tests.nodes.running import eventually

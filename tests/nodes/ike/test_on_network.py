@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from experiments.capture import Capture
 from experiments.credentials import CertificateAuthority
+from experiments.observation.capture import Capture
 from nodes.users import UserDatabase
 from protocol.types import Secret, VpnId
 from protocol.wire.codec import pack

@@ -1,0 +1,1 @@
+"""Embodiment 3: multicast routers carry the sealed packets."""

@@ -1,0 +1,340 @@
+"""What servers carry, hold and cost: one point for a way of delivery, so many servers and clients.
+
+The same frames are offered to each: every client's first terminal sends to that of one client and to
+all, in rounds. The one is at another server where clients are spread evenly, whoever of them is where.
+What passes and what tables hold is counted, and so exact; processor time is measured for each round.
+
+Patent: effects E1, E4, E5.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from experiments.deployment import Deployment, Settings, deploy
+from experiments.embodiments.vpn_servers.faults import server_of
+from experiments.records.record import Sample, Table
+from experiments.traffic.probe import MARKER_LENGTH, SendPlan, Stream
+from experiments.traffic.probing import BROADCAST, ProbingError, mac_of
+from experiments.traffic.terminals import settle
+from topologies.catalog import CATALOG
+from topologies.emulate import emulate
+from topologies.plan import Plan
+
+Way = Literal["single", "multiserver", "cascade"]
+Telling = Literal["usual", "unreported", "whole"]
+"""What the representative tells the servers: changes of all rows, stations too; the same without stations; or
+with each change all rows anew."""
+FRAME_OCTETS = 512
+UNICAST_RATE = 240.0
+BROADCAST_RATE = 60.0
+"""Frames a second of all senders together: what two cores carry with every process on them."""
+ROUND_SECONDS = 1.5
+COUNTERS = ("datagrams_in", "copies_out", "copies_to_servers", "unknown_unicast_in")
+_SEND_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """A network to measure, and what its servers are told."""
+
+    way: Way
+    servers: int
+    clients: int
+    telling: Telling = "usual"
+
+    def describe(self) -> str:
+        """Says in a few words what it is."""
+        noun = "server" if self.servers == 1 else "servers"
+        how = {"usual": "", "unreported": ", no reports", "whole": ", whole tables"}[self.telling]
+        return f"{self.way}, {self.servers} {noun}, {self.clients} clients{how}"
+
+    @property
+    def name(self) -> str:
+        """What its figures' names end with."""
+        name = f"{self.way}.{self.servers}x{self.clients}"
+        return name if self.telling == "usual" else f"{name}.{self.telling}"
+
+    def labels(self, server: str) -> dict[str, str]:
+        """Returns what tells its samples from others'."""
+        return {
+            "way": self.way,
+            "servers": str(self.servers),
+            "clients": str(self.clients),
+            "telling": self.telling,
+            "node": server,
+        }
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Which shares of the usual unicast and broadcast frames the clients offer."""
+
+    unicast: float = 1.0
+    broadcast: float = 1.0
+
+    def frames(self, senders: int) -> tuple[int, int]:
+        """Returns the unicast and broadcast frames that each of so many senders sends in a round."""
+        rates = self.unicast * UNICAST_RATE, self.broadcast * BROADCAST_RATE
+        unicast, broadcast = (round(rate * ROUND_SECONDS / senders) for rate in rates)
+        return unicast, broadcast
+
+    def describe(self) -> str:
+        """Says in a few words what it is."""
+        if self.unicast == self.broadcast:
+            return f"{self.unicast:.0%} of the load"
+        return f"{self.unicast:.0%} of unicast, {self.broadcast:.0%} of broadcast"
+
+
+USUAL = Offer()
+
+
+@dataclass
+class ServerLoad:
+    """What one server did while the frames flowed, and what it holds."""
+
+    counts: dict[str, int]
+    """Counters by name, of this traffic alone."""
+    rows: dict[str, int]
+    """Rows of each of its tables, by the table's number."""
+    cpu_ns: list[int] = field(default_factory=list)
+    """Processor time of each round."""
+
+    @property
+    def handled(self) -> int:
+        """Datagrams that it has taken and sent."""
+        return self.counts["datagrams_in"] + self.counts["copies_out"]
+
+
+@dataclass
+class PointResult:
+    """One point as it was measured."""
+
+    point: Point
+    unicast: int
+    broadcasts: int
+    seconds: float
+    loads: dict[str, ServerLoad]
+    octets_to_servers: int
+    """Octets of table messages that the representative has sent."""
+    crossing: int = 0
+    """Of the unicast frames those for a station at another server than the sender's."""
+    placed: tuple[int, ...] = ()
+    """How many clients each server has got."""
+    homes: dict[str, str] = field(default_factory=dict)
+    """The server that each client was given."""
+
+    @property
+    def even(self) -> bool:
+        """Tells whether clients are spread as evenly as their number lets them be."""
+        return max(self.placed, default=0) - min(self.placed, default=0) <= 1
+
+    @property
+    def busiest(self) -> ServerLoad:
+        """The server that has handled most."""
+        return max(self.loads.values(), key=lambda load: load.handled)
+
+    def total(self, counter: str) -> int:
+        """Sums a counter over the servers."""
+        return sum(load.counts[counter] for load in self.loads.values())
+
+    def samples(self) -> Iterator[Sample]:
+        """Yields every raw value."""
+        for name, load in self.loads.items():
+            labels = self.point.labels(name)
+            for counter, value in load.counts.items():
+                yield Sample(f"point.{counter}", value, "datagrams", labels)
+            for table, rows in load.rows.items():
+                yield Sample("point.rows", rows, "rows", {**labels, "table": table})
+            for index, cpu in enumerate(load.cpu_ns):
+                yield Sample("point.cpu", cpu, "ns", {**labels, "round": str(index)})
+
+
+def plan_of(point: Point, family: int) -> Plan:
+    """Plans a point's network: one terminal a LAN, one group, and no delay."""
+    several = {} if point.way == "single" else {"servers": point.servers}
+    plan = CATALOG[point.way](
+        clients=point.clients, terminals=1, family=family, second_group=0, **several
+    )
+    return replace(plan, links=tuple(replace(link, delay_ns=None) for link in plan.links))
+
+
+def measure(
+    point: Point, settings: Settings, family: int, rounds: int, offer: Offer = USUAL
+) -> PointResult:
+    """Builds a point's network, lets frames flow in so many rounds, and takes it down."""
+    settings = replace(
+        settings,
+        distribution="full" if point.telling == "whole" else "delta",
+        mac_reports=point.telling != "unreported",
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private,
+        emulate(plan_of(point, family)) as network,
+        deploy(network, Path(private), settings) as deployment,
+    ):
+        return _measure(point, deployment, rounds, offer)
+
+
+def _measure(point: Point, deployment: Deployment, rounds: int, offer: Offer) -> PointResult:
+    plan = deployment.plan
+    servers = [node.name for node in plan.relays or plan.servers]
+    places = {client.name: server_of(deployment, client.name) for client in plan.clients()}
+    partners = pair(places)
+    # One broadcast of each station lets every server and client know where it is.
+    _send(deployment, partners, 0, 1, 0.1)
+    before = settle(lambda: _counters(deployment, servers))
+    senders = len(plan.clients())
+    apart = sum(places[one] != places[other] for one, other in partners.items())
+    unicast, broadcasts = offer.frames(senders)
+    cpu: dict[str, list[int]] = {name: [] for name in servers}
+    after = before
+    for _ in range(rounds):
+        begin = {name: _cpu_ns(deployment, name) for name in servers}
+        _send(deployment, partners, unicast, broadcasts, ROUND_SECONDS)
+        after = settle(lambda: _counters(deployment, servers))
+        for name in servers:
+            cpu[name].append(_cpu_ns(deployment, name) - begin[name])
+    loads = {
+        name: ServerLoad(
+            {key: after[name][key] - before[name][key] for key in COUNTERS},
+            _rows(deployment, name),
+            cpu[name],
+        )
+        for name in servers
+    }
+    representative = deployment.status(plan.servers[0].name)["counters"]
+    return PointResult(
+        point,
+        unicast * senders * rounds,
+        broadcasts * senders * rounds,
+        ROUND_SECONDS * rounds,
+        loads,
+        representative.get("table_octets_sent", 0),
+        unicast * apart * rounds,
+        tuple(list(places.values()).count(name) for name in servers) if plan.relays else (),
+        places,
+    )
+
+
+def pair(places: Mapping[str, str]) -> dict[str, str]:
+    """Returns to whom each client sends, given the server that each is at: the next in turn of servers."""
+    at: dict[str, list[str]] = {server: [] for server in sorted(set(places.values()))}
+    for client, server in places.items():
+        at[server].append(client)
+    turns = [name for turn in zip_longest(*at.values()) for name in turn if name is not None]
+    return {one: turns[(number + 1) % len(turns)] for number, one in enumerate(turns)}
+
+
+def _send(
+    deployment: Deployment,
+    partners: Mapping[str, str],
+    unicast: int,
+    broadcasts: int,
+    seconds: float,
+) -> None:
+    """Has each client's first terminal send its frames, evenly over ``seconds``; waits for their end."""
+    plan, network = deployment.plan, deployment.network
+    clients = plan.clients()
+    running = {}
+    for number, client in enumerate(clients):
+        terminal = plan.terminals_of(client.name)[0]
+        there = plan.terminals_of(partners[client.name])[0]
+        for cast, destination, count in (
+            ("unicast", mac_of(plan, there), unicast),
+            ("broadcast", BROADCAST, broadcasts),
+        ):
+            if not count:
+                continue
+            stream = Stream(destination, FRAME_OCTETS, count, count / seconds)
+            sent = SendPlan(bytes(MARKER_LENGTH).hex(), number, mac_of(plan, terminal), (stream,))
+            path = deployment.folder / f"{terminal.name}.{cast}"
+            path.write_bytes(msgspec.json.encode(sent))
+            interface = plan.lan_interface(terminal.name).name
+            argv = [
+                sys.executable,
+                "-m",
+                "experiments.traffic.probe",
+                "send",
+                "--interface",
+                interface,
+            ]
+            running[terminal.name, cast] = network.popen(
+                terminal.name,
+                [*argv, "--plan", str(path)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+    for (name, _), process in running.items():
+        _, errors = process.communicate(timeout=seconds + _SEND_SECONDS)
+        if process.returncode:
+            raise ProbingError(f"the sender at {name}: {errors.decode(errors='replace').strip()}")
+
+
+def _counters(deployment: Deployment, servers: list[str]) -> dict[str, dict[str, int]]:
+    found = {}
+    for name in servers:
+        counters = deployment.status(name)["counters"]
+        found[name] = {key: int(counters.get(key, 0)) for key in COUNTERS}
+    return found
+
+
+def _rows(deployment: Deployment, name: str) -> dict[str, int]:
+    """Counts the rows of a server's tables by the number that each title begins with."""
+    tables: dict[str, Any] = deployment.status(name)["tables"]
+    rows: dict[str, int] = {}
+    for title, table in tables.items():
+        number = title.split()[0]
+        rows[number] = rows.get(number, 0) + len(table["rows"])
+    return rows
+
+
+def _cpu_ns(deployment: Deployment, name: str) -> int:
+    """Reads the processor time that a process has had, in ns."""
+    path = Path(f"/proc/{deployment.processes[name].pid}/schedstat")
+    return int(path.read_text(encoding="ascii").split()[0])
+
+
+def table(results: list[PointResult]) -> Table:
+    """Lists the points for the report, a server a row."""
+    rows = []
+    for result in results:
+        for name, load in result.loads.items():
+            rows.append(
+                (
+                    result.point.describe(),
+                    name,
+                    round(load.counts["datagrams_in"] / result.seconds, 1),
+                    round(load.counts["copies_out"] / result.seconds, 1),
+                    round(load.counts["copies_to_servers"] / result.seconds, 1),
+                    load.rows.get("507", 0),
+                    load.rows.get("509", 0),
+                    round(sum(load.cpu_ns) / (result.seconds * 1e9) * 100, 2),
+                )
+            )
+    return Table(
+        "What each server carries, holds and costs",
+        (
+            "network",
+            "server",
+            "datagrams in a second",
+            "copies out a second",
+            "of these to servers",
+            "rows of 507",
+            "rows of 509",
+            "processor %",
+        ),
+        tuple(rows),
+        f"{UNICAST_RATE:.0f} unicast and {BROADCAST_RATE:.0f} broadcast frames a second of "
+        f"{FRAME_OCTETS} octets offered in all; counts are exact, processor time is as measured.",
+    )

@@ -1,0 +1,1 @@
+"""Looks at what passes outside and at what processes hold, with tools that are not ours."""

@@ -1,0 +1,1 @@
+"""Frames between terminals: numbered probe frames, steady streams, ping and TCP."""

@@ -1,0 +1,40 @@
+"""Turns of pairs: an iperf3 server serves one at a time, and whole turns go on at the same time."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from experiments.traffic.terminals import pairs, turns
+from topologies.catalog import multiserver
+
+
+def test_nobody_sends_or_receives_twice_in_a_turn_and_every_pair_has_one() -> None:
+    tried = list(permutations("abcdef", 2))
+    arranged = turns(tried)
+    assert sorted(pair for turn in arranged for pair in turn) == sorted(tried)
+    for turn in arranged:
+        sources, targets = zip(*turn, strict=True)
+        assert len(set(sources)) == len(set(targets)) == len(turn)
+
+
+@pytest.mark.parametrize(
+    ("tried", "expected"),
+    [
+        ([], []),
+        ([("a", "b"), ("b", "a")], [[("a", "b"), ("b", "a")]]),
+        ([("a", "b"), ("a", "c")], [[("a", "b")], [("a", "c")]]),
+        ([("a", "c"), ("b", "c")], [[("a", "c")], [("b", "c")]]),
+        ([("a", "b"), ("a", "c"), ("c", "d")], [[("a", "b"), ("c", "d")], [("a", "c")]]),
+    ],
+)
+def test_a_pair_goes_into_the_first_turn_that_has_room(
+    tried: list[tuple[str, str]], expected: list[list[tuple[str, str]]]
+) -> None:
+    assert turns(tried) == expected
+
+
+def test_the_pairs_of_a_network_need_few_turns() -> None:
+    tried = pairs(multiserver(clients=6, terminals=2))
+    assert len(turns(tried)) <= len(tried) / 4
