@@ -63,7 +63,8 @@ def make_run(
 ) -> int:
     """Has a run fill a new folder of its own and tells of it; returns the exit code.
 
-    One of the ``failures`` is one line and code 1. A folder in which nothing was written is taken away.
+    One of the ``failures`` is one line and code 1. A folder in which nothing was written is taken away
+    (`remove_if_empty`).
     """
     folder = create_run_folder(RESULTS, topo, describe_checkout())
     try:
@@ -73,9 +74,16 @@ def make_run(
         print(f"{topo}: {error}", file=sys.stderr)
         return EXIT_BROKEN
     finally:
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        remove_if_empty(folder)
     return tell(folder, summary)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Takes a run's folder away if nothing was written in it, and the one of its kind if that has no other run."""
+    for one in (folder, folder.parent):
+        if any(one.iterdir()):
+            return
+        one.rmdir()
 
 
 def write_run(folder: Path, given: Given, found: Found) -> Summary:
@@ -144,6 +152,8 @@ def create_run_folder(
             folder.mkdir(parents=True)
         except FileExistsError:
             moment += timedelta(seconds=1)
+        except FileNotFoundError:  # another run has just taken the empty folder of its kind away
+            continue
         else:
             return folder
 

@@ -24,7 +24,7 @@ from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.statistics import QUICK
 from experiments.isolation import is_isolated, isolate, orderly_termination
 from experiments.records.environment import describe_checkout, describe_environment, utc_now
-from experiments.run_folder import RESULTS, create_run_folder, show
+from experiments.run_folder import RESULTS, create_run_folder, remove_if_empty, show
 from topologies.emulate import EmulationError
 
 TOPIC = "instrument"
@@ -71,16 +71,15 @@ def run(options: argparse.Namespace) -> int:
         return isolate()
     folder = create_run_folder(RESULTS, TOPIC, describe_checkout())
     try:
-        with orderly_termination(), rig_up((REFERENCE, MEASURED), (MEMBERS,)) as rig:
-            found = _run_all(rig, QUICK if options.quick else AGAINST_ITSELF, options.series)
+        with orderly_termination():
+            with rig_up((REFERENCE, MEASURED), (MEMBERS,)) as rig:
+                found = _run_all(rig, QUICK if options.quick else AGAINST_ITSELF, options.series)
+            (folder / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
     except (EmulationError, DeploymentError, InstrumentError, LoadError) as error:
         print(f"{TOPIC}: {error}", file=sys.stderr)
-        folder.rmdir()
         return EXIT_UNFIT
-    except BaseException:
-        folder.rmdir()
-        raise
-    (folder / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    finally:
+        remove_if_empty(folder)
     show(folder)
     return EXIT_FIT if found["as_expected"] else EXIT_UNFIT
 

@@ -69,7 +69,17 @@ def test_a_failure_is_one_line_and_leaves_no_folder(
     assert capsys.readouterr().err == "ladder: r1: expected it to come up\n"
     with pytest.raises(LookupError):
         make_run("ladder", fail)
-    assert list((results / "ladder").iterdir()) == []
+    assert not (results / "ladder").exists()
+
+
+def test_a_failure_leaves_other_runs_of_its_kind(results: Path) -> None:
+    def fail(_: Path) -> Summary:
+        raise LookupError("r1")
+
+    make_run("ladder", lambda folder: write_run(folder, GIVEN, found()))
+    before = set((results / "ladder").iterdir())
+    assert make_run("ladder", fail, (LookupError,)) == 1
+    assert set((results / "ladder").iterdir()) == before
 
 
 def test_what_was_written_before_a_failure_is_kept(results: Path) -> None:
