@@ -88,12 +88,12 @@ def steps_of(course: Any, parameters: Parameters) -> int:
 
 
 def _planned(options: argparse.Namespace, counts: dict[str, int]) -> Plan:
-    from topologies.branches import MAXIMUM_CLIENTS, check_range
-    from topologies.catalog import CATALOG
+    from topologies.branches import check_range
+    from topologies.catalog import CATALOG, EMULATED_CLIENTS
     from topologies.graphml import SUFFIX, read_plan
 
     if getattr(options, "world", "emulator") == "emulator" and "clients" in counts:
-        check_range(options.topo, "clients", counts["clients"], 2, MAXIMUM_CLIENTS)
+        check_range(options.topo, "clients", counts["clients"], *EMULATED_CLIENTS[options.topo])
     if options.topo.endswith(SUFFIX):
         return read_plan(Path(options.topo), options.terminals, options.family)
     return CATALOG[options.topo](terminals=options.terminals, family=options.family, **counts)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nodes.command_line import Parser
+from nodes.command_line import Parser, whole
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Parser]
@@ -50,7 +50,7 @@ def _add_run(commands: Commands) -> None:
     run = commands.add_parser("run", help="runs an experiment and writes its results")
     _add_network(run)
     run.add_argument("--quick", action="store_true", help="fewer frames: within 90 s")
-    run.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    run.add_argument("--seed", type=whole(0), default=1, help="what chance begins with")
     run.add_argument("--capture", action="store_true", help="keeps the captures and their keys")
     run.add_argument(
         "--wire",
@@ -80,7 +80,7 @@ def _add_instrument(commands: Commands) -> None:
     )
     instrument.add_argument("--quick", action="store_true", help="8 blocks of A/A, come what may")
     instrument.add_argument(
-        "--series", type=int, default=1, metavar="N", help="A/A comparisons to make and count"
+        "--series", type=whole(1), default=1, metavar="N", help="A/A comparisons to make and count"
     )
 
 
@@ -90,7 +90,7 @@ def _add_ladder(commands: Commands) -> None:
         help="measures forwarder, relays and hubs rung by rung in each data plane: about 13 minutes",
     )
     ladder.add_argument("--quick", action="store_true", help="few blocks: within 3 minutes")
-    ladder.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    ladder.add_argument("--seed", type=whole(0), default=1, help="what chance begins with")
 
 
 def _add_planes(commands: Commands) -> None:
@@ -101,7 +101,7 @@ def _add_planes(commands: Commands) -> None:
     planes.add_argument(
         "--soak", action="store_true", help="a long stream through each: none lost, none changed"
     )
-    planes.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    planes.add_argument("--seed", type=whole(0), default=1, help="what chance begins with")
 
 
 def _add_startup(commands: Commands) -> None:
@@ -109,9 +109,9 @@ def _add_startup(commands: Commands) -> None:
         "startup", help="measures how long clients take until they are in their group"
     )
     startup.add_argument("--quick", action="store_true", help="2 starts each: within 2 minutes")
-    startup.add_argument("--clients", type=_number_of_clients, help="2 to 64 (default: several)")
+    startup.add_argument("--clients", type=whole(2, 64), help="2 to 64 (default: several)")
     startup.add_argument("--control", choices=("tls", "ike"), help="default: both")
-    startup.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    startup.add_argument("--seed", type=whole(0), default=1, help="what chance begins with")
 
 
 def _add_simbench(commands: Commands) -> None:
@@ -124,7 +124,7 @@ def _add_ns3(commands: Commands) -> None:
         "ns3", help="compares our queues in arrays with ns-3: the same answers, and what they take"
     )
     ns3.add_argument("--quick", action="store_true", help="short runs: within a minute")
-    ns3.add_argument("--seed", type=_not_negative, default=1, help="what chance begins with")
+    ns3.add_argument("--seed", type=whole(0), default=1, help="what chance begins with")
 
 
 def _add_calibrate(commands: Commands) -> None:
@@ -132,7 +132,7 @@ def _add_calibrate(commands: Commands) -> None:
         "calibrate", help="fits the scale model's costs, and checks them on what was left out"
     )
     calibrate.add_argument("--quick", action="store_true", help="few rounds: within 90 s")
-    calibrate.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    calibrate.add_argument("--seed", type=whole(0), default=1, help="what chance begins with")
 
 
 def _add_cli(commands: Commands) -> None:
@@ -188,31 +188,10 @@ def _add_compare(commands: Commands) -> None:
     compare.add_argument("run_b", type=Path, help="another's")
 
 
-def _not_negative(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text}: expected 0 or more")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
-    return value
-
-
-def _number_of_clients(text: str) -> int:
-    """Reads how many clients to start."""
-    if not text.isdecimal() or not 2 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"expected a number from 2 to 64, got {text}")
-    return int(text)
-
-
 def _add_sweep(commands: Commands) -> None:
     sweep = commands.add_parser("sweep", help="works many cases out, each once")
     sweep.add_argument("--model", default="scale", help="what works a case out: scale or world")
-    sweep.add_argument("--seeds", type=int, metavar="N", help="seeds 1 to N")
+    sweep.add_argument("--seeds", type=whole(1), metavar="N", help="seeds 1 to N")
     for name, what in (
         ("topology", "names of networks"),
         ("way", "ways of forwarding"),
@@ -225,31 +204,31 @@ def _add_sweep(commands: Commands) -> None:
         sweep.add_argument(f"--{name}", metavar="A,B,...", help=what)
     sweep.add_argument("--engine", default="process", choices=("process", "dask", "serial"))
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, as tcp://10.0.0.1:8786")
-    sweep.add_argument("--workers", type=_positive, metavar="N", help="processes (default: cores)")
+    sweep.add_argument("--workers", type=whole(1), metavar="N", help="processes (default: cores)")
 
 
 def _add_scale(commands: Commands) -> None:
     scale = commands.add_parser(
         "scale", help="works out what servers and links of a large network carry"
     )
-    scale.add_argument("--clients", type=int, default=1_000_000, help="clients in all groups")
-    scale.add_argument("--group-size", type=int, default=16, help="clients of a group")
-    scale.add_argument("--servers", type=int, default=16, help="VPN servers")
+    scale.add_argument("--clients", type=whole(2), default=1_000_000, help="clients in all groups")
+    scale.add_argument("--group-size", type=whole(2), default=16, help="clients of a group")
+    scale.add_argument("--servers", type=whole(1), default=16, help="VPN servers")
     scale.add_argument(
         "--network",
         default="backbone/world",
         help="one of topohub's, a GraphML file, or internet:, waxman: or barabasi: and a number",
     )
-    scale.add_argument("--seed", type=int, default=1, help="what chance begins with")
+    scale.add_argument("--seed", type=whole(0), default=1, help="what chance begins with")
     scale.add_argument("--quick", action="store_true", help="fewer points in the pictures")
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topo", default="single", help="a topology's name or a GraphML file")
-    parser.add_argument("--clients", type=int, help="clients of VPN 1001")
-    parser.add_argument("--servers", type=int, help="VPN servers, where there are several")
-    parser.add_argument("--terminals", type=int, default=2, help="terminals on each LAN")
-    parser.add_argument("--family", type=int, default=6, choices=(4, 6), help="IP outside")
+    parser.add_argument("--clients", type=whole(), help="clients of VPN 1001")
+    parser.add_argument("--servers", type=whole(), help="VPN servers, where there are several")
+    parser.add_argument("--terminals", type=whole(), default=2, help="terminals on each LAN")
+    parser.add_argument("--family", type=whole(), default=6, choices=(4, 6), help="IP outside")
     parser.add_argument("--strip", default="keep", choices=("keep", "patent"))
     parser.add_argument(
         "--hop-tags",

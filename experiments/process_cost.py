@@ -8,7 +8,6 @@ owner. What the kernel does in its interrupts is not in it: see docs/two-machine
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from experiments.instrument.accounting import cpu_time
+from nodes.command_line import Parser, whole
 from nodes.status import StatusError, fetch_status
 
 EXIT_SEEN, EXIT_NOTHING, EXIT_USAGE = range(3)
@@ -79,9 +79,9 @@ def between(before: Reading, after: Reading) -> Cost:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, 1 when no datagram came, 2 when there is no such process."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.process_cost")
+    parser = Parser(prog="python -m experiments.process_cost")
     parser.add_argument("status_socket", type=Path, help="the server's status_socket")
-    parser.add_argument("pid", type=int, help="the server's process ID")
+    parser.add_argument("pid", type=whole(1), help="the server's process ID")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long to watch")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)

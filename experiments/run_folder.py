@@ -79,7 +79,7 @@ def make_run(
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Takes a run's folder away if nothing was written in it, and the one of its kind if that has no other run."""
+    """Takes a run's folder away if nothing was written in it, and then its kind's if that is empty."""
     for one in (folder, folder.parent):
         if any(one.iterdir()):
             return

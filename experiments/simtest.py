@@ -23,7 +23,7 @@ from itertools import repeat
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from nodes.command_line import Parser
+from nodes.command_line import Parser, whole
 from simulator.faults import CHOICES, KINDS, LONGEST_MS, Fault, Script
 from simulator.search import Play, Played
 from topologies.catalog import CATALOG
@@ -163,20 +163,15 @@ def search_in_lots(count: int, beginning: int, topos: Sequence[str], workers: in
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = Parser(prog="python -m experiments.simtest", description=__doc__)
-    parser.add_argument("--scripts", type=int, default=SCRIPTS, help="how many to play")
-    parser.add_argument("--seed", type=int, default=1, help="what chance begins with")
-    parser.add_argument("--workers", type=int, default=1, help="processes to play in")
+    parser.add_argument("--scripts", type=whole(1), default=SCRIPTS, help="how many to play")
+    parser.add_argument("--seed", type=whole(0), default=1, help="what chance begins with")
+    parser.add_argument("--workers", type=whole(1), default=1, help="processes to play in")
     parser.add_argument("--topo", action="append", choices=_SIZES, help="only this; repeatable")
     parser.add_argument("--replay", metavar="SCRIPT", help="plays one script, as was printed")
     options = parser.parse_args(arguments)
     try:
         if options.replay is not None:
             return _tell(Script.from_text(options.replay))
-        for name, least in (("scripts", 1), ("workers", 1), ("seed", 0)):
-            if getattr(options, name) < least:
-                raise ValueError(
-                    f"--{name} {getattr(options, name)}: expected a number from {least}"
-                )
     except ValueError as error:
         print(f"simtest: {error}", file=sys.stderr)
         return EXIT_USAGE

@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from nodes.administration import announce
-from nodes.command_line import Parser
+from nodes.command_line import Parser, whole
 from nodes.configuration import ConfigurationError, ServerConfiguration, load_server, read_password
 from nodes.private_file import PASSWORD_LENGTH, parse_password
 from nodes.status import StatusError, fetch_status, print_table
@@ -260,18 +260,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_administrator_commands(commands)
     commands.show(_list, "list", "show groups, users and administrators")
     on_line = commands.ask(_on_line, "on-line", "show who is on line, and each one's traffic")
-    on_line.add_argument("--vpn", dest="of_vpn", type=int, metavar="VPN_ID", help="of one group")
+    on_line.add_argument(
+        "--vpn", dest="of_vpn", type=whole(), metavar="VPN_ID", help="of one group"
+    )
     audit = commands.show(_audit, "audit", "show who has changed what")
-    audit.add_argument("--vpn", dest="of_vpn", type=int, metavar="VPN_ID", help="of one group")
-    audit.add_argument("--limit", type=int, default=100, help="how many of the newest (100)")
+    audit.add_argument("--vpn", dest="of_vpn", type=whole(), metavar="VPN_ID", help="of one group")
+    audit.add_argument("--limit", type=whole(), default=100, help="how many of the newest (100)")
     return parser
 
 
 def _add_user_commands(commands: _Commands) -> None:
     text = "add a user to a group"
     user = commands.change(_add_user, "add-user", text, "user", takes_password=True)
-    user.add_argument("--vpn", dest="vpn_id", type=int, required=True, metavar="VPN_ID")
-    user.add_argument("--sub-id", type=int, default=1, metavar="SUB_ID")
+    user.add_argument("--vpn", dest="vpn_id", type=whole(), required=True, metavar="VPN_ID")
+    user.add_argument("--sub-id", type=whole(), default=1, metavar="SUB_ID")
     commands.change(_expel, "remove-user", "expel a user", "user", aliases=["expel"])
     text = "give a user another password"
     commands.change(_set_password, "set-password", text, "user", takes_password=True)
@@ -283,7 +285,7 @@ def _add_administrator_commands(commands: _Commands) -> None:
     add, name = "add a group administrator", "administrator"
     new = commands.change(_add_administrator, "add-administrator", add, name, takes_password=True)
     new.add_argument(
-        "--vpn", dest="vpn_ids", type=int, action="append", required=True, metavar="VPN_ID",
+        "--vpn", dest="vpn_ids", type=whole(), action="append", required=True, metavar="VPN_ID",
         help="a group to administer; may be given several times",
     )  # fmt: skip
     remove = "remove a group administrator"

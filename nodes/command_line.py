@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import NoReturn
 
 EXIT_USAGE = 2
@@ -14,3 +15,21 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the program with exit code 2."""
         self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
+
+
+def whole(least: int | None = None, most: int | None = None) -> Callable[[str], int]:
+    """Returns an argument's type: a whole number, not below or above what is given."""
+    limits = "" if least is None else f" from {least}"
+    limits += "" if most is None else f" to {most}"
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+            fits = (least is None or value >= least) and (most is None or value <= most)
+        except ValueError:
+            fits = False
+        if not fits:
+            raise argparse.ArgumentTypeError(f"expected a whole number{limits}, got {text}")
+        return value
+
+    return read

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import ip_interface
 
 from topologies.branches import (
     LAN_MTU,
+    MAXIMUM_CLIENTS,
     MAXIMUM_SIMULATED_CLIENTS,
     MULTICAST_LAN_MTU,
     OUTSIDE_MTU,
@@ -23,6 +24,7 @@ from topologies.sites import cascade, multiserver
 
 __all__ = [
     "CATALOG",
+    "EMULATED_CLIENTS",
     "WITH_SERVERS",
     "cascade",
     "multicast",
@@ -37,6 +39,15 @@ MESH = (("m1", "m2"), ("m2", "m3"), ("m3", "m4"), ("m4", "m1"), ("m1", "m3"))
 MESH_ROUTERS = ("m1", "m2", "m3", "m4")
 MAXIMUM_MULTICAST_CLIENTS = 48
 """A kernel forwards multicast between 32 interfaces at most; clients are spread over the routers."""
+MINIMUM_SUBGROUPS_CLIENTS = 4
+EMULATED_CLIENTS: Mapping[str, tuple[int, int]] = {
+    "single": (2, MAXIMUM_CLIENTS),
+    "subgroups": (MINIMUM_SUBGROUPS_CLIENTS, MAXIMUM_CLIENTS),
+    "multicast": (2, MAXIMUM_MULTICAST_CLIENTS),
+    "multiserver": (2, MAXIMUM_CLIENTS),
+    "cascade": (2, MAXIMUM_CLIENTS),
+}
+"""How few and how many clients of the first group one machine runs as processes."""
 
 
 def single(
@@ -78,7 +89,9 @@ def subgroups(
     """
     check_family("subgroups", family)
     mtu = LAN_MTU[family] if lan_mtu is None else lan_mtu
-    check_range("subgroups", "clients", clients, 4, MAXIMUM_SIMULATED_CLIENTS)
+    check_range(
+        "subgroups", "clients", clients, MINIMUM_SUBGROUPS_CLIENTS, MAXIMUM_SIMULATED_CLIENTS
+    )
     members = members_of("subgroups", clients, terminals, second_group, mtu)
     members[2] = replace(members[2], sub_id=2)
     return assemble("subgroups", 2, trunk(family), members, family, mtu, ("internet",))

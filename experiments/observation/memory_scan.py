@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nodes.command_line import Parser
+from nodes.command_line import Parser, whole
 
 PIECE = 1024 * 1024
 """Octets that are read at a time."""
@@ -141,7 +141,7 @@ def _region(line: str) -> Region:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line: 0 when none of the keys is there, 1 when one is."""
     parser = Parser(prog="python -m experiments.observation.memory_scan", description=__doc__)
-    parser.add_argument("pid", type=int)
+    parser.add_argument("pid", type=whole(1))
     parser.add_argument("keys", nargs="+", metavar="key", type=bytes.fromhex)
     options = parser.parse_args(arguments)
     wanted = {}

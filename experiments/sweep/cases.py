@@ -37,6 +37,8 @@ class Kind:
     work: Callable[[Mapping[str, Any]], list[dict[str, Any]]]
     parameters: Mapping[str, tuple[Value, ...]]
     """By name, the values that a sweep has unless told otherwise."""
+    unfit: Callable[[str, Any], str]
+    """Says why no case can have a parameter's value; nothing when one can."""
     failures: tuple[type[Exception], ...]
     """What the function raises for parameters that do not fit; anything else is a mistake of ours."""
     telling: tuple[str, ...]
@@ -44,8 +46,20 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "scale": Kind(kinds.scale, kinds.SCALE_PARAMETERS, kinds.SCALE_FAILURES, kinds.SCALE_TELLING),
-    "world": Kind(kinds.world, kinds.WORLD_PARAMETERS, kinds.WORLD_FAILURES, kinds.WORLD_TELLING),
+    "scale": Kind(
+        kinds.scale,
+        kinds.SCALE_PARAMETERS,
+        kinds.scale_unfit,
+        kinds.SCALE_FAILURES,
+        kinds.SCALE_TELLING,
+    ),
+    "world": Kind(
+        kinds.world,
+        kinds.WORLD_PARAMETERS,
+        kinds.world_unfit,
+        kinds.WORLD_FAILURES,
+        kinds.WORLD_TELLING,
+    ),
 }
 
 
@@ -80,8 +94,8 @@ class Done:
 def grid(kind: str, given: Mapping[str, Sequence[str]]) -> list[Case]:
     """Returns all combinations of the values given, and of the kind's own for the others.
 
-    CaseError for a kind or parameter that is not there, and for values that are no numbers where numbers are
-    expected.
+    CaseError for a kind or parameter that is not there, and for values that no case can have. What does not
+    fit together, as more servers than a network has room for, is found when the case is worked out.
     """
     if kind not in KINDS:
         raise CaseError(f"MODEL={kind}: expected one of {', '.join(KINDS)}")
@@ -89,7 +103,7 @@ def grid(kind: str, given: Mapping[str, Sequence[str]]) -> list[Case]:
     for name in given.keys() - own.keys():
         raise CaseError(f"MODEL={kind}: {name}: expected some of {', '.join(own)}")
     axes = [
-        [_parsed(name, text, values[0]) for text in given[name]] if name in given else values
+        [_parsed(KINDS[kind], name, text) for text in given[name]] if name in given else values
         for name, values in sorted(own.items())
     ]
     return [
@@ -136,11 +150,14 @@ def canonical(value: Any) -> bytes:
     return msgspec.json.encode(value, order="sorted")
 
 
-def _parsed(name: str, text: str, like: Value) -> Value:
+def _parsed(kind: Kind, name: str, text: str) -> Value:
     try:
-        return type(like)(text)
+        value = type(kind.parameters[name][0])(text)
     except ValueError as error:
         raise CaseError(f"{name}: {text}: expected a number") from error
+    if said := kind.unfit(name, value):
+        raise CaseError(f"{name}: {text}: {said}")
+    return value
 
 
 def _digest(octets: bytes) -> str:

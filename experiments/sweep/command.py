@@ -122,8 +122,6 @@ def _cases(options: argparse.Namespace) -> list[Case]:
         if (values := getattr(options, name)) is not None
     }
     if options.seeds is not None:
-        if options.seeds < 1:
-            raise CaseError(f"SEEDS={options.seeds}: expected 1 or more")
         given["seed"] = [str(seed) for seed in range(1, options.seeds + 1)]
     return grid(options.model, given)
 

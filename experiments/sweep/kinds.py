@@ -7,7 +7,7 @@ and ``note`` then says why. None may depend on clocks, on the machine or on the 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple
 from typing import Any
 
@@ -18,7 +18,7 @@ from experiments.traffic.probing import plan_round
 from simulator.links import Impairment
 from simulator.scale.loads import WAYS
 from simulator.scale.model import Scenario, evaluate
-from simulator.scale.networks import GRAPHML
+from simulator.scale.networks import GRAPHML, check_name
 from simulator.scale.placement import PlacementError
 from simulator.scale.routers import NetworkError
 from simulator.world import World, WorldError
@@ -51,15 +51,10 @@ SCALE_TELLING = ("busiest_server", "busiest_link", "link_copies", "most_rows", "
 
 def scale(parameters: Mapping[str, Any]) -> Fields:
     """Works out the scale model for one way of forwarding, without processors' times."""
-    way, topology = parameters["way"], parameters["topology"]
-    if way not in WAYS:
-        raise ValueError(f"way {way}: expected one of {', '.join(WAYS)}")
-    if topology.endswith(GRAPHML):
-        raise ValueError(
-            f"topology {topology}: expected a name: a file may change, and workers lack it"
-        )
+    _expect_fit(scale_unfit, parameters)
+    way = parameters["way"]
     scenario = Scenario(
-        network=topology,
+        network=parameters["topology"],
         clients=parameters["clients"],
         group_size=parameters["group"],
         servers=parameters["servers"],
@@ -70,20 +65,47 @@ def scale(parameters: Mapping[str, Any]) -> Fields:
     return [_field(name, *astuple(one)) for name, one in fields.items()]
 
 
+def scale_unfit(name: str, value: Any) -> str:
+    """Says why no case can have a parameter's value, whatever its others; nothing when some can."""
+    if name == "way" and value not in WAYS:
+        return f"expected one of {', '.join(WAYS)}"
+    if name == "topology" and value.endswith(GRAPHML):
+        return "expected a name: a file may change, and workers lack it"
+    if name == "topology":
+        try:
+            check_name(value)
+        except NetworkError as error:
+            return str(error)
+    return _below(name, value, {"clients": 2, "group": 2, "servers": 1, "seed": 0})
+
+
+def world_unfit(name: str, value: Any) -> str:
+    """Says why no case can have a parameter's value, whatever its others; nothing when some can."""
+    if name == "way" and value not in CATALOG:
+        return f"expected one of {', '.join(CATALOG)}"
+    if name == "loss" and not 0 <= value <= 1:
+        return "expected a share of 1"
+    return _below(name, value, {"clients": 2, "frames": 1, "seed": 0})
+
+
+def _below(name: str, value: Any, least: Mapping[str, int]) -> str:
+    return f"expected {least[name]} or more" if name in least and value < least[name] else ""
+
+
+def _expect_fit(unfit: Callable[[str, Any], str], parameters: Mapping[str, Any]) -> None:
+    for name, value in parameters.items():
+        if said := unfit(name, value):
+            raise ValueError(f"{name} {value}: {said}")
+
+
 def world(parameters: Mapping[str, Any]) -> Fields:
     """Lets probe frames flow in the world of events, on a topology of the catalog.
 
     Each client's first terminal sends ``frames`` unicast and as many broadcast frames of each size, while
     each link outside loses the share ``loss`` of its packets.
     """
-    way = parameters["way"]
-    if way not in CATALOG:
-        raise ValueError(f"way {way}: expected one of {', '.join(CATALOG)}")
-    plan = CATALOG[way](clients=parameters["clients"], terminals=1)
-    if parameters["frames"] < 1:
-        raise ValueError(f"frames {parameters['frames']}: expected 1 or more")
-    if not 0 <= parameters["loss"] <= 1:
-        raise ValueError(f"loss {parameters['loss']}: expected a share of 1")
+    _expect_fit(world_unfit, parameters)
+    plan = CATALOG[parameters["way"]](clients=parameters["clients"], terminals=1)
     made = World(plan, parameters["seed"])
     made.start()
     made.wait_until_registered()

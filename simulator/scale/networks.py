@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 from xml.etree.ElementTree import ParseError
 
 import networkx as nx
@@ -37,23 +38,38 @@ def network(name: str, seed: int = 0) -> Routers:
         return _from_file(name)
     kind, colon, number = name.partition(":")
     if colon:
-        return _generated(name, kind, number, seed)
+        return _generated(name, kind, _size(name, kind, number), seed)
+    return from_graph(nx.node_link_graph(_of_topohub(name), edges="edges"), name, PLACES)
+
+
+def check_name(name: str) -> None:
+    """Raises NetworkError for a name that is not there; opens no file and generates nothing."""
+    kind, colon, number = name.partition(":")
+    if colon:
+        _size(name, kind, number)
+    elif not name.endswith(GRAPHML):
+        _of_topohub(name)
+
+
+def _of_topohub(name: str) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             # Version 1.5.1 leaves the closing of its file to the garbage collector.
             warnings.simplefilter("ignore", ResourceWarning)
-            data = topohub.get(name)
+            data: dict[str, Any] = topohub.get(name)
     except KeyError:
         generators = ", ".join(f"{one}:ROUTERS" for one in _GENERATORS)
         raise NetworkError(
             f"network {name}: expected one of topohub (as {WORLD}), a file {GRAPHML}, or {generators}"
         ) from None
-    return from_graph(nx.node_link_graph(data, edges="edges"), name, PLACES)
+    return data
 
 
 def _from_file(name: str) -> Routers:
     try:
         graph = nx.read_graphml(name, force_multigraph=True)
+    except FileNotFoundError:
+        raise NetworkError(f"{name}: expected a file that is there") from None
     except (OSError, ParseError, nx.NetworkXError, ValueError, KeyError, AttributeError) as error:
         raise NetworkError(f"{name}: expected GraphML: {' '.join(str(error).split())}") from None
     for one, other, data in graph.edges(data=True):
@@ -65,13 +81,18 @@ def _from_file(name: str) -> Routers:
     return from_graph(graph, name.rsplit("/", 1)[-1])
 
 
-def _generated(name: str, kind: str, number: str, seed: int) -> Routers:
+def _size(name: str, kind: str, number: str) -> int:
+    """Returns how many routers a generator is to make."""
     if kind not in _GENERATORS:
         raise NetworkError(f"network {name}: expected one of {', '.join(_GENERATORS)} before ':'")
     routers = int(number) if number.isdecimal() else 0
     lowest = 1_000 if kind == "internet" else 4
     if not lowest <= routers <= _LARGEST:
         raise NetworkError(f"network {name}: expected {lowest} to {_LARGEST} routers")
+    return routers
+
+
+def _generated(name: str, kind: str, routers: int, seed: int) -> Routers:
     start = int(Chance(seed).stream("scale", "network", name).integers(1 << 31))
     return from_graph(_GENERATORS[kind](routers, start), name)
 

@@ -26,8 +26,19 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "topology": (["run", "--topo", "nosuch"], "TOPO=nosuch: expected one of"),
     "one client": (["run", "--clients", "1"], "clients: expected 2 to 64, got 1"),
     "too many for one machine": (["run", "--clients", "65"], "clients: expected 2 to 64, got 65"),
+    "three in subgroups": (
+        ["run", "--topo", "subgroups", "--clients", "3"],
+        "subgroups: clients: expected 4 to 64, got 3",
+    ),
+    "too many in multicast": (
+        ["run", "--topo", "multicast", "--clients", "65"],
+        "multicast: clients: expected 2 to 48, got 65",
+    ),
     "no terminal": (["run", "--terminals", "0"], "terminals: expected 1 to 26, got 0"),
-    "no number": (["run", "--clients", "two"], "--clients"),
+    "no number": (
+        ["run", "--clients", "two"],
+        "argument --clients: expected a whole number, got two",
+    ),
     "family": (["run", "--family", "5"], "--family"),
     "strip": (["run", "--strip", "all"], "--strip"),
     "hop tags": (["run", "--hop-tags", "on"], "--hop-tags"),
@@ -35,7 +46,18 @@ USAGE: dict[str, tuple[list[str], str]] = {
         ["run", "--topo", "multicast", "--hop-tags", "required"],
         "TOPO=multicast: --hop-tags: expected off: no relay",
     ),
-    "seed": (["run", "--seed", "x"], "--seed"),
+    "seed": (
+        ["run", "--seed", "-1"],
+        "argument --seed: expected a whole number from 0, got -1",
+    ),
+    "series": (
+        ["instrument", "--series", "0"],
+        "argument --series: expected a whole number from 1, got 0",
+    ),
+    "clients to start": (
+        ["startup", "--clients", "65"],
+        "argument --clients: expected a whole number from 2 to 64, got 65",
+    ),
     "unknown option": (["run", "--nosuch"], "--nosuch"),
     "unknown command": (["fly"], "fly"),
     "no command": ([], "are required: run|"),

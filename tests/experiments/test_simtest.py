@@ -80,8 +80,11 @@ def test_a_script_that_is_none_is_refused_in_one_line(
 def test_a_number_that_is_none_is_refused_in_one_line(
     option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([option, "0"]) == 2
-    assert capsys.readouterr().err == f"simtest: {option} 0: expected a number from 1\n"
+    with pytest.raises(SystemExit) as ended:
+        main([option, "0"])
+    assert ended.value.code == 2
+    said = f"argument {option}: expected a whole number from 1, got 0\n"
+    assert capsys.readouterr().err == f"python -m experiments.simtest: {said}"
 
 
 def test_any_number_of_workers_plays_the_same_scripts_under_any_hash_seed() -> None:

@@ -186,4 +186,4 @@ def test_a_negative_seed_is_a_usage_error(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit) as ended:
         main(["ns3", "--seed", "-1"])
     assert ended.value.code == 2
-    assert "-1: expected 0 or more" in capsys.readouterr().err
+    assert "expected a whole number from 0, got -1" in capsys.readouterr().err

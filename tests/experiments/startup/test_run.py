@@ -18,9 +18,9 @@ CONTROLS = ("tls",) if missing_packages() else ("tls", "ike")
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        (("--clients", "1"), "argument --clients: expected a number from 2 to 64, got 1"),
-        (("--clients", "65"), "argument --clients: expected a number from 2 to 64, got 65"),
-        (("--clients", "x"), "argument --clients: expected a number from 2 to 64, got x"),
+        (("--clients", "1"), "argument --clients: expected a whole number from 2 to 64, got 1"),
+        (("--clients", "65"), "argument --clients: expected a whole number from 2 to 64, got 65"),
+        (("--clients", "x"), "argument --clients: expected a whole number from 2 to 64, got x"),
         (("--control", "ssh"), "argument --control: invalid choice: 'ssh'"),
     ],
 )

@@ -113,7 +113,17 @@ def test_a_sweep_that_was_killed_goes_on(serial: Path, tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_fails_alone(serial: Path) -> None:
-    arguments = ("sweep", "--model", "world", "--way", "single", "--clients", "2,1", "--loss", "0")
+    arguments = (
+        "sweep",
+        "--model",
+        "world",
+        "--way",
+        "multicast",
+        "--clients",
+        "2,49",
+        "--loss",
+        "0",
+    )
     ended = swept(serial, *arguments, "--engine", "serial")
     assert ended.code == 1
     assert "0 cases worked out" in ended.output
@@ -127,12 +137,12 @@ def test_what_does_not_fit_fails_alone(serial: Path) -> None:
         (["--model", "nosuch"], "MODEL=nosuch: expected one of"),
         (["--loss", "0"], "MODEL=scale: loss: expected some of"),
         (["--clients", "few"], "clients: few: expected a number"),
-        (["--seeds", "0"], "SEEDS=0: expected 1 or more"),
+        (["--seeds", "0"], "--seeds: expected a whole number from 1, got 0"),
         (["--engine", "dask"], "expected both or neither"),
         (["--scheduler", "tcp://a:1"], "expected both or neither"),
         (["--engine", "dask", "--scheduler", "a"], "SCHEDULER=a: expected tcp://host:port"),
         (["--engine", "ray"], "--engine"),
-        (["--workers", "0"], "0: expected 1 or more"),
+        (["--workers", "0"], "--workers: expected a whole number from 1, got 0"),
     ],
 )
 def test_a_usage_error_is_one_line(
