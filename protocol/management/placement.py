@@ -12,9 +12,11 @@ from collections.abc import Callable
 
 from protocol.management.actions import Action, MemberMoved, SendMessage
 from protocol.management.connections import Connection, State
-from protocol.management.servers import VpnServers
-from protocol.relay.tables import Member
-from protocol.types import SECOND, Address, ClientId, RandomOctets, Secret, ServerDelivery
+from protocol.management.members import Members
+from protocol.management.registration import Registration
+from protocol.management.relay_keys import RelayKeys
+from protocol.management.servers import Relays
+from protocol.types import SECOND, Address, ClientId, RandomOctets, Secret
 from protocol.wire.codec import Endpoint
 from protocol.wire.messages import Candidate, Candidates, Measured, NewRelay
 from protocol.wire.probe import TOKEN_LENGTH
@@ -32,32 +34,30 @@ class Placement:
 
     def __init__(
         self,
-        servers: VpnServers,
+        relays: Relays,
+        members: Members,
+        registration: Registration,
+        relay_keys: RelayKeys,
         random_octets: RandomOctets,
-        delivery: ServerDelivery,
         act: Callable[[Action], None],
-        admit: Callable[[Connection, int], bool],
-        registered: Callable[[Connection, int], None],
         open_at: int = 0,
-        new_keys: Callable[[Member], Member] = lambda member: member,
-        bound: Callable[[ClientId, Address], None] = lambda client_id, address: None,
     ) -> None:
-        """Takes the servers, where actions go, and what to do with a client that has one.
+        """Takes the servers, what goes on with a client that has one, and where actions go.
 
         Up to ``open_at`` clients wait for servers that are not up yet, so that they can choose.
         """
         self.token = Secret(random_octets(TOKEN_LENGTH))
         """What VPN servers answer probes to, and nobody else's datagrams."""
-        self._delivery = delivery
-        self._servers = servers
+        assert relays.servers is not None
+        self._relays = relays
+        self._servers = relays.servers
+        self._members = members
+        self._registration = registration
+        self._relay_keys = relay_keys
         self._act = act
-        self._admit = admit
-        self._registered = registered
         self._open_at = open_at
-        self._new_keys = new_keys
-        self._note_bound = bound
         self._waiting: dict[int, Connection] = {}
-        self._members: dict[ClientId, Connection] = {}
+        self._placed: dict[ClientId, Connection] = {}
         self._stranded: dict[ClientId, Connection] = {}
 
     # -- what clients do
@@ -78,9 +78,9 @@ class Placement:
         nearest = self._servers.nearest(known.distances or {})
         assert nearest is not None
         known.state, known.server = State.PLACING, nearest.name
-        if self._admit(known, now):
+        if self._registration.admit(known, now):
             assert known.member is not None
-            self._members[known.member.client_id] = known
+            self._placed[known.member.client_id] = known
             self._servers.count(nearest.name, 1)
 
     def measured(self, known: Connection, message: Measured, now: int) -> None:
@@ -93,9 +93,9 @@ class Placement:
     def forget(self, known: Connection) -> None:
         """Forgets a client that has gone."""
         self._waiting.pop(known.number, None)
-        if known.member is None or known.member.client_id not in self._members:
+        if known.member is None or known.member.client_id not in self._placed:
             return
-        del self._members[known.member.client_id]
+        del self._placed[known.member.client_id]
         if self._stranded.pop(known.member.client_id, None) is None:
             assert known.server is not None
             self._servers.count(known.server, -1)
@@ -113,33 +113,26 @@ class Placement:
     def server_down(self, name: str) -> None:
         """Gives every client of a server that is gone its next nearest."""
         self._servers.set_up(name, False)
-        for client_id, known in list(self._members.items()):
+        for client_id, known in list(self._placed.items()):
             if known.server == name and client_id not in self._stranded:
                 self._servers.count(name, -1)
                 self._move(known)
 
     def placed(self, client_id: ClientId, server: str, now: int) -> None:
         """Tells the client of its server, now that the server knows of the client."""
-        known = self._members.get(client_id)
+        known = self._placed.get(client_id)
         if known is None or known.server != server or client_id in self._stranded:
             return
         moving, known.moving = known.moving, False
         if known.state is State.PLACING:
-            self._registered(known, now)
+            self._registration.complete(known, now)
         elif moving:
-            message = NewRelay(*self.relays(server), known.hop_key, known.binding_key)
+            message = NewRelay(*self._relays.of(server), known.hop_key, known.binding_key)
             self._act(SendMessage(known.number, message))
 
     def bound(self, client_id: ClientId, address: Address) -> None:
         """Notes where a client has shown its server to be."""
-        self._note_bound(client_id, address)
-
-    def relays(self, server: str) -> tuple[Endpoint, tuple[Endpoint, ...]]:
-        """Returns where a client of ``server`` sends, and whose datagrams it accepts."""
-        own = Endpoint.of(self._servers.at(server).address)
-        if self._delivery == "cascade":
-            return own, (own,)
-        return own, tuple(Endpoint.of(one.address) for one in self._servers)
+        self._members.bound(client_id, address)
 
     # -- time
 
@@ -165,6 +158,6 @@ class Placement:
             self._stranded[known.member.client_id] = known
             return
         known.server, known.moving = nearest.name, True
-        known.member = self._new_keys(known.member)
+        known.member = self._relay_keys.renew(known.member)
         self._servers.count(nearest.name, 1)
         self._act(MemberMoved(known.member, nearest.name))

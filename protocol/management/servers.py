@@ -1,4 +1,4 @@
-"""The VPN servers that a representative has, and which of them is a client's nearest.
+"""Where clients send datagrams: to the key server's own relay, or to the nearest of several VPN servers.
 
 Patent: Fig. 15 parts 1501-1503; Fig. 16; effect E4.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from protocol.types import Address
+from protocol.types import Address, ServerDelivery
+from protocol.wire.codec import Endpoint
 
 EQUALLY_NEAR = 500
 """Round-trip times that differ by no more than this, in us, count as equal: load decides."""
@@ -72,3 +73,31 @@ class VpnServers:
             reach = min(known) + EQUALLY_NEAR
             up = tuple(s for s in up if distances.get(s.name, reach + 1) <= reach)
         return min(up, key=lambda server: (self._clients[server.name], server.name))
+
+
+class Relays:
+    """Where clients send, and whose datagrams they accept."""
+
+    def __init__(self, relay: Address | VpnServers, delivery: ServerDelivery) -> None:
+        """Takes the own data address, or the VPN servers and who of them sends to a client."""
+        self.servers = relay if isinstance(relay, VpnServers) else None
+        self._own = relay if isinstance(relay, Address) else None
+        self._delivery = delivery
+
+    def addresses(self) -> frozenset[Address]:
+        """Returns the data address of each."""
+        if self._own is not None:
+            return frozenset((self._own,))
+        return frozenset(server.address for server in self.servers or ())
+
+    def of(self, server: str | None) -> tuple[Endpoint, tuple[Endpoint, ...]]:
+        """Returns where a client of ``server`` sends, and whose datagrams it accepts."""
+        if server is None:
+            assert self._own is not None
+            own = Endpoint.of(self._own)
+            return own, (own,)
+        assert self.servers is not None
+        own = Endpoint.of(self.servers.at(server).address)
+        if self._delivery == "cascade":
+            return own, (own,)
+        return own, tuple(Endpoint.of(one.address) for one in self.servers)
