@@ -55,7 +55,10 @@ REACH = {
     "protocol.distribution.subscriber": {
         "protocol.binding_tag",
         "protocol.distribution.addresses",
+        "protocol.distribution.checks",
         "protocol.distribution.counts",
+        "protocol.distribution.epochs",
+        "protocol.distribution.in_force",
         "protocol.distribution.tables",
         "protocol.errors",
         "protocol.hop_tag",
