@@ -10,6 +10,8 @@ MOST_FRAMES = 200_000
 MOST_SECONDS = 30.0
 LARGEST_BATCH_OCTETS = 65_000
 MOST_SEGMENTS = 64
+FLOOR_CLASS = 4
+"""The traffic class (RFC 8622: least effort) of what is to be dropped on arrival; all else has 0."""
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare", forbid_unknown_fields=True):
@@ -31,13 +33,14 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare", forbid_unknown_fields=
 class Send(msgspec.Struct, frozen=True, tag="send", forbid_unknown_fields=True):
     """Send what is prepared, ``rate`` a second, ``burst`` with each call; ``dry``: all but the call.
 
-    ``metered``: the CPU time within the calls is taken, too.
+    With ``pairs`` the calls' CPU time is taken, and so many calls are made with what is prepared, over and
+    over; just before or after each, as chance has it, the same is sent under FLOOR_CLASS and told apart.
     """
 
     rate: float
     burst: int = 1
     dry: bool = False
-    metered: bool = False
+    pairs: int = 0
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish", forbid_unknown_fields=True):
@@ -59,7 +62,8 @@ class Sent(msgspec.Struct, frozen=True, tag="sent"):
 
     ``latest_ns`` is the most that a call came late. ``saturated``: the generator could not keep the
     schedule to its end. ``cpu_ns`` is the CPU time within the calls, by their median, with what the
-    kernel did for them before they returned; 0 unless that was asked for.
+    kernel did for them before they returned; 0 unless that was asked for. ``floor_ns`` is the same of
+    the calls under FLOOR_CLASS, whose frames are in no other figure.
     """
 
     frames: int
@@ -69,6 +73,7 @@ class Sent(msgspec.Struct, frozen=True, tag="sent"):
     latest_ns: int
     saturated: bool
     cpu_ns: int = 0
+    floor_ns: int = 0
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

@@ -26,7 +26,7 @@ from experiments.instrument.commands import (
     Send,
 )
 from experiments.instrument.members import BROADCAST, GeneratorFile, Member, MemberError
-from experiments.instrument.pacing import Meter, PacingError, batches, send_paced, sender
+from experiments.instrument.pacing import PacingError, batches, send_paced, send_pairs, sender
 from nodes.channel import client_context
 
 _DECODER = msgspec.json.Decoder(Command)
@@ -98,22 +98,27 @@ class Generator:
         frames, self._prepared = self._prepared, []
         if not frames or self._member is None:
             return Failed("nothing is prepared")
-        if not 0 < len(frames) / command.rate <= MOST_SECONDS:
-            return Failed(f"{len(frames)} frames at {command.rate}/s: at most {MOST_SECONDS} s")
+        count = command.pairs * command.burst or len(frames)
+        if not 0 < count <= MOST_FRAMES or not 0 < count / command.rate <= MOST_SECONDS:
+            return Failed(
+                f"{count} frames at {command.rate}/s: at most {MOST_FRAMES} and {MOST_SECONDS} s"
+            )
         work = batches(frames, command.burst)
         segment = len(frames[0]) if command.burst > 1 else None
         send = sender(self._member.socket, self._destination, segment)
         if command.dry:
             send = bytes.__len__
-        meter = Meter(send)
-        sent = send_paced(meter if command.metered else send, work, command.rate / command.burst)
+        rate = command.rate / command.burst
+        if command.pairs:
+            sent = send_pairs(self._member.socket, send, work, command.pairs, rate)
+        else:
+            sent = send_paced(send, work, rate)
         if command.dry:
             return msgspec.structs.replace(sent, frames=0)
         return msgspec.structs.replace(
             sent,
             frames=sent.frames * command.burst,
             refused=sent.refused * command.burst,
-            cpu_ns=meter.cpu_ns,
         )
 
     async def leave(self) -> None:

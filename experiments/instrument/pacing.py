@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import errno
 import gc
+import random
 import socket
 import statistics
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
-from experiments.instrument.commands import LARGEST_BATCH_OCTETS, MOST_SEGMENTS, Sent
+import msgspec
+
+from experiments.instrument.commands import (
+    FLOOR_CLASS,
+    LARGEST_BATCH_OCTETS,
+    MOST_SEGMENTS,
+    Sent,
+)
 from experiments.instrument.window import LATENESS_LIMIT
 
 UDP_SEGMENT = 103
@@ -22,6 +31,7 @@ _SLEEP_FROM_NS = 500_000
 _SPIN_NS = 300_000
 _TOLERATED_NS = 2_000_000
 _FULL = (errno.ENOBUFS, errno.EAGAIN)
+_Item = TypeVar("_Item")
 
 
 class PacingError(ValueError):
@@ -66,6 +76,7 @@ class Meter:
     def __init__(self, send: Callable[[bytes], object]) -> None:
         self._send = send
         self._costs: list[int] = []
+        self.refused = 0
 
     @property
     def cpu_ns(self) -> int:
@@ -80,11 +91,54 @@ class Meter:
         before = time.thread_time_ns()
         try:
             return self._send(batch)
+        except OSError:
+            self.refused += 1
+            raise
         finally:
             self._costs.append(time.thread_time_ns() - before)
 
 
-def send_paced(send: Callable[[bytes], object], work: Sequence[bytes], rate: float) -> Sent:
+def send_pairs(
+    udp: socket.socket,
+    send: Callable[[bytes], object],
+    work: Sequence[bytes],
+    pairs: int,
+    rate: float,
+) -> Sent:
+    """Sends so many batches, ``work`` over and over, each also under FLOOR_CLASS, ``rate`` pairs a second.
+
+    Both calls of a pair differ in nothing else, and are so close that the machine's mood is the same.
+    Chance says which goes first: it finds the batch cold, and pages where the one before left them.
+    Frames are counted as batches here, those under FLOOR_CLASS not at all.
+    """
+    chance = random.Random(pairs)
+    meters = {0: Meter(send), FLOOR_CLASS: Meter(send)}
+
+    def send_one(one: tuple[int, bytes]) -> object:
+        traffic_class, batch = one
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, traffic_class)
+        return meters[traffic_class](batch)
+
+    calls = [
+        (traffic_class, work[index % len(work)])
+        for index in range(pairs)
+        for traffic_class in chance.sample((0, FLOOR_CLASS), 2)
+    ]
+    try:
+        sent = send_paced(send_one, calls, 2 * rate)
+    finally:
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0)
+    refused = meters[0].refused
+    return msgspec.structs.replace(
+        sent,
+        frames=pairs - refused,
+        refused=refused,
+        cpu_ns=meters[0].cpu_ns,
+        floor_ns=meters[FLOOR_CLASS].cpu_ns,
+    )
+
+
+def send_paced(send: Callable[[_Item], object], work: Sequence[_Item], rate: float) -> Sent:
     """Sends one batch after the other, ``rate`` a second, and says how that went.
 
     Call i is due at start + i/rate, however late the one before was. Frames are counted as

@@ -15,7 +15,13 @@ from experiments.instrument.commands import Prepare, Send, Sent
 from experiments.instrument.filter_drop import FilterDrop
 from experiments.instrument.interface_drop import ARRIVED_OCTETS, InterfaceDrop, check_program
 from experiments.instrument.programs import GeneratorHandle, program
-from experiments.instrument.servers import GENERATOR_FILE, forwarding_of, plane_of, serving
+from experiments.instrument.servers import (
+    GENERATOR_FILE,
+    ROUTER,
+    forwarding_of,
+    plane_of,
+    serving,
+)
 from experiments.instrument.settings import (
     Cores,
     Wire,
@@ -40,6 +46,8 @@ from topologies.rig import (
 )
 
 SETTLE_SECONDS = 2.0
+PAIRED_BATCHES = 16
+"""So many go over and over in pairs of calls: no more than stay in a core's cache."""
 _QUIET_SECONDS = 0.015
 _POLL_SECONDS = 0.003
 
@@ -89,14 +97,18 @@ class Rig:
         """
         return self.measure(server, Load(members, frame_size, cast, rate, seconds, burst))
 
-    def measure(self, server: str, load: Load, metered: bool = False) -> Window:
-        """Measures one server's process under one load; ``metered``: the generator's calls, too."""
-        payload = self.prepare(server, load)
+    def measure(self, server: str, load: Load, paired: bool = False) -> Window:
+        """Measures one server's process under one load.
+
+        ``paired``: the generator's calls, too, and as many whose frames are dropped on arrival: where a
+        `FilterDrop` is.
+        """
+        payload = self.prepare(server, load, paired=paired)
         process, drop = self.process(server), self.drops[server]
         known = self._decided(server)
         copies, arrivals = drop.copies(), drop.arrivals()
         before = accounting.read(process, self.cores.measured)
-        sent = self.send(load, metered=metered)
+        sent = self.send(load, paired=paired)
 
         def arrived() -> int:
             return drop.arrivals().since(arrivals).datagrams(payload, ARRIVED_OCTETS)
@@ -109,7 +121,7 @@ class Rig:
         came = after.datagrams.read - before.datagrams.read
         if known is not None:
             came = (self._decided(server) or 0) - known
-            out -= came  # that counter has both directions
+            out -= came + paired * sent.frames  # that counter has both directions
         elif after.datagrams.lost == before.datagrams.lost:
             came = arrived()  # the kernel's own counter has a batch as one
         return Window(
@@ -128,6 +140,7 @@ class Rig:
             elapsed_ns=after.moment - before.moment,
             core_busy_ns=after.core.busy - before.core.busy,
             sender_ns=sent.cpu_ns,
+            floor_ns=sent.floor_ns,
         )
 
     def _decided(self, server: str) -> int | None:
@@ -143,17 +156,22 @@ class Rig:
         return int(counters["datagrams_in"])
 
     def prepare(
-        self, server: str, load: Load, port: int | None = None, address: str | None = None
+        self,
+        server: str,
+        load: Load,
+        port: int | None = None,
+        address: str | None = None,
+        paired: bool = False,
     ) -> int:
-        """Has a load's frames sealed; returns the octets of a datagram's payload."""
-        command = Prepare(
-            server, load.members, load.frame_size, load.cast, load.frames, port, address
-        )
+        """Has a load's frames sealed, for pairs a few; returns the octets of a datagram's payload."""
+        frames = min(load.frames, PAIRED_BATCHES * load.burst) if paired else load.frames
+        command = Prepare(server, load.members, load.frame_size, load.cast, frames, port, address)
         return self.generator.prepare(command).payload
 
-    def send(self, load: Load, dry: bool = False, metered: bool = False) -> Sent:
+    def send(self, load: Load, dry: bool = False, paired: bool = False) -> Sent:
         """Has what is prepared sent; ``dry``: the generator works as hard, and sends nothing."""
-        return self.generator.send(Send(load.rate, load.burst, dry, metered))
+        pairs = load.frames // load.burst if paired else 0
+        return self.generator.send(Send(load.rate, load.burst, dry, pairs))
 
     def set_wire(self, wire: Wire) -> None:
         """Says how batches pass from now on, in all networks of the rig."""
@@ -210,10 +228,10 @@ def rig_up(
 
     A server's name says how it forwards (null, relay, hub), by which data plane (socket, batch,
     kernel; else by ``dataplane``, None: the best sockets), and whether hop tags are required (tags):
-    ``null``, ``hub-batch``, ``kernel-tags``. A hub's may say how it seals (`servers.CIPHERS`; else by
-    ``algorithm``). ``groups`` are the sizes of the groups that each server has, ``module`` is what is
-    started as each. Needs an isolated run. Raises MachineError, EmulationError, DeploymentError,
-    InstrumentError.
+    ``null``, ``hub-batch``, ``kernel-tags``; of a ``router`` the node's own kernel is measured. A hub's may
+    say how it seals (`servers.CIPHERS`; else by ``algorithm``). ``groups`` are the sizes of the groups that
+    each server has, ``module`` is what is started as each. Needs an isolated run. Raises MachineError,
+    EmulationError, DeploymentError, InstrumentError.
     """
     check_program()
     cores = choose_cores()
@@ -253,7 +271,8 @@ def _set_up(network: Network, server: str, wire: Wire, dataplane: str | None) ->
     known = [(str(address.ip), theirs.mac) for address in theirs.addresses] + [(nobody, unknown)]
     _know(network, server, SERVER_INTERFACE, known)
     _know(network, MEMBERS, there, [(str(own.addresses[0].ip), own.mac)])
-    if forwarding_of(server) == "relay" and (plane_of(server) or dataplane) == "kernel":
+    in_kernel = forwarding_of(server) == "relay" and (plane_of(server) or dataplane) == "kernel"
+    if in_kernel or ROUTER in server.split("-"):
         return FilterDrop(network, server, SERVER_INTERFACE)
     return InterfaceDrop(network, server, SERVER_INTERFACE)
 

@@ -23,6 +23,8 @@ from topologies.rig import MEMBERS, members_interface, vpn_id_of
 GENERATOR_FILE = "generator.json"
 TAGS = frozenset({"tags", "kept", "anew"})
 """Words in a server's name that have it require hop tags; the last two are `experiments.planes.server`'s."""
+ROUTER = "router"
+"""A word in the name of a server whose node shall route: what passes is counted as at the kernel plane."""
 _NO_KEEPALIVE_S = 28_800
 _FORWARDING = ("null", "relay", "hub")
 _PLANES = ("socket", "batch", "kernel")

@@ -49,8 +49,9 @@ class Window:
     ``cpu_ns`` is by the process's CPU clock, ``schedstat_ns`` the scheduler's own figure.
     ``lost`` counts datagrams that the process never read; ``steal_ns`` is the measured core's, as is
     ``core_busy_ns`` by /proc/stat (coarse). ``elapsed_ns`` is until the process had done it all.
-    ``sender_ns`` is the CPU time of the generator's calls, with what the kernel did within them, and
-    ``run_ns`` that of the eBPF program by the kernel's statistics; 0 where they were not asked for.
+    ``sender_ns`` is the CPU time of the generator's calls, with what the kernel did within them, ``floor_ns``
+    that of as many calls whose frames were dropped on arrival, and ``run_ns`` that of the eBPF program by the
+    kernel's statistics; 0 where they were not asked for.
     """
 
     server: str
@@ -68,6 +69,7 @@ class Window:
     elapsed_ns: int = 0
     core_busy_ns: int = 0
     sender_ns: int = 0
+    floor_ns: int = 0
     run_ns: int = 0
 
     @property

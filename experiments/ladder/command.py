@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from experiments.instrument import course, statistics
-from experiments.instrument.bpf_stats import BpfStats
 from experiments.instrument.checks import CHEAP, Check, Subject, against_itself
 from experiments.instrument.course import Topic
 from experiments.instrument.loads import LOWEST_RATE, half_load, within_reach
@@ -111,9 +110,9 @@ def _measure(quick: bool, seed: int, progress: Progress) -> Found:
     run = _Run(extent, tuple(cells(quick)), random.Random(seed), progress)
     for sitting in range(extent.sittings):
         progress.step("servers and members")
-        with rig_up(SERVERS, groups(quick), module=MODULE) as rig, BpfStats() as stats:
+        with rig_up(SERVERS, groups(quick), module=MODULE) as rig:
             expect_kernel(rig)
-            ways = ways_of(rig, stats)
+            ways = ways_of(rig)
             ways[AGAIN] = ways[MEASURED_AGAIN]
             if sitting == 0:
                 _begin(rig, ways, run, quick)

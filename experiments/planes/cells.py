@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from experiments.instrument.servers import ROUTER as ROUTER_WORD
 from experiments.instrument.servers import requires_tags
 from experiments.instrument.settings import Wire
 from experiments.instrument.window import Cast, Load
@@ -23,16 +24,16 @@ NULL_SOCKET, NULL_BATCH = "null-socket", "null-batch"
 KEPT, ANEW = (tuple(f"{plane}-{word}" for plane in PLANES) for word in (server.KEPT, server.ANEW))
 """A copy more goes to a client, the sender's tag kept, or to a VPN server, under a tag made anew."""
 SIDE_BY_SIDE = (NULL_SOCKET, NULL_BATCH, *PLANES, *TAGGED)
-SERVERS = (*SIDE_BY_SIDE, *KEPT, *ANEW)
-ROUTER = NULL_BATCH
-"""The node whose kernel also is the router."""
+ROUTER = f"null-{ROUTER_WORD}"
+"""The node whose kernel is a router; nothing is for its process."""
+SERVERS = (*SIDE_BY_SIDE, *KEPT, *ANEW, ROUTER)
 
 Flow = Literal["single", "bulk", "whole"]
 FLOWS: tuple[Flow, ...] = ("single", "bulk", "whole")
 """One datagram at a time; long runs of one flow, cut on the wire; the same uncut, as no wire has it."""
-TIMES_LONGER = 4
-"""So much longer are the windows of long runs where a kernel does the work: there a datagram costs little,
-and that is told by the difference of two sums of some hundred calls."""
+TIMES_LONGER, CALLS_A_SECOND = 4, 6000
+"""So much longer are the windows of long runs where a kernel does the work, and so close the calls, whatever
+the rate: there a datagram costs little, and that is told by the difference of two medians of many calls."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Cell:
         burst = 1 if self.flow == "single" else BURST
         if burst > 1 and (variant == FORWARDING or "kernel" in variant.split("-")):
             seconds *= TIMES_LONGER
+            rate = CALLS_A_SECOND * float(burst)
         load = Load(MEMBERS, size, self.cast, rate, seconds, burst, int(self.onward))
         return replace(load, seconds=max(seconds, burst / rate))
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from experiments.instrument import course
-from experiments.instrument.bpf_stats import BpfStats
 from experiments.instrument.checks import CHEAP, Check, Subject
 from experiments.instrument.course import Topic
 from experiments.instrument.loads import LOWEST_RATE, half_load
@@ -103,9 +102,8 @@ def _ways_up(progress: Progress) -> Iterator[tuple[Rig, dict[str, WayOf]]]:
     progress.step("servers and members")
     with ExitStack() as stack:
         rig = stack.enter_context(rig_up(SERVERS, (MEMBERS,), module=MODULE))
-        stats = stack.enter_context(BpfStats())
         expect_kernel(rig)
-        ways = ways_of(rig, stats)
+        ways = ways_of(rig)
         ways[FORWARDING] = ForwardingWay(rig, ROUTER).measure
         if hub.is_there():
             progress.step("OpenVPN's hub")

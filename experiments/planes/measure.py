@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from experiments.instrument import statistics
-from experiments.instrument.bpf_stats import BpfStats
 from experiments.instrument.checks import Check
 from experiments.instrument.rig import Rig
 from experiments.instrument.statistics import Blocks, measure_blocks
@@ -26,7 +25,7 @@ RUN_TIME_SHARE = 0.8
 """The generator pays at least this much of what the program's own run time says."""
 
 
-def ways_of(rig: Rig, stats: BpfStats) -> dict[str, WayOf]:
+def ways_of(rig: Rig) -> dict[str, WayOf]:
     """Returns how each server is measured: by its process, or by its kernel."""
 
     def by_process(server: str) -> WayOf:
@@ -35,7 +34,7 @@ def ways_of(rig: Rig, stats: BpfStats) -> dict[str, WayOf]:
     ways: dict[str, WayOf] = {}
     for server in rig.servers:
         if "kernel" in server:
-            ways[server] = KernelWay(rig, server, stats).measure
+            ways[server] = KernelWay(rig, server).measure
         else:
             ways[server] = by_process(server)
     return ways
@@ -191,7 +190,7 @@ class Results:
         note = (
             "Processes by their CPU time, and they pay for no next hop; the kernel plane and "
             "forwarding by what the generator's "
-            "calls cost, less the same calls dropped at ingress. The kernel's receiving for the "
+            "calls cost, less as many between them dropped at ingress. The kernel's receiving for the "
             "processes, OpenVPN's hub among them, is not counted, which is in their favour."
         )
         return Table("What a datagram costs", columns, tuple(rows), note)
@@ -280,9 +279,9 @@ def samples(result: CellResult[Any]) -> Iterator[Sample]:
         yield Sample("window.frames_in", window.frames_in, "frames", labels)
         yield Sample("window.copies_out", window.copies_out, "datagrams", labels)
         yield Sample("window.lost", window.lost, "datagrams", labels)
-        if one.floor_ns is not None:
+        if window.sender_ns:
             yield Sample("window.generator", window.sender_ns, "ns", labels)
-            yield Sample("window.floor", one.floor_ns, "ns per frame", labels)
+            yield Sample("window.floor", window.floor_ns, "ns", labels)
             yield Sample("window.program", window.run_ns, "ns", labels)
 
 

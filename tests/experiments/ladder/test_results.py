@@ -50,7 +50,7 @@ def measured(name: str, cell: Cell, noise: float) -> Measured:
         sender_ns=spent if in_kernel else 0,
         run_ns=spent // 2 if in_kernel else 0,
     )
-    return Measured(window, 0.0 if in_kernel else None)
+    return Measured(window)
 
 
 def results(quick: bool = False) -> Results:
