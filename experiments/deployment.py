@@ -24,9 +24,9 @@ from nodes.users import UserDatabase
 from topologies.emulate import Network
 from topologies.plan import Node, Plan
 
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 POLL_SECONDS = 0.02
-ENDED_SECONDS = 5.0
+ENDED_SECONDS = 30.0
 LOG_LINES = 8
 RECOVERY_SECONDS = (4, 15)
 """How long clients go on with their SAs when a key server has come back, at least and at most."""
@@ -179,7 +179,7 @@ def stop(deployment: Deployment) -> dict[str, int]:
         process = deployment.processes.get(name)
         if process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                codes[name] = process.wait(timeout=5)
+                codes[name] = process.wait(timeout=ENDED_SECONDS)
     return codes
 
 

@@ -13,6 +13,7 @@ from playwright.sync_api import (
     Locator,
     Page,
     ViewportSize,
+    expect,
     sync_playwright,
 )
 
@@ -21,6 +22,9 @@ from tests.nodes.running import DEADLINE, inside
 
 DESKTOP: ViewportSize = {"width": 1200, "height": 860}
 PHONE: ViewportSize = {"width": 390, "height": 844}
+
+# Playwright itself would wait for five seconds.
+expect.set_options(timeout=DEADLINE * 1000)
 
 
 @contextmanager

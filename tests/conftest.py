@@ -87,7 +87,7 @@ def missing_for_emulation() -> str | None:
         ["unshare", "--net", "--mount", "--pid", "--fork", "ip", "link", "set", "lo", "up"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
     )
     if attempt.returncode != 0:

@@ -143,7 +143,7 @@ def check_contracts(checkout: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=250,
         check=False,
     )
 
@@ -242,7 +242,7 @@ def loaded_with(module: str) -> list[str]:
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=True,
     )
     loaded = outcome.stdout.split()

@@ -39,7 +39,7 @@ def test_an_environment_that_is_shared_is_brought_up_to_date_and_not_emptied(
         env={**os.environ, "PATH": path},
         check=True,
         capture_output=True,
-        timeout=20,
+        timeout=120,
     )
     said = calls.read_text(encoding="ascii")
     assert ("venv --clear" in said) is not linked

@@ -149,6 +149,10 @@ class Network:
         """Runs a command to its end in a node; subprocess.TimeoutExpired after `timeout` s."""
         return self._record.run(self._inside(node, argv), timeout, **popen_arguments)
 
+    def asleep(self) -> bool:
+        """Tells whether nothing that was started in the nodes runs, or waits for a processor to run."""
+        return self._record.asleep()
+
     def counters(self, node: str) -> dict[str, dict[str, int]]:
         """Reads a node's interface counters: rx_ and tx_ packets, bytes, errors and dropped.
 

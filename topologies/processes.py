@@ -10,9 +10,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+_AWAKE = ("R", "D")
+"""States in proc(5) of a thread that runs, waits for its turn, or for a disk."""
 _DEFERRED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -60,6 +63,10 @@ class ProcessRecord:
         """Drops a process that has ended from the record."""
         self._started.remove(process)
 
+    def asleep(self) -> bool:
+        """Tells whether nothing that was started runs at this moment, or waits for a processor to run."""
+        return all(_is_asleep(process.pid) for process in self._started)
+
     def stop(self, deadline_s: float) -> None:
         """Ends everything that still runs: SIGTERM, and after `deadline_s` seconds SIGKILL."""
         started, self._started = self._started, []
@@ -103,6 +110,18 @@ def deferred_signals() -> Iterator[None]:
             signal.signal(deferred, handler)
         for number in dict.fromkeys(arrived):
             signal.raise_signal(number)
+
+
+def _is_asleep(process: int) -> bool:
+    """Tells whether none of a process's threads runs or would: what it has read it has dealt with."""
+    try:
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            text = (thread / "stat").read_text(encoding="utf-8", errors="replace")
+            if text.rpartition(")")[2].split()[0] in _AWAKE:
+                return False
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it, or one of its threads, has ended
+    return True
 
 
 def _signal_group(process: subprocess.Popen[Any], number: int) -> None:

@@ -139,12 +139,15 @@ def observe(
         inside = captures.enter_context(
             Capture(network.popen, first, lan_interfaces(network, first), private / "lan.pcapng")
         )
-        settle(lambda: [capture.path.stat().st_size for capture in outside])
+        settle(lambda: [capture.path.stat().st_size for capture in outside], asleep=network.asleep)
         begun = time.time()
         probes = run_round(network, private, sent)
         ended = time.time()
     names = [server.name, *(node.name for node in (*plan.relays, *plan.clients()))]
-    statuses = settle(lambda: {name: _without_memory(deployment.status(name)) for name in names})
+    statuses = settle(
+        lambda: {name: _without_memory(deployment.status(name)) for name in names},
+        asleep=network.asleep,
+    )
     for name in names:
         statuses[name]["process"] = deployment.status(name)["process"]
     return Seen(

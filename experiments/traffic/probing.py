@@ -133,7 +133,7 @@ def run_round(network: Network, folder: Path, sent: Round) -> Outcome:
         for name, process in receivers.items():
             expect_ready(process, name)
         _send(network, folder, sent)
-        _wait_for_silence(folder, terminals)
+        _wait_for_silence(network, folder, terminals)
     finally:
         for process in receivers.values():
             process.terminate()
@@ -190,10 +190,12 @@ def _send(network: Network, folder: Path, sent: Round) -> None:
             raise ProbingError(f"the sender at {name}: {errors.decode(errors='replace').strip()}")
 
 
-def _wait_for_silence(folder: Path, terminals: list[str]) -> None:
+def _wait_for_silence(network: Network, folder: Path, terminals: list[str]) -> None:
     """Waits until no receiver writes any more: what comes too late or too often is seen as well."""
     settle(
-        lambda: [record_path(folder, name).stat().st_size for name in terminals], SILENCE_SECONDS
+        lambda: [record_path(folder, name).stat().st_size for name in terminals],
+        SILENCE_SECONDS,
+        asleep=network.asleep,
     )
 
 

@@ -19,10 +19,13 @@ from topologies.plan import Kind, Plan
 ALL_PAIRS = 10
 NEIGHBOURS = 3
 TCP_OCTETS = 262_144
-PING_SECONDS = 5
-TCP_SECONDS = 20.0
+PING_SECONDS = 15
+TCP_SECONDS = 60.0
+CONNECT_MILLISECONDS = 15_000
 TCP_PORT = 5201
 ENDED_SECONDS = 30.0
+SEEN_ASLEEP = 3
+"""A frame on its way may wake one process just after it was looked at, but hardly so often."""
 
 
 class TrafficError(RuntimeError):
@@ -160,7 +163,7 @@ def _start_tcp(network: Network, source: str, target: str) -> subprocess.Popen[b
         source,
         [
             *("iperf3", "--client", str(address), "--port", str(TCP_PORT), "--json"),
-            *("--bytes", str(TCP_OCTETS), "--connect-timeout", "5000"),
+            *("--bytes", str(TCP_OCTETS), "--connect-timeout", str(CONNECT_MILLISECONDS)),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -190,15 +193,25 @@ def _wait_for_line(process: subprocess.Popen[bytes], word: bytes, what: str) -> 
     raise TrafficError(f"{what}: ended before it was ready")
 
 
-def settle(read: Callable[[], Any], seconds: float = 0.3, deadline: float = 10.0) -> Any:
-    """Returns what ``read`` gives once it has not changed for ``seconds``: frames are all through."""
+def settle(
+    read: Callable[[], Any],
+    seconds: float = 0.3,
+    deadline: float = 60.0,
+    asleep: Callable[[], bool] = lambda: True,
+) -> Any:
+    """Returns what ``read`` gives once it has not changed for ``seconds``: frames are all through.
+
+    Silence alone would say little on a busy machine, where a process may wait for a processor that long.
+    So in that time all must also have been seen ``asleep`` (`Network.asleep`) SEEN_ASLEEP times.
+    """
     end = time.monotonic() + deadline
-    value, since = read(), time.monotonic()
-    while time.monotonic() - since < seconds and time.monotonic() < end:
+    value, since, seen = read(), time.monotonic(), 0
+    while (time.monotonic() - since < seconds or seen < SEEN_ASLEEP) and time.monotonic() < end:
         time.sleep(seconds / 6)
+        seen += asleep()
         again = read()
         if again != value:
-            value, since = again, time.monotonic()
+            value, since, seen = again, time.monotonic(), 0
     return value
 
 

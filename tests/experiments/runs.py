@@ -12,7 +12,7 @@ from tests import programs
 CHECKOUT = programs.CHECKOUT
 REFERENCE = CHECKOUT / "results" / "reference"
 SMALLEST = ("run", "--quick", "--clients", "2", "--terminals", "1")
-DEADLINE = 55.0
+DEADLINE = 250.0
 
 
 @dataclass(frozen=True)

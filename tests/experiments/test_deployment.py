@@ -105,7 +105,7 @@ class TestOnANetwork:
         settings = Settings(dataplane=dataplane)
         with emulate(plan) as network, deploy(network, tmp_path, settings) as deployed:
             process = network.popen("t1a", ping, stdout=subprocess.PIPE, text=True)
-            said, _ = process.communicate(timeout=30)
+            said, _ = process.communicate(timeout=120)
             assert "3 received" in said, said
             for name in ("c1", "c2"):
                 counters = deployed.status(name)["counters"]
@@ -135,7 +135,9 @@ class TestOnANetwork:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "READY_SECONDS", 0.3)
-        program = "import signal; print('hm', flush=True); signal.pause()"
+        program = "import signal; signal.pause()"
+        # What it would say: it may not come so far in that time.
+        (tmp_path / "server.log").write_text("hm\n", encoding="utf-8")
         with (
             emulate(_with_server(program)) as network,
             pytest.raises(DeploymentError, match="server: not serving within 0 s\nhm"),

@@ -251,7 +251,7 @@ def test_make_says_what_is_wrong_and_which_code_it_would_be(variable: str, expec
         ["make", "--no-print-directory", "-C", str(CHECKOUT), "experiment", variable],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 2
@@ -265,7 +265,7 @@ def test_make_passes_quotes_in_pairs_on_to_the_command() -> None:
         ["make", "-n", "-C", str(CHECKOUT), "test-fast", "ARGS=-k 'one or two' -m \"a b\""],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=250,
         check=True,
     )
     assert "-k 'one or two' -m \"a b\"" in done.stdout
@@ -285,7 +285,7 @@ def test_make_reads_every_switch_in_one_way(name: str, words: tuple[str, ...], o
             ["make", "-n", "-C", str(CHECKOUT), "planes", f"{name}={word}"],
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=250,
             check=True,
         )
         assert (f"--{name.lower()}" in done.stdout) == on, word

@@ -97,7 +97,7 @@ def test_any_number_of_workers_plays_the_same_scripts_under_any_hash_seed() -> N
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             text=True,
-            timeout=55,
+            timeout=250,
             check=True,
         )
         said.append(outcome.stdout.splitlines()[1:])

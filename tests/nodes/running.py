@@ -24,7 +24,7 @@ from topologies.plan import Role
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CLONE_NEWNET = 0x40000000
-DEADLINE = 15.0
+DEADLINE = 30.0
 """Seconds for anything that must happen; a sound system needs a fraction of it."""
 UNREACHED_SECONDS = "0.3"
 
@@ -141,7 +141,7 @@ class Crew:
                 process.terminate()
         for process in self._started:
             try:
-                process.wait(timeout=5)
+                process.wait(timeout=DEADLINE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(timeout=DEADLINE)

@@ -43,7 +43,7 @@ def network(
     rules = tmp_path_factory.mktemp("rules") / "nat.nft"
     rules.write_text(RULES)
     with emulate(plan_with_nat()) as built:
-        taken = built.run("nat", ["nft", "-f", str(rules)], timeout=10)
+        taken = built.run("nat", ["nft", "-f", str(rules)], timeout=60)
         if taken.returncode != 0:
             required = request.config.getoption("--require-emulated")
             give_up(f"this machine cannot translate addresses: {taken.stderr}", required)
@@ -53,7 +53,7 @@ def network(
 def let_mappings_last(network: Network, **seconds: int) -> None:
     for name, value in seconds.items():
         script = f"echo {value} > /proc/sys/net/netfilter/{name}"
-        assert network.run("nat", ["sh", "-c", script], timeout=10).returncode == 0
+        assert network.run("nat", ["sh", "-c", script], timeout=60).returncode == 0
 
 
 def ports(crew: Crew) -> dict[str, int]:

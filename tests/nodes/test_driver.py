@@ -74,7 +74,7 @@ async def _counters_after_a_frame(delivery: Delivery) -> dict[str, Any]:
 def test_what_the_network_refuses_is_counted_by_the_way_it_was_to_go(
     delivery: Delivery, datagrams: int, packets: int
 ) -> None:
-    subprocess.run(["ip", "link", "set", "lo", "up", "mtu", "1280"], check=True, timeout=10)
+    subprocess.run(["ip", "link", "set", "lo", "up", "mtu", "1280"], check=True, timeout=60)
     counters = asyncio.run(_counters_after_a_frame(delivery))
     assert counters["frames_sealed"] == 1
     assert counters["datagrams_refused_by_network"] == datagrams
@@ -87,7 +87,7 @@ async def _failure_when_the_device_has_gone() -> str:
     with TapLan("lan", LAN_MTU) as lan, closing(DatagramQueue(OWN, 0)) as udp:
         driver = Driver(Client(authentication, 4790), lan, udp, "lo")
         driver.client.channel_opened(0)
-        subprocess.run(["ip", "link", "set", "lan", "name", "other"], check=True, timeout=10)
+        subprocess.run(["ip", "link", "set", "lan", "name", "other"], check=True, timeout=60)
         driver.client.receive_message(_registered("relay"), 0)
         driver.act()
         assert driver.ended.is_set()
@@ -98,7 +98,7 @@ async def _failure_when_the_device_has_gone() -> str:
 @pytest.mark.emulated
 @pytest.mark.usefixtures("private_network")
 def test_a_device_that_has_gone_ends_the_client_with_its_name() -> None:
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True, timeout=10)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True, timeout=60)
     assert asyncio.run(_failure_when_the_device_has_gone()) == "interface lan: no such device"
 
 

@@ -15,7 +15,7 @@ from tests.nodes.running import Crew, eventually
 pytestmark = pytest.mark.emulated
 
 LARGEST = 65_000
-SECONDS = 5.0
+SECONDS = 20.0
 BLOBS = 150
 
 

@@ -23,7 +23,7 @@ from nodes.lan import Lan, LanError, PacketSocketLan, TapLan
 from nodes.segmentation import NO_OFFLOAD
 from tests.nodes.tcp import segments
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 STATION = bytes.fromhex("0200000000aa")
 OTHER_STATION = bytes.fromhex("0200000000bb")
 PAYLOAD = bytes(range(64))
@@ -217,6 +217,7 @@ class TestPacketSocketLan:
         for name in ("other", "other-far"):
             quiet(name)
             ip("link", "set", name, "up")
+        wait_until_up("other", "other-far")
         configure = PacketSocketLan._configure
         with (
             far_socket(wire[1]) as far,
@@ -306,6 +307,7 @@ class TestPacketSocketLan:
             assert not lan.send(FRAME)
             assert not lan.gone
             ip("link", "set", wire[0], "up")
+            wait_until_up(*wire)
             far.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # the far end went down, too
             far.send(FRAME)
             assert wait_for_frame(lan) == FRAME

@@ -90,7 +90,7 @@ def test_frames_flow_without_a_control_channel_and_without_a_key_at_the_relay(
 ) -> None:
     _up(by_hand, "c1", "c2")
     assert by_hand.reach("t1a", "t2a")
-    listening = by_hand.network.run("server", ["ss", "-Hltn"], timeout=5).stdout
+    listening = by_hand.network.run("server", ["ss", "-Hltn"], timeout=60).stdout
     assert listening == ""
     for form in (key, key.hex().encode()):
         assert not _has_in_memory(by_hand.processes["server"].pid, form)

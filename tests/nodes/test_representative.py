@@ -19,7 +19,7 @@ from protocol.wire.probe import Probe
 from protocol.wire.table_messages import Applied, Hello, Stations
 from protocol.wire.vpn_header import VpnHeader
 from tests.nodes.hostile import Impostor, closing
-from tests.nodes.running import Crew, crew_on, eventually, inside
+from tests.nodes.running import DEADLINE, Crew, crew_on, eventually, inside
 from tests.nodes.sites import (
     CLIENTS,
     RELAYS,
@@ -105,7 +105,8 @@ class TestWhileAllGoesWell:
         assert all_reach(running)
         assert settled(running)
         held = sorted(row[3] for row in running.rows("a", "507"))
-        seen = eventually(lambda: len(running.rows("a", "509 reported")) == 2, 3)
+        wait = DEADLINE if delivery == "direct" else 3
+        seen = eventually(lambda: len(running.rows("a", "509 reported")) == 2, wait)
         if delivery == "direct":
             assert held == ["elsewhere", "elsewhere", "own"]
             assert seen

@@ -15,7 +15,7 @@ from tests.nodes.running import Crew, eventually, inside
 
 pytestmark = pytest.mark.emulated
 
-SHORT_TIMERS = {"keepalive_s": 0.3, "timeout_s": 0.9}
+SHORT_TIMERS = {"keepalive_s": 0.4, "timeout_s": 2.4}
 RIGHT = {
     "user": "C",
     "password_file": "c3.password",
@@ -105,10 +105,10 @@ STREAM = bytes(range(256)) * 4000
 
 def offload(crew: Crew, node: str, interface: str) -> None:
     switches = [word for name in ("tx", "sg", "tso", "gso") for word in (name, "on")]
-    crew.network.run(node, ["ethtool", "-K", interface, *switches], timeout=10)
+    crew.network.run(node, ["ethtool", "-K", interface, *switches], timeout=60)
     mtu = ["ip", "link", "set", interface, "mtu", "1346"]
     if node in ("t1a", "t2a"):
-        crew.network.run(node, mtu, timeout=10)
+        crew.network.run(node, mtu, timeout=60)
 
 
 def exchange(crew: Crew, address: str) -> str:
@@ -232,11 +232,11 @@ class TestWhatTheMachineLacks:
 
     def test_a_lan_that_is_deleted_while_it_is_used(self, crew: Crew) -> None:
         veth = ["ip", "link", "add", "going", "type", "veth", "peer", "name", "going-far"]
-        crew.network.run("c1", veth, timeout=5)
-        crew.network.run("c1", ["ip", "link", "set", "going", "up"], timeout=5)
+        crew.network.run("c1", veth, timeout=60)
+        crew.network.run("c1", ["ip", "link", "set", "going", "up"], timeout=60)
         crew.configure("c1", lan={"name": "going"})
         crew.up("server", "c1")
-        crew.network.run("c1", ["ip", "link", "delete", "going"], timeout=5)
+        crew.network.run("c1", ["ip", "link", "delete", "going"], timeout=60)
         assert crew.code("c1") == 3
         assert crew.errors("c1") == ["blindrelay client: interface going: no such device any more"]
         assert eventually(lambda: crew.members() == [])

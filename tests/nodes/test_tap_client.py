@@ -15,7 +15,7 @@ ADDRESSES = ("10.0.0.99/24", "fd00::99/64")
 
 
 def _device(crew: Crew) -> dict[str, object] | None:
-    shown = crew.network.run("c3", ["ip", "-json", "link", "show", "vpn0"], timeout=5)
+    shown = crew.network.run("c3", ["ip", "-json", "link", "show", "vpn0"], timeout=60)
     return json.loads(shown.stdout)[0] if shown.returncode == 0 else None
 
 

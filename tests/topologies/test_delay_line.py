@@ -159,7 +159,7 @@ def test_the_program_says_in_a_line_what_is_wrong(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
         env={**os.environ, "PYTHONPATH": "."},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from tests.nodes.running import eventually
 from tests.topologies.leftovers import links_here, watched
 from topologies import shaping
 from topologies.catalog import single
@@ -111,11 +113,16 @@ def network() -> Iterator[Network]:
 def test_a_round_trip_takes_twice_the_delay(network: Network) -> None:
     server = str(network.plan.data_address("server"))
     ping = ["ping", "-n", "-q", "-c", "50", "-i", "0.005", "-W", "2", server]
-    shown = network.run("c1", ping, timeout=30).stdout
-    found = re.search(r"min/avg/max/mdev = ([\d.]+)/", shown)
-    assert found, shown
+    found: list[float] = []
+
+    def least() -> float:
+        shown = network.run("c1", ping, timeout=120).stdout
+        found.extend(map(float, re.findall(r"min/avg/max/mdev = ([\d.]+)/", shown)))
+        return min(found, default=math.inf)
+
     # The least of many: what comes on top is other people's use of this processor.
-    assert 10.0 <= float(found[1]) < 11.0
+    assert eventually(lambda: least() < 11.0), found
+    assert min(found) >= 10.0
 
 
 @pytest.mark.emulated
@@ -123,7 +130,7 @@ def test_a_frame_of_the_full_size_passes_and_a_larger_one_does_not(network: Netw
     server = str(network.plan.data_address("server"))
     for size, code in ((1500 - 48, 0), (1501 - 48, 1)):
         ping = ["ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", str(size), server]
-        assert network.run("c1", ping, timeout=10).returncode == code
+        assert network.run("c1", ping, timeout=60).returncode == code
 
 
 def test_the_queue_before_a_link_holds_what_the_link_may() -> None:
@@ -191,13 +198,13 @@ def _stream(network: Network, frames: int) -> list[int]:
     """
     server = str(network.plan.data_address("server"))
     # Frames that wait for a neighbour's address may be overtaken in the kernel.
-    assert network.run("c1", ["ping", "-c", "1", "-W", "5", server], timeout=10).returncode == 0
+    assert network.run("c1", ["ping", "-c", "1", "-W", "5", server], timeout=60).returncode == 0
     receiver = network.popen(
         "server", [sys.executable, "-c", RECEIVE], stdout=subprocess.PIPE, text=True
     )
     assert receiver.stdout is not None
     assert receiver.stdout.readline() == "ready\n"
-    sent = network.run("c1", [sys.executable, "-c", SEND, server, str(frames)], timeout=40)
+    sent = network.run("c1", [sys.executable, "-c", SEND, server, str(frames)], timeout=120)
     assert sent.returncode == 0, sent.stderr
-    output, _ = receiver.communicate(timeout=30)
+    output, _ = receiver.communicate(timeout=120)
     return [int(number) for number in output.split()[:-1]]

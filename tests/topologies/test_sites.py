@@ -19,7 +19,7 @@ from topologies.parts import Kind, Link
 from topologies.plan import Plan, PlanError, Role
 from topologies.sites import SITE_DELAY_NS, router_link, swap_delays
 
-DEADLINE = 15.0
+DEADLINE = 30.0
 GAP_NS = 5_000_000
 """What the nearest server is nearer than any other, at least, one way."""
 
@@ -204,5 +204,5 @@ def test_the_nearest_server_answers_first_and_the_others_as_planned() -> None:
 def round_trips(network: Network, node: str, address: str) -> list[float]:
     """Returns the round-trip times of ten pings, in ms."""
     ping = ["ping", "-n", "-c", "10", "-i", "0.01", "-W", "2", address]
-    words = network.run(node, ping, timeout=20).stdout.split()
+    words = network.run(node, ping, timeout=120).stdout.split()
     return [float(word.removeprefix("time=")) for word in words if word.startswith("time=")]

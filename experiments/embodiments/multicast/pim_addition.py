@@ -38,7 +38,8 @@ class PimAddition(Addition):
         raise_trees(deployment.network, private / "rising")
         names = [client.name for client in deployment.plan.clients()]
         counters: dict[str, dict[str, int]] = settle(
-            lambda: {name: deployment.status(name)["counters"] for name in names}
+            lambda: {name: deployment.status(name)["counters"] for name in names},
+            asleep=deployment.network.asleep,
         )
         return counters
 

@@ -25,7 +25,7 @@ RATE = 20.0
 """Frames a second that each client's first terminal sends while the trees rise."""
 FRAME_OCTETS = 64
 STAND_SECONDS = 30.0
-UNCHANGED_SECONDS = 1.0
+UNCHANGED_SECONDS, UNCHANGED_DEADLINE = 1.0, 10.0
 
 
 def raise_trees(network: Network, folder: Path) -> None:
@@ -45,7 +45,7 @@ def wait_for_trees(network: Network) -> list[str]:
     deadline = time.monotonic() + STAND_SECONDS
     while True:
         poll_until(lambda: not standing()[1], deadline)
-        faults: list[str] = settle(standing, UNCHANGED_SECONDS)[1]
+        faults: list[str] = settle(standing, UNCHANGED_SECONDS, UNCHANGED_DEADLINE)[1]
         if not faults or time.monotonic() > deadline:
             return faults
 

@@ -192,7 +192,8 @@ def _measure(point: Point, deployment: Deployment, rounds: int, offer: Offer) ->
     partners = pair(places)
     # One broadcast of each station lets every server and client know where it is.
     _send(deployment, partners, 0, 1, 0.1)
-    before = settle(lambda: _counters(deployment, servers))
+    asleep = deployment.network.asleep
+    before = settle(lambda: _counters(deployment, servers), asleep=asleep)
     senders = len(plan.clients())
     apart = sum(places[one] != places[other] for one, other in partners.items())
     unicast, broadcasts = offer.frames(senders)
@@ -201,7 +202,7 @@ def _measure(point: Point, deployment: Deployment, rounds: int, offer: Offer) ->
     for _ in range(rounds):
         begin = {name: _cpu_ns(deployment, name) for name in servers}
         _send(deployment, partners, unicast, broadcasts, ROUND_SECONDS)
-        after = settle(lambda: _counters(deployment, servers))
+        after = settle(lambda: _counters(deployment, servers), asleep=asleep)
         for name in servers:
             cpu[name].append(_cpu_ns(deployment, name) - begin[name])
     loads = {

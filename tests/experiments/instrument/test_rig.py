@@ -50,7 +50,7 @@ def test_a_window_counts_every_frame_and_copy_and_the_floor_none() -> None:
         [sys.executable, "-m", "tests.experiments.instrument.rig_program"],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stderr

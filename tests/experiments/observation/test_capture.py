@@ -140,7 +140,7 @@ def test_the_dissector_shows_the_fields_of_the_header(every_form: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
     rows = [line.split("\t") for line in result.stdout.splitlines()]
     macs = ["02:00:00:00:aa:01", "02:00:00:00:bb:01"]
@@ -165,7 +165,7 @@ def test_the_dissector_shows_probes_and_bindings(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
     probe_row, binding_row, other = (line.split("\t") for line in result.stdout.splitlines())
     assert probe_row[:2] == ["3", "7"]
@@ -226,7 +226,7 @@ assert capture.counts["lo"].captured >= 2000, capture.counts
 def test_a_capture_begins_before_the_block_and_ends_whole(tmp_path: Path) -> None:
     command = ["unshare", "--net", sys.executable, "-c", CAPTURING, str(tmp_path / "lo.pcapng")]
     result = subprocess.run(
-        command, cwd=CHECKOUT, capture_output=True, text=True, timeout=40, check=False
+        command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False
     )
     assert result.returncode == 0, result.stderr
 

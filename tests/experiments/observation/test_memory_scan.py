@@ -47,7 +47,7 @@ def holder(request: pytest.FixtureRequest) -> Iterator[tuple[int, bool]]:
         assert process.stdout.readline() == b"ready\n"
         yield process.pid, request.param
         process.stdin.close()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to read another process's memory")

@@ -16,7 +16,7 @@ MOST_OTHERS = 60
 @pytest.mark.skipif(not is_there(), reason="OpenVPN is not installed")
 def test_a_window_counts_what_comes_to_the_hub_and_that_one_copy_leaves_it() -> None:
     program = [sys.executable, "-m", "tests.experiments.planes.hub_program"]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=250, check=False)
     windows = [line.split() for line in done.stdout.splitlines()]
     assert len(windows) == 2, done.stderr
     for sent, came, left, spent in windows:

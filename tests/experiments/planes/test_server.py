@@ -63,7 +63,7 @@ def test_of_each_datagram_a_copy_goes_there_with_a_tag_of_that_hop_or_the_sender
 @pytest.mark.skipif(not COMPILED.exists(), reason="the eBPF program is not compiled")
 def test_on_the_rig_every_datagram_has_a_copy_more_and_the_kernel_makes_it() -> None:
     program = [sys.executable, "-m", "tests.experiments.planes.onward_program"]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=55, check=False)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr
     for name, found in json.loads(done.stdout.splitlines()[-1]).items():
         for sent, came, copies in found["windows"]:

@@ -98,7 +98,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scheduler]:
     with dask("scheduler", "--port", "0", "--no-jupyter", "--scheduler-file", str(file)):
         assert eventually(lambda: file.exists() and file.read_text().endswith("}"), 45)
         address = file.read_text().split('"address": "')[1].split('"')[0]
-        with connect(address, timeout=20, set_as_default=False) as client:
+        with connect(address, timeout=120, set_as_default=False) as client:
             yield Scheduler(address, client)
 
 

@@ -20,10 +20,11 @@ from experiments.traffic.probe_program import read_received
 # and a sender on the other, and orderly ends of both.
 WORLD = """
 import json, pathlib, signal, subprocess, sys
-from time import monotonic
 folder, marker = pathlib.Path(sys.argv[1]), sys.argv[2]
 for line in ("link add near type veth peer name far", "link set near up", "link set far up"):
     subprocess.run(["ip", *line.split()], check=True)
+while "state UP" not in subprocess.run(["ip", "link", "show", "near"], stdout=-1, text=True).stdout:
+    pass
 receive = [sys.executable, "-m", "experiments.traffic.probe", "receive", "--interface", "far",
            "--out", str(folder / "out"), "--deadline", "20", *sys.argv[3:]]
 receiver = subprocess.Popen(receive, stdout=subprocess.PIPE, text=True)
@@ -60,7 +61,7 @@ def exchange(folder: Path, *arguments: str) -> None:
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=250,
         check=False,
     )
     assert result.returncode == 0, result.stderr
@@ -96,7 +97,7 @@ def test_an_interface_that_is_not_there_gives_one_line_and_exit_code_3(tmp_path:
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert result.returncode == 3

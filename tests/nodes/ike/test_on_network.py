@@ -132,7 +132,7 @@ def test_outside_there_is_ike_and_no_octet_of_a_message(ike_crew: Crew, tmp_path
         ["tshark", "-r", str(capture), "-Y", "isakmp", "-T", "fields", "-e", "isakmp.exchangetype"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
     assert {"34", "35"} <= set(shown.stdout.split())  # IKE_SA_INIT, IKE_AUTH

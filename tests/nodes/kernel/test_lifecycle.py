@@ -20,7 +20,7 @@ pytestmark = pytest.mark.emulated
 
 INTERFACE = "server-out"
 PROGRAM_BY_ID = 13
-SECONDS = 10.0
+SECONDS = 60.0
 LOOKUP = "/proc/sys/net/ipv6/conf/lo/forwarding"
 
 

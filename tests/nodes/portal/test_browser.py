@@ -93,22 +93,49 @@ def states_after_reload(page: Page) -> list[str]:
     return page.locator(".state").all_text_contents()
 
 
+MEMBERS = {"A": ("c1", 1), "B": ("c2", 1), "C": ("c3", 2)}
+"""The users of group 1001: the client and the Sub ID of each."""
+
+
 @pytest.fixture(autouse=True)
 def _in_their_places(crew: Crew) -> None:
-    """Puts A and B into Sub ID 1 and C into 2, wherever an earlier test has left them."""
+    """Puts A and B into Sub ID 1 and C into 2, and nobody else, whatever an earlier test has left."""
     users = UserDatabase(crew.folder / "users.sqlite")
-    found = {record.user: record.sub_id for record in users.records()}
-    for user, sub_id in (("A", 1), ("B", 1), ("C", 2)):
+    found = {record.user: record.sub_id for record in users.records(1001)}
+    for user, (client, sub_id) in MEMBERS.items():
         if user not in found:
-            users.add(user, b"another password", 1001, sub_id)
+            users.add(user, crew.password(client).encode(), 1001, sub_id)
         elif found[user] != sub_id:
             users.set_sub_id(user, sub_id)
+    for user in found.keys() - MEMBERS.keys():
+        users.remove(user)
     assert announce(crew.folder / "server.admin")
+
+
+@pytest.fixture
+def on_line(crew: Crew) -> None:
+    """Has the clients of A, B and C in their group."""
+    crew.up(*(client for client, _ in MEMBERS.values() if client not in running(crew)))
+    for client, _ in MEMBERS.values():
+        crew.wait(client, "registered")
+
+
+@pytest.fixture
+def off_line(crew: Crew) -> None:
+    """Has no client in its group."""
+    crew.end(*running(crew))
+    assert eventually(lambda: crew.members() == [])
+
+
+def running(crew: Crew) -> list[str]:
+    """Names the clients whose process is there."""
+    return [name for name, one in crew.processes.items() if name != "server" and one.poll() is None]
 
 
 class TestTheOpenPage:
     """One administrator's page, with members that come, talk, are moved and expelled."""
 
+    @pytest.mark.usefixtures("off_line")
     def test_members_come_on_line_without_a_reload(
         self, crew: Crew, context: BrowserContext
     ) -> None:
@@ -165,6 +192,7 @@ class TestTheOpenPage:
         expect(page.locator("#notice")).to_be_focused()
         assert sub_id_of(crew, "C") == 1
 
+    @pytest.mark.usefixtures("on_line")
     def test_without_javascript_every_change_can_be_made(
         self, crew: Crew, browser: Browser, pictures: Path | None
     ) -> None:
@@ -203,6 +231,7 @@ class TestTheOpenPage:
         expect(field).to_have_value("half a pass")
         expect(field).to_be_focused()
 
+    @pytest.mark.usefixtures("on_line")
     def test_an_expelled_user_is_gone_from_page_and_server(
         self, crew: Crew, context: BrowserContext, pictures: Path | None
     ) -> None:
@@ -212,6 +241,7 @@ class TestTheOpenPage:
         expect(page.locator("#notice")).to_have_text("B is expelled.")
         expect(page.locator("[data-user]")).to_have_count(2)
         assert [row[0] for row in crew.rows("server", "506")] == ["A", "C", "D"]
+        assert crew.code("c2") == 1
         page.get_by_role("link", name="Changes").click()
         expect(page.locator("tbody tr").first).to_contain_text("expel user")
         shoot(page, pictures, "portal-changes")

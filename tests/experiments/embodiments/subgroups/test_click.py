@@ -59,7 +59,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         assert "serving" in process.stdout.readline()
         yield Served(folder, f"https://127.0.0.1:{port}")
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def run(served: Served, monkeypatch: pytest.MonkeyPatch, lines: str) -> int:
