@@ -188,12 +188,12 @@ class Crew:
 
     # -- the terminals
 
-    def reaches(self, source: str, address: str, wait_s: str = "3") -> bool:
+    def reaches(self, source: str, address: str, wait_s: str = "15") -> bool:
         """Tells whether a node gets an answer to one ping."""
         ping = ["ping", "-n", "-c", "1", "-W", wait_s, address]
         return self.network.run(source, ping, timeout=DEADLINE).returncode == 0
 
-    def reach(self, source: str, target: str, wait_s: str = "3") -> bool:
+    def reach(self, source: str, target: str, wait_s: str = "15") -> bool:
         """Tells whether a terminal reaches another by IPv4 and IPv6."""
         addresses = self.network.plan.lan_interface(target).addresses
         return all(self.reaches(source, str(address.ip), wait_s) for address in addresses)

@@ -255,7 +255,7 @@ class TestFaults:
         self, crew: Crew
     ) -> None:
         crew.configure(
-            "server", timers={"recovery_s": 10}
+            "server", timers={"recovery_s": 15}
         )  # looking takes a while on a busy machine
         crew.up(*EVERYBODY)
         assert all_reach(crew)
@@ -269,12 +269,12 @@ class TestFaults:
         assert crew.status("server")["process"]["epoch"] == 2
         for client in CLIENTS:
             crew.wait(client, "registered")
-        assert all_reach(crew)
         for client in CLIENTS:
             held = crew.rows(client, "308")
             assert [row[6] for row in held if row[1] == old] == [True]  # the old one still seals
             assert len(held) == 2
         held_now = sender_ids(crew)
+        assert all_reach(crew)
         assert len(set(held_now)) == len(held_now)
         assert {one for one in held_now if one[0] == old} == set(before)
         (new,) = {spi for spi, _ in held_now} - {old}
@@ -283,7 +283,7 @@ class TestFaults:
             rows = [row for client in CLIENTS for row in crew.rows(client, "308")]
             return all(row[6] == (row[1] == new) for row in rows)
 
-        assert eventually(all_seal_with_the_new_one, 25)
+        assert eventually(all_seal_with_the_new_one, 15 + DEADLINE)
         assert all_reach(crew)
         for counts in copies_of_broadcasts(crew).values():
             assert counts == [1] * len(counts)
