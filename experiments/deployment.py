@@ -28,7 +28,7 @@ READY_SECONDS = 60.0
 POLL_SECONDS = 0.02
 ENDED_SECONDS = 30.0
 LOG_LINES = 8
-RECOVERY_SECONDS = (4, 15)
+RECOVERY_SECONDS = (8, 15)
 """How long clients go on with their SAs when a key server has come back, at least and at most."""
 RECOVERY_SECONDS_OF_IKE = 12
 """At least so with IKE, which asks a silent server for some seconds before it sets up another SA."""

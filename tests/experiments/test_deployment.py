@@ -177,7 +177,7 @@ def test_representative_vpn_servers_and_clients_come_up_and_end_in_order(tmp_pat
         assert stop(deployed) == dict.fromkeys(("c1", "c2", "a", "b", "server"), 0)
 
 
-@pytest.mark.parametrize(("clients", "seconds"), [(2, 4), (12, 7), (30, 15)])
+@pytest.mark.parametrize(("clients", "seconds"), [(2, 8), (20, 11), (30, 15)])
 def test_the_more_clients_have_to_register_again_the_longer_they_go_on(
     clients: int, seconds: int, tmp_path: Path
 ) -> None:

@@ -107,7 +107,9 @@ def with_tags(course: list[Burst], forged: int) -> list[Burst]:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     st.lists(bursts, min_size=1, max_size=4),
@@ -136,7 +138,9 @@ def test_every_plane_sends_the_same_datagrams_in_the_same_order(
 
 
 @settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(bursts, min_size=1, max_size=3))
 def test_the_null_forwarder_sends_the_same_through_every_plane(

@@ -8,25 +8,25 @@ Patent: Figs. 11, 12-2; claim 2; effect E2.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.deployment import Deployment, until
-from experiments.embodiments.subgroups.page import Page
+from experiments.embodiments.subgroups.page import Click, Page
 from experiments.observation.capture import Capture, DecodingKey, decode_frames
 from experiments.traffic.probe import ReceivedFrame
-from experiments.traffic.steady import Steady, poll_until, streaming
+from experiments.traffic.steady import RESUME_SECONDS, Steady, poll_until, streaming
 from topologies.plan import Kind, Plan
 
 FLOWING_FRAMES = 50
-OPENED_SECONDS = 5.0
+OPENED_SECONDS = 30.0
 SILENT_SECONDS = 1.5
 """How long nothing may come to a user who was moved away, beginning when the server has told it."""
 TOLD_SECONDS = 1.0
-"""How long the server may take to tell a user that it was moved: frames under way are let pass."""
+"""How long frames may be under way to a user who was moved away, once its client has been told."""
 WITHDRAWN_SECONDS = 3.0
 """After this an expelled user's keys open nothing: the activation delay, and a second for frames."""
 
@@ -90,7 +90,8 @@ def move_there_and_back(deployment: Deployment, folder: Path, page: Page, times:
     plan = deployment.plan
     a, b, c = plan.clients(plan.groups[0].vpn_id)[:3]
     terminals = [plan.terminals_of(client.name)[0].name for client in (a, b, c)]
-    assert c.user is not None
+    user = c.user
+    assert user is not None
     at_first = delivered(deployment)
     with ExitStack() as streams:
         ways = [
@@ -103,7 +104,16 @@ def move_there_and_back(deployment: Deployment, folder: Path, page: Page, times:
             _wait_for(way, listener, FLOWING_FRAMES)
         apart = delivered(deployment).since(at_first)
         before = sum(len(way.frames(terminals[2])) for way in ways)
-        moves = [_move(ways, terminals[2], page, c.user, a.sub_id, c.sub_id) for _ in range(times)]
+        moves = [
+            _move(
+                ways,
+                terminals[2],
+                lambda: _share_no_key(deployment, a.name, c.name),
+                lambda: page.move(user, a.sub_id),
+                lambda: page.move(user, c.sub_id),
+            )
+            for _ in range(times)
+        ]
         for way, listener in zip(ways, (terminals[1], terminals[0]), strict=True):
             _wait_for(way, listener, FLOWING_FRAMES)
     stayed = [
@@ -154,20 +164,37 @@ def expel(deployment: Deployment, folder: Path, page: Page) -> Expulsion:
 
 
 def _move(
-    ways: Sequence[Steady], terminal: str, page: Page, user: str, there: int, home: int
+    ways: Sequence[Steady],
+    terminal: str,
+    apart: Callable[[], bool],
+    there: Callable[[], Click],
+    home: Callable[[], Click],
 ) -> Move:
-    click = page.move(user, there)
+    click = there()
     end = time.monotonic() + OPENED_SECONDS
     poll_until(lambda: any(_since(way, terminal, click.at) for way in ways), end)
     came = [frame.at for way in ways for frame in _since(way, terminal, click.at)]
     # Both streams are heard, and the roll-over of those who are joined is over, before it goes back.
     for way in ways:
         _wait_for(way, terminal, FLOWING_FRAMES)
-    back = page.move(user, home)
-    told = back.at + round(TOLD_SECONDS * 1e9)
+    told = _left(home().at, apart) + round(TOLD_SECONDS * 1e9)
     poll_until(lambda: False, time.monotonic() + TOLD_SECONDS + SILENT_SECONDS)
     late = sum(len(_since(way, terminal, told)) for way in ways)
     return Move(min(came) - click.at if came else None, click.took, late)
+
+
+def _left(click: int, apart: Callable[[], bool]) -> int:
+    """Returns when a user had left: with the click, or, where that is later, when it had no key any more."""
+    if apart():
+        return click
+    poll_until(apart, time.monotonic() + RESUME_SECONDS)
+    return time.monotonic_ns()
+
+
+def _share_no_key(deployment: Deployment, one: str, other: str) -> bool:
+    """Tells whether two clients hold no SA in common, by their own word."""
+    held = [{key["spi"] for key in deployment.keys(client)} for client in (one, other)]
+    return held[0].isdisjoint(held[1])
 
 
 def _since(way: Steady, terminal: str, at: int) -> list[ReceivedFrame]:

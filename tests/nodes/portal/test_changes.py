@@ -201,7 +201,9 @@ PATHS = st.tuples(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(requests=st.lists(st.tuples(st.booleans(), PATHS, FIELDS), min_size=1, max_size=4))
 def test_no_route_lets_the_administrator_of_one_group_change_another(

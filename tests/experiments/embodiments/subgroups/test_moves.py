@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from experiments.embodiments.subgroups import moves
-from experiments.embodiments.subgroups.page import Click, Page
+from experiments.embodiments.subgroups.page import Click
 from experiments.traffic import steady
 from experiments.traffic.probe import ReceivedFrame
 from experiments.traffic.probing import record_path
@@ -29,17 +30,6 @@ def test_frames_that_never_came_between_the_first_and_the_last_are_counted(
     assert steady.count_missing([frame(number) for number in numbers]) == missing
 
 
-class ClickedAt(Page):
-    """A page on which every click leaves at a time that was set."""
-
-    def __init__(self, there: int, home: int) -> None:
-        self._times = {1: there, 2: home}
-
-    def move(self, user: str, sub_id: int) -> Click:
-        """Answers at once."""
-        return Click(self._times[sub_id], 5, 200)
-
-
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has everything been recorded already."""
@@ -47,12 +37,20 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moves, "poll_until", lambda condition, deadline: condition())
 
 
-def moved(folder: Path, *came: int) -> moves.Move:
-    """Judges a move at 1 s and one back at 5 s by when frames came, in ms."""
+def moved(folder: Path, *came: int, left: int = 5000) -> moves.Move:
+    """Judges a move at 1 s, one back at 5 s and the last key's end by when frames came, in ms."""
+    apart = iter([left == 5000, True])
     lines = [msgspec.json.encode(frame(number, at * 10**6)) for number, at in enumerate(came)]
     record_path(folder, "t3a").write_bytes(b"\n".join(lines))
-    page = ClickedAt(10**9, 5 * 10**9)
-    return moves._move([Steady(folder, ["t3a"])], "t3a", page, "C", 1, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "monotonic_ns", lambda: left * 10**6)
+        return moves._move(
+            [Steady(folder, ["t3a"])],
+            "t3a",
+            lambda: next(apart),
+            lambda: Click(10**9, 5, 200),
+            lambda: Click(5 * 10**9, 5, 200),
+        )
 
 
 def test_the_first_frame_after_the_click_is_timed(tmp_path: Path) -> None:
@@ -67,3 +65,9 @@ def test_frames_on_their_way_are_let_pass_and_later_ones_are_counted(tmp_path: P
     told = 5000 + round(moves.TOLD_SECONDS * 1000)
     assert moved(tmp_path, 1030, told - 1).heard_after_leaving == 0
     assert moved(tmp_path, 1030, told, told + 400).heard_after_leaving == 2
+
+
+def test_a_client_that_is_told_late_may_hear_until_then(tmp_path: Path) -> None:
+    told = 9000 + round(moves.TOLD_SECONDS * 1000)
+    assert moved(tmp_path, 1030, 8000, told - 1, left=9000).heard_after_leaving == 0
+    assert moved(tmp_path, 1030, 8000, told, left=9000).heard_after_leaving == 1
