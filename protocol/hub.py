@@ -16,7 +16,8 @@ from protocol.learning import LearningTable, Learnt
 from protocol.relay.flow import Flow, FlowOctets, flow_octets
 from protocol.relay.stations import STATIONS_PER_CLIENT
 from protocol.relay.tables import Member, MulticastAddressTable, RelayedGroup, UnicastGroupTable
-from protocol.relay.transfer import SWEEP_INTERVAL, Strip
+from protocol.relay.upkeep import SWEEP_INTERVAL
+from protocol.relay.verdicts import Strip
 from protocol.security_association import SecurityAssociation
 from protocol.types import SECOND, Address, ClientId, IpAddress, VpnId
 from protocol.wire import esp, ethernet, ip

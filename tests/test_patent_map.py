@@ -155,7 +155,7 @@ def test_a_missing_test_is_found(name: str) -> None:
     ("place", "line"),
     [
         ("protocol.relay.tables", "Patent: step 709."),
-        ("protocol.relay.transfer:Relay.forward", "Patent: step 709."),
+        ("protocol.relay.transfer:Relay.receive_batch", "Patent: step 709."),
         ("protocol.relay.transfer:Relay", "Patent: background."),
     ],
 )

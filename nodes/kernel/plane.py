@@ -18,7 +18,7 @@ from nodes.kernel.program import KernelProgram
 from protocol.relay import Destination, Relay, Strip
 from protocol.relay.flow_table import FlowEntry, FlowKey
 from protocol.relay.tables import Sender
-from protocol.relay.transfer import SWEEP_INTERVAL
+from protocol.relay.upkeep import SWEEP_INTERVAL
 from protocol.types import IpAddress
 
 LEASE = 3 * SWEEP_INTERVAL

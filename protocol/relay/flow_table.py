@@ -35,6 +35,7 @@ class FlowEntry:
         "last_used",
         "octets",
         "packets",
+        "provisional",
         "sender",
         "sought",
         "station",
@@ -52,6 +53,8 @@ class FlowEntry:
         self.vpn_id = vpn_id
         self.station = station
         """The source station, whose lifetime the flow's datagrams refresh; None where none is learnt."""
+        self.provisional = False
+        """Whether it was made while the source station's move to the sender was held down."""
         self.sought = False
         """Whether it goes to all because nobody knows where its destination is."""
         self.between = 0

@@ -1,8 +1,7 @@
 """VPN transfer processing 512: one decision for each flow, from what stands outside the encryption.
 
 What a decision rests on is its group's members, its SPIs and where its stations are: a change in a
-group takes that group's decisions out of force and no others. Lifetimes of stations are refreshed from
-the flows' counters by :meth:`Relay.handle_timeout`, not by each datagram.
+group takes that group's decisions out of force and no others.
 
 Patent: Fig. 5-2 part 512; Fig. 7-2 steps 709-719; tables 507-509; claim 1.
 """
@@ -12,10 +11,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import replace
-from enum import Enum
 
 from protocol.errors import DropReason, WireError
 from protocol.relay.bindings import Bindings, Found
+from protocol.relay.decider import Decider
 from protocol.relay.flow import (
     USUAL_HEADERS,
     USUAL_LEAST,
@@ -33,27 +32,16 @@ from protocol.relay.tables import (
     NextHop,
     NextHopTable,
     RelayedGroup,
-    Sender,
     UnicastGroupTable,
 )
-from protocol.relay.verdicts import Destination, Drop, Forward, Run, Verdict, add_run
+from protocol.relay.upkeep import Upkeep
+from protocol.relay.verdicts import Destination, Drop, Forward, Run, Strip, Verdict, add_run
 from protocol.types import SECOND, Address, ClientId, Secret, VpnId
 from protocol.wire.binding import BINDING
-from protocol.wire.ethernet import is_station
 from protocol.wire.probe import PROBE, Probe
 
-SWEEP_INTERVAL = 5 * SECOND
-"""How often the flows' counters refresh the stations' lifetimes."""
-FLOW_IDLE_TIME = 60 * SECOND
 TAKEN = Forward(())
 """About a datagram that the relay itself has answered."""
-
-
-class Strip(str, Enum):
-    """What a client is sent: the whole payload, or what lies below the VPN header (step 719)."""
-
-    KEEP = "keep"
-    PATENT = "patent"
 
 
 class Relay:
@@ -87,14 +75,22 @@ class Relay:
         self.bindings = Bindings()
         self.former: frozenset[ClientId] = frozenset()
         """Clients whose addresses others of their group may take: they are being registered again."""
+        self.decider = Decider(
+            self.unicast_groups,
+            self.multicast_addresses,
+            self.next_hops,
+            self.stations,
+            self._invalidate,
+            strips=strip is Strip.PATENT,
+            tag_length=self._tag_length,
+            requires_hop_tags=self.requires_hop_tags,
+            split_horizon=split_horizon,
+        )
+        self._upkeep = Upkeep(self.flows, self.stations, self.decider.learn, self._invalidate)
         self._flow = self.flows.get
-        self._split_horizon = split_horizon
+        self._sender = self.decider.sender
         self._probe_tokens: frozenset[bytes] = frozenset()
         self._members: dict[ClientId, Member] = {}
-        self._provisional: dict[FlowKey, None] = {}
-        self._next_sweep: int | None = None
-        self._next_review: int | None = None
-        self._due: int | None = None
 
     # -- what user VPN management says (tables 507 and 508)
 
@@ -186,7 +182,7 @@ class Relay:
         """Says which probes are sent back."""
         self._probe_tokens = frozenset(tokens)
 
-    # -- datagrams and time
+    # -- datagrams
 
     def receive_datagram(
         self, datagram: bytes | memoryview, source: tuple[str, int], now: int
@@ -318,167 +314,26 @@ class Relay:
         self.remove_member(holder.client_id)
         return True
 
+    def _first_of_flow(self, key: FlowKey, length: int, now: int) -> FlowEntry | Drop:
+        """Decides about a flow that has no decision, and keeps it if it may be kept."""
+        source, *octets = key
+        flow = Flow.parse(Address(*source), (octets[0], octets[1]), self._flags)
+        first = Drop(flow) if isinstance(flow, DropReason) else self.decider.first_of(flow, now)
+        if isinstance(first, Drop):
+            return self._drop(first.reason, length)
+        self.flows.keep(key, first)
+        self._upkeep.kept(key, first, now)
+        return first
+
+    # -- time
+
     def next_timeout(self) -> int | None:
         """Returns when :meth:`handle_timeout` is due, or None."""
-        return self._due
+        return self._upkeep.due
 
     def handle_timeout(self, now: int) -> None:
         """Does what is due: reviews provisional decisions, forgets stations and flows that are silent."""
-        if self._next_review is not None and now >= self._next_review:
-            self._review()
-        if self._next_sweep is not None and now >= self._next_sweep:
-            self._sweep(now)
-        self._set_due()
-
-    def _set_due(self) -> None:
-        """Works out when something is due, so that asking costs nothing: it is asked all the time."""
-        times = [time for time in (self._next_sweep, self._next_review) if time is not None]
-        self._due = min(times, default=None)
-
-    # -- decisions
-
-    def forward(self, flow: Flow, now: int) -> Verdict:
-        """Decides about a flow, learning where its source station is.
-
-        Patent: Fig. 7-2 steps 712-719.
-        """
-        sender = self._sender(flow.source)
-        if sender is None:
-            return Drop(DropReason.UNREGISTERED_SENDER)
-        group = self.multicast_addresses.at(flow.inner_destination)  # 717
-        if group is None:
-            return Drop(DropReason.UNKNOWN_GROUP)
-        if isinstance(sender, Member) and group.vpn_id != sender.vpn_id:
-            return Drop(DropReason.FOREIGN_GROUP)
-        if flow.spi not in group.spis:
-            return Drop(DropReason.UNKNOWN_SPI)
-        if isinstance(sender, Member) and not group.is_sent_to(sender, flow.spi):
-            return Drop(DropReason.OTHER_SUB_ID)
-        strip = flow.header.length + self._tag_length if self.strip is Strip.PATENT else 0
-        if flow.header.macs is not None:  # 711
-            source, destination = flow.header.macs
-            self._learn(sender, (group.vpn_id, source), now)  # 712-714
-            if is_station(destination):  # 715, 716
-                holder = self.stations.holder((group.vpn_id, destination), now)
-                if holder is not None:
-                    return self._to_holder(sender, holder, strip, group, flow.spi)
-        return self._to_others(sender, strip, group, flow.spi)
-
-    def _sender(self, address: tuple[str, int]) -> Sender | None:
-        """Returns who sends from ``address``: a client of this relay, or another VPN server."""
-        member = self.unicast_groups.at(address)
-        if member is not None:
-            return member if member.home else None
-        return self.next_hops.at(address)
-
-    def _learn(self, sender: Sender, station: Station, now: int) -> None:
-        """Notes the source station at its sender; what is new takes the group's decisions out of force."""
-        if self.stations.learn(station, sender, now):
-            self._invalidate(station[0])
-
-    def _to_holder(
-        self, sender: Sender, holder: Sender, strip: int, group: RelayedGroup, spi: int
-    ) -> Verdict:
-        """Sends to where the destination is; never back to where the datagram came from."""
-        if holder == sender:
-            return Drop(DropReason.HAIRPIN)
-        if isinstance(holder, Member):
-            if not group.is_sent_to(holder, spi):
-                return Drop(DropReason.OTHER_SUB_ID)
-            if not holder.is_reached:
-                return Drop(DropReason.NO_OTHER_MEMBER)
-            return Forward((Destination(holder.address, strip),))
-        if isinstance(sender, NextHop) and self._split_horizon:
-            return Drop(DropReason.SPLIT_HORIZON)
-        over = self._over(self.next_hops.at(holder.address))
-        return Forward(over) if over else Drop(DropReason.NO_OTHER_MEMBER)
-
-    def _to_others(self, sender: Sender, strip: int, group: RelayedGroup, spi: int) -> Verdict:
-        """Sends to all of the group but the sender (718, 719), and a copy to each further server."""
-        others = [
-            Destination(other.address, strip)
-            for other in self.unicast_groups.members(group.vpn_id)
-            if other is not sender and other.is_reached and group.is_sent_to(other, spi)
-        ]
-        if isinstance(sender, Member) or not self._split_horizon:
-            hops = self.next_hops.of_group(group.vpn_id)
-            others += [to for hop in hops if hop != sender for to in self._over(hop)]
-        return Forward(tuple(others)) if others else Drop(DropReason.NO_OTHER_MEMBER)
-
-    def _over(self, hop: NextHop | None) -> tuple[Destination, ...]:
-        """Returns how another VPN server is sent a copy; empty while it could not check a tag."""
-        if hop is None or (self.requires_hop_tags and hop.send_key is None):
-            return ()
-        return (Destination(hop.address, 0, hop.send_key if self.requires_hop_tags else None),)
-
-    # -- decisions in force
-
-    def _first_of_flow(self, key: FlowKey, length: int, now: int) -> FlowEntry | Drop:
-        """Decides about a flow that has no decision, and keeps it if the sender is who it should be."""
-        source, *octets = key
-        flow = Flow.parse(Address(*source), (octets[0], octets[1]), self._flags)
-        verdict = Drop(flow) if isinstance(flow, DropReason) else self.forward(flow, now)
-        sender = self._sender(source)
-        if isinstance(flow, DropReason) or sender is None or _rests_on_others(verdict):
-            assert isinstance(verdict, Drop)
-            self.flows.add_drop(verdict.reason, length)
-            return verdict
-        group = self.multicast_addresses.at(flow.inner_destination)
-        assert group is not None
-        station = self._station(flow, group.vpn_id)
-        held = station is not None and self.stations.holder(station, now) not in (sender, None)
-        entry = FlowEntry(verdict, sender, group.vpn_id, None if held else station, now)
-        entry.between = sum(self.next_hops.at(to) is not None for to, *_ in verdict.destinations)
-        entry.sought = self._is_sought(flow, verdict, group.vpn_id, now)
-        entry.unreadable = self._unreadable(verdict, group, flow.spi)
-        self.flows.keep(key, entry)
-        if self._next_sweep is None:
-            self._next_sweep = now + SWEEP_INTERVAL
-        if held:
-            self._provisional[key] = None
-            if self._next_review is None:
-                self._next_review = now + self.mac_ip.hold_down
-        self._set_due()
-        return entry
-
-    def _is_sought(self, flow: Flow, verdict: Verdict, vpn_id: VpnId, now: int) -> bool:
-        """Tells whether a flow is sent to all because nobody knows where its destination is."""
-        macs = flow.header.macs
-        if macs is None or not is_station(macs[1]) or not verdict.destinations:
-            return False
-        return self.stations.holder((vpn_id, macs[1]), now) is None
-
-    def _unreadable(self, verdict: Verdict, group: RelayedGroup, spi: int) -> int:
-        """Counts the copies that go to members who do not hold the SPI: the price of not looking."""
-        members = (self.unicast_groups.at(to) for to, *_ in verdict.destinations)
-        return sum(one is not None and not group.is_read_by(one, spi) for one in members)
-
-    @staticmethod
-    def _station(flow: Flow, vpn_id: VpnId) -> Station | None:
-        macs = flow.header.macs
-        return (vpn_id, macs[0]) if macs is not None and is_station(macs[0]) else None
-
-    def _review(self) -> None:
-        """Takes decisions out of force that were made while a station's move was held down."""
-        for key in self._provisional:
-            self.flows.forget(key)
-        self._provisional.clear()
-        self._next_review = None
-
-    def _sweep(self, now: int) -> None:
-        """Refreshes stations whose flows have moved; forgets stations and flows that are silent."""
-        self.flows.read_counters()
-        for key, entry in self.flows.items():
-            if entry.packets != entry.swept:
-                entry.swept, entry.last_used = entry.packets, now
-                if entry.station is not None:
-                    self._learn(entry.sender, entry.station, now)
-            elif now - entry.last_used >= FLOW_IDLE_TIME:
-                self.flows.forget(key)
-        for vpn_id in self.stations.expire(now):
-            self._invalidate(vpn_id)
-        idle = not len(self.flows) and not len(self.mac_ip)
-        self._next_sweep = None if idle else now + SWEEP_INTERVAL
+        self._upkeep.handle_timeout(now)
 
     def _invalidate(self, vpn_id: VpnId) -> None:
         """Takes the decisions of one group out of force: what they rest on has changed."""
@@ -487,13 +342,3 @@ class Relay:
 
 def _hop_keys(hop: NextHop) -> tuple[Secret | None, ...]:
     return (hop.send_key, *hop.hop_keys)
-
-
-def _rests_on_others(verdict: Verdict) -> bool:
-    """Tells whether a verdict could change without a change in the sender's own group."""
-    return isinstance(verdict, Drop) and verdict.reason in (
-        DropReason.UNREGISTERED_SENDER,
-        DropReason.UNKNOWN_GROUP,
-        DropReason.FOREIGN_GROUP,
-        DropReason.UNKNOWN_SPI,
-    )

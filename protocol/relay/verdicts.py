@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 from protocol import hop_tag
 from protocol.errors import DropReason
 from protocol.types import Address, Secret
+
+
+class Strip(str, Enum):
+    """What a client is sent: the whole payload, or what lies below the VPN header (step 719)."""
+
+    KEEP = "keep"
+    PATENT = "patent"
 
 
 class Destination(NamedTuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocol.relay.transfer import Strip
+from protocol.relay.verdicts import Strip
 from protocol.wire import esp, etherip, ethernet, ip, vpn_header
 from protocol.wire.inner_packet import UDP_HEADER_LENGTH, lan_mtu, multicast_lan_mtu
 

@@ -17,7 +17,8 @@ from protocol.client.transfer import Transfer
 from protocol.errors import DropReason
 from protocol.learning import LearningTable, Learnt
 from protocol.management.tables import GroupKey
-from protocol.relay import Forward, Relay, stations, transfer
+from protocol.relay import Forward, decider, stations
+from protocol.relay.decider import Decider
 from protocol.relay.tables import Sender
 from protocol.relay.verdicts import Destination, Verdict
 from protocol.replay import ReplayWindow
@@ -29,9 +30,9 @@ from simulator.world import World
 
 def servers_once_for_each_client(patch: pytest.MonkeyPatch, world: World) -> None:
     """3: Fig. 19 puts a server in the place of each of its clients, and 719 sends to every row."""
-    original = Relay._to_others
+    original = Decider._to_others
 
-    def to_others(self: Relay, *arguments: Any) -> Verdict:
+    def to_others(self: Decider, *arguments: Any) -> Verdict:
         verdict = original(self, *arguments)
         if not isinstance(verdict, Forward):
             return verdict
@@ -44,7 +45,7 @@ def servers_once_for_each_client(patch: pytest.MonkeyPatch, world: World) -> Non
             tuple(one for one in verdict.destinations for _ in range(held.get(one[0], 1)))
         )
 
-    patch.setattr(Relay, "_to_others", to_others)
+    patch.setattr(Decider, "_to_others", to_others)
 
 
 def no_senders_in_nonces(patch: pytest.MonkeyPatch, _: World) -> None:
@@ -104,12 +105,12 @@ def back_to_where_it_came_from(patch: pytest.MonkeyPatch, world: World) -> None:
         seen = self.stations.lookup(frame[ethernet.SOURCE], now) is Side.OUTSIDE
         return DropReason.STATION_SEEN_OUTSIDE if seen else None
 
-    def to_holder(self: Relay, _: Sender, holder: Sender, strip: int, *__: Any) -> Verdict:
+    def to_holder(self: Decider, _: Sender, holder: Sender, strip: int, *__: Any) -> Verdict:
         return Forward((Destination(holder.address, strip),))
 
     patch.setattr(Transfer, "_why_not_sealed", why_not)
     patch.setattr(Transfer, "_seen_lately", lambda *_: False)
-    patch.setattr(Relay, "_to_holder", to_holder)
+    patch.setattr(Decider, "_to_holder", to_holder)
     for process in world.clients.values():
         association = process.client.associations.sealing
         assert association is not None
@@ -118,5 +119,5 @@ def back_to_where_it_came_from(patch: pytest.MonkeyPatch, world: World) -> None:
 
 def any_address_is_a_station(patch: pytest.MonkeyPatch, _: World) -> None:
     """11: 712-714 and 816-819 register whatever stands as source."""
-    for module in (ethernet, stations, transfer):
+    for module in (ethernet, stations, decider):
         patch.setattr(module, "is_station", lambda mac: True)

@@ -12,7 +12,7 @@ from nodes.kernel.library import KernelPlaneError
 from nodes.kernel.plane import KernelPlane, open_kernel_plane
 from protocol.relay import Relay, RelayedGroup, Strip
 from protocol.relay import flow_table as flow_table_module
-from protocol.relay.transfer import FLOW_IDLE_TIME, SWEEP_INTERVAL
+from protocol.relay.upkeep import FLOW_IDLE_TIME, SWEEP_INTERVAL
 from protocol.types import SECOND, IpAddress, VpnId
 from tests.protocol.relay.datagrams import GROUPS, address, datagram, member, pass_on, relay_with
 

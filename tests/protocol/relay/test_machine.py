@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from protocol.errors import DropReason
 from protocol.relay import Drop, Forward, Member, Strip
 from protocol.relay.flow import Flow
-from protocol.relay.transfer import SWEEP_INTERVAL
+from protocol.relay.upkeep import SWEEP_INTERVAL
 from protocol.types import SECOND, Address
 from tests.protocol.relay.datagrams import (
     GROUPS,
@@ -207,7 +207,7 @@ class RelayMachine(RuleBasedStateMachine):
             fresh = copy.deepcopy(self.relay)
             flow = Flow.parse(Address(*source), (head, tail))
             assert not isinstance(flow, DropReason)
-            assert fresh.forward(flow, self.now) == entry.verdict
+            assert fresh.decider.forward(flow, self.now) == entry.verdict
 
     @invariant()
     def the_counters_balance(self) -> None:

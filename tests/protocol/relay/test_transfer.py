@@ -8,7 +8,7 @@ from protocol.errors import DropReason
 from protocol.learning import Learnt
 from protocol.relay import Forward, Relay, RelayedGroup, Strip
 from protocol.relay import flow_table as flow_table_module
-from protocol.relay.transfer import FLOW_IDLE_TIME, SWEEP_INTERVAL
+from protocol.relay.upkeep import FLOW_IDLE_TIME, SWEEP_INTERVAL
 from protocol.types import SECOND, Address, VpnId
 from protocol.wire.ip import checksum
 from tests.protocol.relay.datagrams import (
@@ -264,7 +264,7 @@ def keys_in_force(relay: Relay, name: str) -> int:
 def test_a_further_datagram_of_a_flow_needs_no_decision(monkeypatch: pytest.MonkeyPatch) -> None:
     relay = relay_with("a", "b")
     assert pass_on(relay, "a", datagram(VPN)) == {"b"}
-    monkeypatch.delattr("protocol.relay.Relay.forward")
+    monkeypatch.delattr("protocol.relay.decider.Decider.forward")
     assert pass_on(relay, "a", datagram(VPN, length=500)) == {"b"}
     assert relay.flows.totals().copies_out == 2
 
