@@ -1,8 +1,8 @@
 """The batch data plane: a system call carries up to 64 datagrams in, and as many copies out.
 
-Payloads lie in one buffer from the receive to the send. Where a wake-up finds several things, copies to
-one destination wait there until it ends, and equal sizes leave together; their order at each destination
-stays. What comes alone is sent on at once, as the socket plane does.
+Payloads lie in one buffer from the receive to the send. What a wake-up finds first is sent on at once, as the
+socket plane does. Where it finds much, copies to one destination wait in the buffer until it ends, and equal
+sizes leave together; their order at each destination stays.
 
 Patent: Fig. 7-2 steps 709, 719.
 """
@@ -23,6 +23,9 @@ from protocol.types import Secret
 
 BUFFER_OCTETS = 4 * (LARGEST_DATAGRAM + 1)
 """Room for what one wake-up receives; when it is used up, what waits is sent first."""
+AT_ONCE = 3
+"""Single datagrams of a wake-up that are sent on at once: to gather the copies of so few costs more than the
+system calls that it saves."""
 
 
 Put = Callable[[tuple[str, int], list[Piece], int, int], None]
@@ -49,43 +52,50 @@ class BatchPlane(ABC):
         self._outbox = Outbox(udp)
         self._buffer = bytearray(BUFFER_OCTETS)
         self._view = memoryview(self._buffer)
-        self._several = False
-        """Whether the last wake-up found several: then it is not worth asking whether more wait."""
+        self._taken = 0
+        """How often the last wake-up took something: likely the next will find as much."""
 
     def readable(self) -> None:
         """Takes what waits, up to ``BATCH`` times, and sends it on."""
-        received = self._udp.receive_into(self._view)
-        if received is not None:
-            if self._several or self._udp.waits():
-                self._move_all(received)
-            else:
-                self._move_alone(received, now())
+        udp, view, time = self._udp, self._view, now()
+        ask, taken = self._taken <= 1, 0
+        at_once = AT_ONCE if self._taken <= AT_ONCE else 0
+        while taken < at_once:
+            received = udp.receive_into(view)
+            if received is None:
+                break
+            taken += 1
+            self._send_on(received, time)
+            if ask and not udp.waits():
+                break
+            octets, size, _ = received
+            if octets > size:
+                at_once = taken
+        else:
+            taken = self._gather_rest(taken, time)
+        self._taken = taken
         self._arm_timer()
 
-    def _move_all(self, received: ReceivedBatch | None) -> None:
-        """Moves what has been received and what waits behind it; what goes alike leaves together."""
-        receive, view, time = self._udp.receive_into, self._view, now()
-        start = taken = 0
-        while received is not None:
+    def _gather_rest(self, taken: int, time: int) -> int:
+        """Moves what still waits, so that what goes alike leaves together; returns how often it has taken."""
+        receive, view = self._udp.receive_into, self._view
+        start = 0
+        while taken < BATCH and (received := receive(view[start:])) is not None:
             taken += 1
-            self._move(start, received, time)
-            start += received.octets
-            if taken == BATCH:
-                break
+            self._gather(start, received, time)
+            start += received[0]
             if BUFFER_OCTETS - start < LARGEST_DATAGRAM:
                 self._outbox.flush()
                 start = 0
-            received = receive(view[start:])
         self._outbox.flush()
-        self._several = taken > 1
-
-    def _move_alone(self, received: ReceivedBatch, time: int) -> None:
-        """Moves what nothing waits behind."""
-        self._move(0, received, time)
-        self._outbox.flush()
+        return taken
 
     @abstractmethod
-    def _move(self, start: int, received: ReceivedBatch, time: int) -> None:
+    def _send_on(self, received: ReceivedBatch, time: int) -> None:
+        """Sends what is to be sent for what lies at the buffer's front; nothing waits in the outbox."""
+
+    @abstractmethod
+    def _gather(self, start: int, received: ReceivedBatch, time: int) -> None:
         """Puts into the outbox what is to be sent for the batch that begins at ``start``."""
 
 
@@ -99,8 +109,7 @@ class BatchDecidingPlane(BatchPlane):
         self._decide = forwarding.receive_datagram
         self._decide_batch = forwarding.receive_batch
 
-    def _move_alone(self, received: ReceivedBatch, time: int) -> None:
-        """Sends a single datagram, or datagrams that all go alike, at once."""
+    def _send_on(self, received: ReceivedBatch, time: int) -> None:
         octets, size, source = received
         if octets <= size:
             payload = self._view[:octets]
@@ -111,17 +120,15 @@ class BatchDecidingPlane(BatchPlane):
         self._put(runs, size, self._outbox.send if len(runs) == 1 else self._outbox.add)
         self._outbox.flush()
 
-    def _move(self, start: int, received: ReceivedBatch, time: int) -> None:
+    def _gather(self, start: int, received: ReceivedBatch, time: int) -> None:
         octets, size, source = received
-        place = slice(start, start + octets)
-        if octets > size:
-            runs = self._decide_batch(self._buffer, place, size, source, time)
-            self._put(runs, size, self._outbox.add)
+        stop, add = start + octets, self._outbox.add
+        if octets <= size:
+            destinations = self._decide(self._view[start:stop], source, time).destinations
+            self._put_alike(start, stop, size, destinations, add)
             return
-        payload, add = self._view[place], self._outbox.add
-        for destination in self._decide(payload, source, time).destinations:
-            left = octets - destination.strip
-            add(destination.address, [destination.copy_of(payload)], left, left)
+        runs = self._decide_batch(self._buffer, slice(start, stop), size, source, time)
+        self._put(runs, size, add)
 
     def _put(self, runs: Sequence[Run], size: int, put: Put) -> None:
         """Puts what goes to each destination, as much at once as a system call may carry."""
@@ -160,16 +167,16 @@ class BatchResealingPlane(BatchPlane):
         super().__init__(udp, arm_timer)
         self._reseal = forwarding.receive_datagram
 
-    def _move_alone(self, received: ReceivedBatch, time: int) -> None:
-        """Sends what is sealed of a single datagram at once."""
+    def _send_on(self, received: ReceivedBatch, time: int) -> None:
         octets, size, source = received
         if octets > size:
-            super()._move_alone(received, time)
+            self._gather(0, received, time)
+            self._outbox.flush()
             return
         for sealed, destination in self._reseal(bytes(self._view[:octets]), source, time):
             self._send(sealed, destination)
 
-    def _move(self, start: int, received: ReceivedBatch, time: int) -> None:
+    def _gather(self, start: int, received: ReceivedBatch, time: int) -> None:
         octets, size, source = received
         add, stop = self._outbox.add, start + octets
         for at in range(start, stop, size) if octets else (start,):

@@ -10,7 +10,6 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from nodes.outside_socket import REFUSALS
 from nodes.udp import UdpSocket
@@ -37,12 +36,11 @@ Piece = bytes | memoryview
 """One datagram, or several of a batch behind each other."""
 
 
-class ReceivedBatch(NamedTuple):
-    """How many octets came, the size of each datagram but the last, and where they came from."""
+ReceivedBatch = tuple[int, int, tuple[str, int]]
+"""How many octets came, the size of each datagram but the last, and where they came from.
 
-    octets: int
-    size: int
-    source: tuple[str, int]
+A bare tuple, as each is made anew for every call: one with names takes 0.2 µs.
+"""
 
 
 def missing_options() -> tuple[str, ...]:
@@ -76,7 +74,7 @@ class BatchUdpSocket(UdpSocket):
         for level, kind, value in ancillary:
             if level == socket.IPPROTO_UDP and kind == UDP_GRO:
                 (size,) = _GRO_SIZE.unpack(value)
-        return ReceivedBatch(octets, size, source[:2])
+        return octets, size, source[:2]
 
     def send_batch(self, pieces: Sequence[Piece], size: int, destination: tuple[str, int]) -> None:
         """Sends a batch of at most MOST_SEGMENTS datagrams and MOST_OCTETS octets.

@@ -55,7 +55,7 @@ class SocketPlane(ABC):
             received = receive()
             if received is None:
                 break
-            move(received.payload, received.source, time)
+            move(*received, time)
             taken += 1
         self._several = taken > 1
         self._arm_timer()

@@ -50,7 +50,8 @@ class DatagramQueue:
         batch = self._udp.receive_into(self._view)
         if batch is None:
             return None
-        return ReceivedDatagrams(self._view[: batch.octets], batch.size, batch.source)
+        octets, size, source = batch
+        return ReceivedDatagrams(self._view[:octets], size, source)
 
     def send(self, payload: bytes, destination: tuple[str, int]) -> None:
         """Has a datagram (not an empty one) leave with the next :meth:`flush`, or before it."""

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import select
 import socket
-from typing import NamedTuple
 
 from nodes.outside_socket import LARGEST_DATAGRAM, OutsideSocket
 from protocol.types import Address, IpAddress
 
-
-class Received(NamedTuple):
-    """A datagram's payload and where it came from."""
-
-    payload: bytes
-    source: tuple[str, int]
+Received = tuple[bytes, tuple[str, int]]
+"""A datagram's payload and where it came from: a bare tuple, for one with names takes 0.2 µs to make."""
 
 
 class UdpSocket(OutsideSocket):
@@ -51,7 +46,7 @@ class UdpSocket(OutsideSocket):
             # an ICMP error about an earlier datagram is reported here
             self._count_refusal(error)
             return None
-        return Received(payload, source[:2])
+        return payload, source[:2]
 
     def send(self, payload: bytes | memoryview, destination: tuple[str, int]) -> bool:
         """Sends one datagram; False, and counted, when the network refuses it."""

@@ -14,16 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodes import batch_plane, data_plane
+from nodes.batch_plane import AT_ONCE
 from nodes.batch_socket import BatchUdpSocket, Piece, missing_options
 from nodes.outbox import Outbox, most_octets
-from nodes.planes import Planes
+from nodes.planes import BatchPlanes, Planes
 from nodes.udp import UdpSocket
 from protocol import hop_tag
 from protocol.hub import Hub
 from protocol.null_forwarder import NullForwarder
 from protocol.relay import Member, Relay, RelayedGroup, Strip, TaggedRelay
 from protocol.security_association import SecurityAssociation
-from protocol.types import SECOND, Secret, Spi, VpnId
+from protocol.types import SECOND, Address, Secret, Spi, VpnId
 from protocol.wire.inner_packet import InnerPacket
 from protocol.wire.messages import GroupSecurityAssociation
 from protocol.wire.vpn_header import VpnHeader
@@ -188,12 +189,12 @@ def test_what_comes_alone_is_sent_at_once_and_no_call_is_in_vain(
         for _ in range(2):
             scene.send(lone, udp.address)
             plane.readable()
-            assert calls == [receive, *_in_order(planes, 2, "waits", "send")]
+            assert calls == [receive, "send", "send", "waits"]
             calls.clear()
         for _ in range(3):
             scene.send(lone, udp.address)
         plane.readable()
-        assert calls.count("waits") == (1 if planes.name == "batch" else 3)
+        assert calls.count("waits") == 3
         calls.clear()
         scene.send(lone, udp.address)
         plane.readable()
@@ -207,10 +208,44 @@ def test_what_comes_alone_is_sent_at_once_and_no_call_is_in_vain(
     assert {name: len(got) for name, got in scene.received().items() if got} == {"b": 7, "c": 7}
 
 
-def _in_order(planes: Planes, copies: int, ask: str, send: str) -> list[str]:
-    """Returns the calls of one datagram: the socket plane sends before it asks whether more wait."""
-    sends = [send] * copies
-    return [ask, *sends] if planes.name == "batch" else [*sends, ask]
+def test_few_are_sent_on_at_once_and_the_copies_of_many_are_gathered(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[list[int]] = [[], []]
+    alone, gathered = BatchUdpSocket.send, BatchUdpSocket.send_batch
+
+    def send(udp: BatchUdpSocket, payload: Piece, to: tuple[str, int]) -> bool:
+        sizes[0].append(1)
+        return alone(udp, payload, to)
+
+    def send_batch(udp: BatchUdpSocket, pieces: list[Piece], size: int, to: Address) -> None:
+        sizes[1].append(len(pieces))
+        gathered(udp, pieces, size, to)
+
+    monkeypatch.setattr(BatchUdpSocket, "send", send)
+    monkeypatch.setattr(BatchUdpSocket, "send_batch", send_batch)
+    one = datagram(1001, "01", "*")
+    with closing(BatchUdpSocket(HOST, 0)) as udp:
+        plane = BatchPlanes().deciding(udp, relay_of(scene, Strip.KEEP), no_timer)
+
+        def wake_up(count: int) -> tuple[int, list[int]]:
+            """Returns how many copies left one by one, and how many with each batch."""
+            scene.send(Burst("a", (one,) * count, batch=False, read=True), udp.address)
+            plane.readable()
+            assert not select.select([udp], [], [], 0)[0]
+            found = len(sizes[0]), [*sizes[1]]
+            for some in sizes:
+                some.clear()
+            return found
+
+        assert wake_up(AT_ONCE) == (2 * AT_ONCE, [])
+        assert wake_up(AT_ONCE + 5) == (2 * AT_ONCE, [5, 5])
+        assert wake_up(AT_ONCE + 5) == (0, [AT_ONCE + 5] * 2), "as many are expected again"
+        assert wake_up(2) == (0, [2, 2])
+        assert wake_up(2) == (4, [])
+    assert {len(got) for name, got in scene.received().items() if name in "bc"} == {
+        3 * AT_ONCE + 14
+    }
 
 
 class Sealer:
