@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from nodes import relay_view
 from nodes.channel import ChannelError
 from nodes.clock import Timer, now
@@ -153,7 +155,7 @@ class RelayServer:
 def serve(path: Path) -> int:
     """Runs a VPN server from its configuration file; returns the exit code."""
     try:
-        asyncio.run(_run(load_relay(path)))
+        uvloop.run(_run(load_relay(path)))
     except (ConfigurationError, ChannelError, StatusError) as error:
         complain(PROGRAM, error)
         return EXIT_USAGE

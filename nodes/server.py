@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import uvloop
+
 from nodes import relay_view, representative_view, server_view
 from nodes.administration import Administration
 from nodes.channel import HANDSHAKE_TIME, Channel, ChannelError, server_context
@@ -275,7 +277,7 @@ def serve(path: Path, forwarding: ForwardingName | None = None) -> int:
     """Runs a server from its configuration file; returns the exit code."""
     try:
         configuration = load_server(path, forwarding)
-        asyncio.run(_run(configuration))
+        uvloop.run(_run(configuration))
     except (ConfigurationError, ChannelError, UserDatabaseError, StatusError) as error:
         complain(PROGRAM, error)
         return EXIT_USAGE

@@ -29,6 +29,8 @@ LIBRARIES = {
     "nodes.ike": {"vici"},
     "nodes.large_frames": {"numpy"},
     "nodes.portal": {"jinja2", "msgspec", "starlette", "uvicorn"},
+    "nodes.relay": {"uvloop"},
+    "nodes.server": {"uvloop"},
     "simulator": {"networkx", "numpy", "scipy"},
     "simulator.scale": {"networkx", "numpy", "scipy", "topohub"},
     "topologies": {"networkx"},
