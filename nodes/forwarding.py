@@ -38,6 +38,8 @@ class Forwarding(ABC):
         self.remove_member: Callable[[ClientId], None] = core.remove_member
         self.next_timeout: Callable[[], int | None] = core.next_timeout
         self.handle_timeout: Callable[[int], None] = core.handle_timeout
+        self.take_news: Callable[[], bool] = lambda: True
+        """Tells whether datagrams may have left anything to do since the last call."""
 
     def install_association(
         self, client_id: ClientId, parameters: GroupSecurityAssociation
@@ -77,6 +79,7 @@ class RelayForwarding(Forwarding):
     def __init__(self, relay: Relay) -> None:
         super().__init__(relay)
         self._relay = relay
+        self.take_news = relay.take_news
 
     def plane(self, planes: Planes, udp: UdpSocket, arm_timer: Callable[[], None]) -> Plane:
         """Returns the plane that sends payloads as they came."""
@@ -139,6 +142,7 @@ class NullForwarding(Forwarding):
     def __init__(self, null: NullForwarder) -> None:
         super().__init__(null)
         self._null = null
+        self.take_news = lambda: False
 
     def plane(self, planes: Planes, udp: UdpSocket, arm_timer: Callable[[], None]) -> Plane:
         """Returns the relay's plane."""

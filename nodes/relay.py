@@ -108,6 +108,8 @@ class RelayServer:
 
     def _moved(self, udp: UdpSocket) -> None:
         """Does what datagrams that were moved may have left to do."""
+        if not self.relay.take_news():
+            return
         answer_bindings(self.relay.bindings, udp)
         self.reporter.act()
 

@@ -101,6 +101,8 @@ class Server:
 
     def _moved(self, udp: UdpSocket, timer: ForwardingTimer) -> None:
         """Does what datagrams that were moved may have left to do."""
+        if not self.forwarding.take_news():
+            return
         bindings = self.forwarding.bindings
         if bindings is not None:
             answer_bindings(bindings, udp)

@@ -91,6 +91,7 @@ class Relay:
         self._sender = self.decider.sender
         self._probe_tokens: frozenset[bytes] = frozenset()
         self._members: dict[ClientId, Member] = {}
+        self._news = False
 
     # -- what user VPN management says (tables 507 and 508)
 
@@ -287,6 +288,7 @@ class Relay:
 
     def _bind(self, datagram: bytes | memoryview, source: Address) -> Verdict:
         """Takes the source of a client's binding for its address, and has the binding answered."""
+        self._news = True
         length = len(datagram)
         asked = self.bindings.parse(datagram)
         if asked is None:
@@ -316,6 +318,7 @@ class Relay:
 
     def _first_of_flow(self, key: FlowKey, length: int, now: int) -> FlowEntry | Drop:
         """Decides about a flow that has no decision, and keeps it if it may be kept."""
+        self._news = True
         source, *octets = key
         flow = Flow.parse(Address(*source), (octets[0], octets[1]), self._flags)
         first = Drop(flow) if isinstance(flow, DropReason) else self.decider.first_of(flow, now)
@@ -324,6 +327,15 @@ class Relay:
         self.flows.keep(key, first)
         self._upkeep.kept(key, first, now)
         return first
+
+    def take_news(self) -> bool:
+        """Tells whether datagrams have left anything to do since the last call.
+
+        That may be a time to be woken up at, a station to be told of, a binding to be answered. Later
+        datagrams of a flow leave nothing.
+        """
+        news, self._news = self._news, False
+        return news
 
     # -- time
 

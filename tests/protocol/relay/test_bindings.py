@@ -40,7 +40,9 @@ def question(name: str, counter: int, token: bytes = NO_TOKEN, key: Secret | Non
 
 def ask(relay: Relay, payload: bytes, source: Address) -> Binding | DropReason:
     """Gives the relay a binding; returns its answer, or why there is none."""
+    relay.take_news()
     verdict = relay.receive_datagram(payload, source, 0)
+    assert relay.take_news(), "an answer waits"
     answers = relay.bindings.take_answers()
     if isinstance(verdict, Drop):
         assert not answers

@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 from protocol.errors import DropReason
 from protocol.relay import Drop, Forward, Member, Strip
 from protocol.relay.flow import Flow
+from protocol.relay.stations import Sighting
 from protocol.relay.upkeep import SWEEP_INTERVAL
 from protocol.types import SECOND, Address
 from tests.protocol.relay.datagrams import (
@@ -55,6 +56,7 @@ class RelayMachine(RuleBasedStateMachine):
     def start(self, strip: Strip) -> None:
         self.relay = relay_with(strip=strip, mac_lifetime=LIFETIME)
         self.relay.mac_ip.capacity = CAPACITY
+        self.relay.stations.reports = True
         self.strip = strip
         self.now = SECOND
         self.present: dict[str, None] = {}
@@ -172,8 +174,15 @@ class RelayMachine(RuleBasedStateMachine):
                 remaining = next(left for row, _, left in entry if row == (key[0], station(key[1])))
                 self.places[key] = (name, since, self.now - LIFETIME + remaining)
 
+    def to_do(self) -> tuple[int | None, list[Sighting]]:
+        """Returns when the relay is to be woken up, and takes which stations are to be told of."""
+        return self.relay.next_timeout(), self.relay.stations.take_sightings()
+
     def give(self, name: str, payload: bytes, expected: set[str] | str) -> None:
+        due, _ = self.to_do()
+        self.relay.take_news()
         verdict = self.relay.receive_datagram(payload, address(name), self.now)
+        assert self.relay.take_news() or self.to_do() == (due, [])
         assert receivers(verdict) == expected
         self.octets_in += len(payload)
         if isinstance(verdict, Drop):

@@ -269,6 +269,19 @@ def test_a_further_datagram_of_a_flow_needs_no_decision(monkeypatch: pytest.Monk
     assert relay.flows.totals().copies_out == 2
 
 
+def test_what_leaves_something_to_do_is_news_once_and_a_further_datagram_of_a_flow_is_none() -> (
+    None
+):
+    relay = relay_with("a", "b")
+    assert not relay.take_news()
+    for source in ("01", "02"):
+        pass_on(relay, "a", datagram(VPN, source))
+        assert relay.next_timeout() is not None
+        assert relay.take_news()
+        pass_on(relay, "a", datagram(VPN, source))
+        assert not relay.take_news()
+
+
 def test_a_change_in_one_group_leaves_the_other_groups_flows_in_force() -> None:
     relay = relay_with("a", "b", "d", "e")
     pass_on(relay, "a", datagram(VPN))
