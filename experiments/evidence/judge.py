@@ -60,7 +60,11 @@ def judge(row: Row, summaries: Mapping[str, Summary], gone: Mapping[str, str]) -
     figures = {name: figure for one in found for name, figure in one.figures.items()}
     if isinstance(row.rule, Exactly):
         return _by_count(row, row.rule, figures)
-    return _by_intervals(row, row.rule, tuple(_values(row.rule, figures)))
+    values = tuple(_values(row.rule, figures))
+    if not values:
+        said = f"no figure {row.rule.figures}{_why_none(figures)}"
+        return Judgement(row, "inconclusive", said)
+    return _by_intervals(row, row.rule, values)
 
 
 def _by_verdicts(row: Row, summaries: list[Summary]) -> Judgement:
@@ -80,7 +84,7 @@ def _by_verdicts(row: Row, summaries: list[Summary]) -> Judgement:
 def _by_count(row: Row, rule: Exactly, figures: Mapping[str, Figure]) -> Judgement:
     figure = figures.get(rule.figure)
     if figure is None:
-        return Judgement(row, "inconclusive", f"no figure {rule.figure}")
+        return Judgement(row, "inconclusive", f"no figure {rule.figure}{_why_none(figures)}")
     value = Value(rule.figure, figure.value, figure.low, figure.high)
     verdict: Verdict = "confirmed" if figure.value == rule.value else "refuted"
     evidence = f"{rule.figure} is {figure.value:g}"
@@ -88,8 +92,6 @@ def _by_count(row: Row, rule: Exactly, figures: Mapping[str, Figure]) -> Judgeme
 
 
 def _by_intervals(row: Row, rule: Beyond, values: tuple[Value, ...]) -> Judgement:
-    if not values:
-        return Judgement(row, "inconclusive", f"no figure {rule.figures}")
     sign = 1 if rule.side == "above" else -1
     near = [sign * (one.low if sign > 0 else one.high) for one in values]
     far = [sign * (one.high if sign > 0 else one.low) for one in values]
@@ -103,6 +105,12 @@ def _by_intervals(row: Row, rule: Beyond, values: tuple[Value, ...]) -> Judgemen
     low, high = rule.found
     within = low * (1 - rule.tolerance) <= least and most <= high * (1 + rule.tolerance)
     return Judgement(row, verdict, _range(rule, values, least, most), values, within)
+
+
+def _why_none(figures: Mapping[str, Figure]) -> str:
+    fit = figures.get("instrument_fit")
+    said = ": the instrument was not fit, and the run's report says why"
+    return said if fit is not None and not fit.value else ""
 
 
 def _range(rule: Beyond, values: tuple[Value, ...], least: float, most: float) -> str:

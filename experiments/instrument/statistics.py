@@ -8,7 +8,8 @@ did nothing at all has no ratio to give; it counts as flagged.
 Blocks that follow each other are alike: a machine keeps its mood for half a minute, and a process what
 it had at its start. Over blocks of one stretch an interval says nothing of that, and is too narrow for
 another stretch to come out in it. So blocks are taken in rounds, apart in time, and with ROUNDS or more
-of them the interval is Student's over the rounds' means; with fewer it is a bootstrap over the blocks.
+of them the interval is Student's over the rounds' means; with fewer it is a bootstrap over the blocks, and
+Student's over these where they are fewer than ENOUGH.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ CONFIDENCE = 0.95
 RESAMPLES = 9_999
 ROUNDS = 3
 """The fewest rounds that say something of how rounds differ."""
+ENOUGH = 20
+"""The fewest values for a bootstrap, whose 95 % intervals cover the mean in 47 % with 2, in 88 % with 12."""
 QUICK = 8
 """Blocks of a comparison that only has to show that something is there."""
 _SEED = 20040929
@@ -153,14 +156,17 @@ def level(blocks: Blocks, variant: str, value: Value = ns_per_frame) -> Figure:
 def interval(values: Sequence[float], rounds: Sequence[int] = ()) -> tuple[float, float]:
     """Returns the interval of the mean of ``values``; ``rounds`` says the round of each.
 
-    With ROUNDS of them it is Student's over their means, else a bootstrap, bias-corrected and accelerated.
+    With ROUNDS of them it is Student's over their means. Else it is Student's over fewer values than ENOUGH,
+    and with so many a bootstrap, bias-corrected and accelerated.
     """
     if len(set(rounds)) >= ROUNDS:
-        return _over_rounds(round_means(values, rounds))
+        return _students(round_means(values, rounds))
     if len(values) < 2:
         return -math.inf, math.inf
     if max(values) - min(values) <= 1e-12 * max(map(abs, values)):
         return min(values), max(values)
+    if len(values) < ENOUGH:
+        return _students(values)
     import numpy
     from scipy.stats import bootstrap
 
@@ -183,12 +189,12 @@ def round_means(values: Sequence[float], rounds: Sequence[int]) -> list[float]:
     return [sum(some) / len(some) for some in by_round.values()]
 
 
-def _over_rounds(means: Sequence[float]) -> tuple[float, float]:
+def _students(values: Sequence[float]) -> tuple[float, float]:
     from scipy.stats import t
 
-    middle = sum(means) / len(means)
-    deviation = math.sqrt(sum((one - middle) ** 2 for one in means) / (len(means) - 1))
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, len(means) - 1)) * deviation / math.sqrt(len(means))
+    middle = sum(values) / len(values)
+    deviation = math.sqrt(sum((one - middle) ** 2 for one in values) / (len(values) - 1))
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
     return middle - reach, middle + reach
 
 

@@ -20,7 +20,6 @@ WayOf = Callable[[Load], Measured]
 CHECK_BLOCKS = 4
 WARM_SECONDS = 0.02
 """What is offered before the first window, so that the flow is decided; a burst at least."""
-_SEED = 20040929
 RUN_TIME_SHARE = 0.8
 """The generator pays at least this much of what the program's own run time says."""
 
@@ -320,10 +319,10 @@ def quotient(
     """Returns the ratio of two means of paired values; ``rounds`` says the round of each pair.
 
     With statistics.ROUNDS of them it is the mean of the rounds' own ratios, with Student's interval
-    over these, else there is a bootstrap over the pairs.
+    over these, else it is the ratio of the means, with the interval of `statistics.interval` over the pairs
+    as they count in it to the first order.
     """
     import numpy
-    from scipy.stats import bootstrap
 
     values = numpy.asarray([top, bottom])
     good = numpy.isfinite(values).all(axis=0)
@@ -336,17 +335,9 @@ def quotient(
         ratios = [over / under for over, under in zip(tops, bottoms, strict=True)]
         reach = statistics.interval(ratios, range(len(ratios)))
         return statistics.Figure(sum(ratios) / len(ratios), *reach, values.shape[1], 0)
-    found = bootstrap(
-        tuple(values),
-        lambda top, bottom, axis: top.mean(axis=axis) / bottom.mean(axis=axis),
-        paired=True,
-        confidence_level=statistics.CONFIDENCE,
-        n_resamples=statistics.RESAMPLES,
-        method="percentile",
-        rng=numpy.random.default_rng(_SEED),
-    ).confidence_interval
     estimate = float(values[0].mean() / values[1].mean())
-    return statistics.Figure(estimate, float(found.low), float(found.high), values.shape[1], 0)
+    pairs = estimate + (values[0] - estimate * values[1]) / values[1].mean()
+    return statistics.Figure(estimate, *statistics.interval(pairs.tolist()), len(pairs), 0)
 
 
 def as_figure(figure: statistics.Figure, unit: str) -> Figure:

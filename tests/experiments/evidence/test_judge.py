@@ -57,6 +57,21 @@ def test_a_run_that_is_not_there_leaves_the_row_open_and_says_why() -> None:
     assert (found.contradicts, found.said) == (False, "open")
 
 
+@pytest.mark.parametrize(
+    ("fit", "said"),
+    [(0.0, "no figure cost: the instrument was not fit, and"), (1.0, "no figure cost")],
+)
+def test_a_figure_that_is_not_there_for_want_of_an_instrument_says_so(
+    fit: float, said: str
+) -> None:
+    run = a_run({"instrument_fit": figure(fit)})
+    for rule in (Exactly("cost", 1, 1), Beyond("cost", "above", 1, (1, 2), 0.1)):
+        found = judged(rule, run)
+        assert found.verdict == "inconclusive"
+        assert found.evidence.startswith(said)
+        assert (fit == 0.0) == ("instrument" in found.evidence)
+
+
 # -- counts
 
 

@@ -129,6 +129,14 @@ def test_rounds_count_the_same_however_many_blocks_they_have() -> None:
     assert figure.high == pytest.approx(2 * 2 ** (4.303 / math.sqrt(3)), rel=1e-3)
 
 
+@pytest.mark.parametrize("count", [2, 3, 8, 12])
+def test_an_interval_of_few_values_is_wide_enough_too(count: int) -> None:
+    chance = random.Random(count)
+    every = [interval([chance.gauss(5, 1) for _ in range(count)]) for _ in range(400)]
+    covering = sum(low <= 5 <= high for low, high in every)
+    assert covering >= 0.92 * len(every)
+
+
 def test_equal_values_have_an_interval_of_no_width() -> None:
     assert interval([2.0, 2.0, 2.0]) == (2.0, 2.0)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from experiments.instrument.statistics import Block, Blocks
 from experiments.instrument.window import Window
 from experiments.planes.cells import BARS, CELLS, FRAME_SIZE, SERVERS, Bar, Cell
-from experiments.planes.measure import CellResult, Results, ratio_of_means
+from experiments.planes.measure import CellResult, Results, quotient, ratio_of_means
 from experiments.planes.ways import FORWARDING, Measured
 
 CELL = Cell("single", "broadcast")
@@ -70,6 +72,17 @@ def test_a_ratio_is_one_of_means_so_that_a_window_below_its_floor_counts_too() -
     assert found.estimate == pytest.approx(0.0975)
     assert found.low < found.estimate < found.high
     assert (found.blocks, found.flagged) == (4, 1)
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 5])
+def test_a_quotient_of_few_pairs_has_an_interval_that_is_wide_enough(pairs: int) -> None:
+    chance = random.Random(pairs)
+
+    def covers() -> bool:
+        top, bottom = ([chance.gauss(mean, mean / 10) for _ in range(pairs)] for mean in (2, 8))
+        return quotient(top, bottom).covers(0.25)
+
+    assert sum(covers() for _ in range(300)) >= 0.92 * 300
 
 
 @pytest.mark.parametrize(
