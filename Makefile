@@ -12,6 +12,39 @@ KNOWN += MODEL TOPOLOGIES WAYS SIZES ENGINE SCHEDULER
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error exit 2: unknown variable $(UNKNOWN); expected: $(KNOWN)))
 
+# So would one that no target of the command takes (a test holds these lists and the recipes together).
+OF_NETWORKS := TOPO N M SERVERS FAMILY STRIP TAGS CONTROL DATAPLANE
+takes-help :=
+takes-setup :=
+takes-check :=
+takes-format :=
+takes-lock :=
+takes-clean :=
+takes-distclean :=
+takes-experiment := $(OF_NETWORKS) WORLD QUICK WIRE SEED CAPTURE PEERS ARGS
+takes-cli := $(OF_NETWORKS) ARGS
+takes-simtest := SEEDS WORKERS ARGS
+takes-simbench := QUICK ARGS
+takes-claims := QUICK ARGS
+takes-regression := ARGS
+takes-test := ARGS
+takes-test-fast := ARGS
+takes-instrument := QUICK SERIES ARGS
+takes-ladder := QUICK SEED ARGS
+takes-ns3 := QUICK SEED ARGS
+takes-calibrate := QUICK SEED ARGS
+takes-planes := QUICK SOAK SEED ARGS
+takes-startup := QUICK N CONTROL SEED ARGS
+takes-sweep := MODEL SEEDS TOPOLOGIES WAYS SIZES GROUP SERVERS WORKERS ENGINE SCHEDULER ARGS
+takes-scale := CLIENTS GROUP SERVERS NETWORK QUICK SEED ARGS
+takes-report := RUN
+takes-compare := RUN_A RUN_B
+GOALS := $(or $(MAKECMDGOALS),help)
+TAKEN := $(foreach goal,$(GOALS),$(takes-$(goal)))
+ALL_THERE := $(if $(filter undefined,$(foreach goal,$(GOALS),$(origin takes-$(goal)))),,yes)
+UNHEEDED := $(if $(ALL_THERE),$(filter-out $(TAKEN) MAKEFLAGS SHELL,$(GIVEN)))
+$(if $(UNHEEDED),$(error exit 2: make $(GOALS): $(UNHEEDED): expected $(if $(TAKEN),some of $(TAKEN),no variables)))
+
 # Values stand between single quotes in commands, so that one of their own would end them; ARGS is the shell's.
 QUOTE := '
 QUOTED := $(strip $(foreach name,$(filter-out ARGS,$(KNOWN)),$(if $(findstring $(QUOTE),$($(name))),$(name))))

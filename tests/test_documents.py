@@ -139,6 +139,32 @@ def test_help_names_every_target_and_every_variable() -> None:
     assert [one for one in KNOWN if not re.search(rf"\b{one}\b", said.stdout)] == []
 
 
+def test_the_makefile_says_of_each_target_which_variables_its_recipe_uses() -> None:
+    text = MAKEFILE.replace("\\\n", " ")
+    assigned = re.findall(r"^([\w-]+) \+?:?= (.*)$", text, re.M)
+
+    def used(recipe: str) -> set[str]:
+        named = re.findall(r"\$\((?:call \w+,)?(\w+)[,)]", recipe)
+        named += " ".join(re.findall(r"\$\(foreach \w+,([^$,]+),", recipe)).split()
+        return {
+            variable
+            for name in named
+            for variable in ([name] if name in KNOWN else used(values.get(name, "")))
+        }
+
+    values: dict[str, str] = {}
+    for name, value in assigned:
+        values[name] = f"{values.get(name, '')} {value}"
+    taken = {
+        name.removeprefix("takes-"): set(
+            value.replace("$(OF_NETWORKS)", values["OF_NETWORKS"]).split()
+        )
+        for name, value in re.findall(r"^(takes-[\w-]+) :=(.*)$", text, re.M)
+    }
+    recipes = dict(re.findall(r"^([a-z][\w-]*):(?!=).*\n((?:\t.*\n)*)", text, re.M))
+    assert {target: used(recipe) for target, recipe in recipes.items()} == taken
+
+
 def test_the_settings_that_the_readme_shows_are_accepted(tmp_path: Path) -> None:
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     server, client = re.findall(

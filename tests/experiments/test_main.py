@@ -239,6 +239,7 @@ def _run_folders() -> set[str]:
     [
         ("TOPO=nosuch", "TOPO=nosuch"),
         ("TOPPO=single", "unknown variable TOPPO"),
+        ("SERIES=3", "make experiment: SERIES: expected some of TOPO "),
         ("TOPO=a'b", "TOPO: expected a value without a single quote"),
         ("ARGS=--seed '4", "ARGS: expected quotes in pairs"),
         ('ARGS=--seed "4', "ARGS: expected quotes in pairs"),
