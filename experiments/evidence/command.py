@@ -80,6 +80,9 @@ def _kept(claims: table.Claims, rows: Sequence[table.Row], folder: Path) -> Made
             made.take(name, folder / name)
         else:
             made.gone[name] = f"{folder} has none"
+    if not made.summaries:
+        wanted = ", ".join(made.gone)
+        raise table.TableError(f"{folder}: expected folders of runs in it, some of {wanted}")
     return made
 
 

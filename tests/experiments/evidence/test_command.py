@@ -108,11 +108,21 @@ def test_a_run_that_is_not_kept_leaves_its_rows_open(
     kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(kept / "multicast")
-    assert main(["claims", "--kept", str(kept), "E3"]) == 0
+    assert main(["claims", "--kept", str(kept), "E2", "E3"]) == 0
     out = capsys.readouterr().out
     assert "E3: inconclusive, open: multicast: kept has none" in out
     (suite,) = JUnitXml.fromfile(str(result_of(out) / "junit.xml"))
     assert [type(one) for case in suite for one in case.result] == [Skipped]
+
+
+def test_where_no_run_is_kept_there_is_nothing_to_judge(
+    kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(kept / "multicast")
+    assert main(["claims", "--kept", str(kept), "E3"]) == 2
+    said = capsys.readouterr().err
+    assert said == "claims: kept: expected folders of runs in it, some of multicast\n"
+    assert not Path("results").exists()
 
 
 def topo_of(arguments: tuple[str, ...]) -> str:
