@@ -14,7 +14,8 @@ from typing import Any
 from experiments import run_folder
 from experiments.deployment import Deployment, DeploymentError, Settings, deploy, stop
 from experiments.embodiments.addition import Addition
-from experiments.embodiments.invariants import Seen, check_all
+from experiments.embodiments.invariants import check_all
+from experiments.embodiments.seen import Seen
 from experiments.instrument.settings import Wire
 from experiments.observation import ike_datagrams
 from experiments.observation.capture import Capture, DecodingKey, merge

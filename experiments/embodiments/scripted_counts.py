@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from experiments.embodiments.invariants import Seen
+from experiments.embodiments.seen import Seen
 from experiments.records import figures as figures_of
 from experiments.records.record import COUNT, Figure
 

@@ -19,8 +19,9 @@ from experiments.embodiments.course import (
     record_of,
     walk,
 )
-from experiments.embodiments.invariants import INVARIANTS, Seen
+from experiments.embodiments.invariants import INVARIANTS
 from experiments.embodiments.scripted_counts import scripted_counts
+from experiments.embodiments.seen import Seen
 from experiments.peers import comparison
 from experiments.progress import Progress
 from experiments.records.environment import utc_now

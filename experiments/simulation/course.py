@@ -16,9 +16,11 @@ from typing import Any
 
 from experiments.embodiments import claims
 from experiments.embodiments.course import FULL_PROBES, QUICK_PROBES, Parameters, counts, record_of
-from experiments.embodiments.invariants import INVARIANTS, Seen, all_reach, check_all
+from experiments.embodiments.invariants import INVARIANTS, check_all
+from experiments.embodiments.invariants_inside import all_reach
 from experiments.embodiments.multicast.invariants import MULTICAST_INVARIANTS
 from experiments.embodiments.scripted_counts import scripted_counts
+from experiments.embodiments.seen import Seen
 from experiments.embodiments.subgroups.invariants import SUBGROUP_INVARIANTS
 from experiments.embodiments.vpn_servers.invariants import invariants_of
 from experiments.observation.pcapng import CapturedFrame, write_capture

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-READERS = ("decode_frames", "scapy_opens", "scapy_seals", "contains_run_of")
+from experiments.embodiments import invariants_outside, seen
+
+READERS = (
+    (seen, "decode_frames"),
+    (invariants_outside, "scapy_opens"),
+    (invariants_outside, "scapy_seals"),
+    (invariants_outside, "contains_run_of"),
+)
 
 
 @contextmanager
-def each_file_is_read_once(module: ModuleType) -> Iterator[None]:
+def each_file_is_read_once() -> Iterator[None]:
     """Reads each capture once while the block runs: most controls leave the captures alone."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in READERS:
+        for module, name in READERS:
             patch.setattr(module, name, _remembering(getattr(module, name)))
         yield
 

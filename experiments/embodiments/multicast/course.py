@@ -21,7 +21,6 @@ from experiments.embodiments.course import (
     record_of,
     walk,
 )
-from experiments.embodiments.invariants import Seen
 from experiments.embodiments.multicast.invariants import (
     MULTICAST_INVARIANTS,
     PIM_INVARIANTS,
@@ -29,6 +28,7 @@ from experiments.embodiments.multicast.invariants import (
 )
 from experiments.embodiments.multicast.pim_addition import PimAddition
 from experiments.embodiments.scripted_counts import scripted_counts
+from experiments.embodiments.seen import Seen
 from experiments.progress import Progress
 from experiments.records.environment import utc_now
 from experiments.records.record import Claim, Figure, Invariant, Record, Summary, summarise

@@ -8,12 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from experiments.embodiments.invariants import (
-    INVARIANTS,
-    Seen,
-    examples,
-    received_drops,
-)
+from experiments.embodiments.invariants import INVARIANTS, received_drops
+from experiments.embodiments.seen import Seen, examples
 from experiments.observation.udp_payloads import esp_packets, udp_payloads
 from experiments.records.record import Invariant
 from nodes.sections import DEFAULT_DATA_PORT

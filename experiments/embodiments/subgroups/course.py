@@ -24,8 +24,8 @@ from experiments.embodiments.course import (
     record_of,
     walk,
 )
-from experiments.embodiments.invariants import Seen
 from experiments.embodiments.scripted_counts import scripted_counts
+from experiments.embodiments.seen import Seen
 from experiments.embodiments.subgroups.costs import rekey_costs
 from experiments.embodiments.subgroups.invariants import SUBGROUP_INVARIANTS
 from experiments.embodiments.subgroups.moves import (

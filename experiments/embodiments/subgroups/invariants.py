@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from experiments.embodiments.invariants import INVARIANTS, Seen, examples
+from experiments.embodiments.invariants import INVARIANTS
+from experiments.embodiments.seen import Seen, examples
 from experiments.records.record import Invariant
 
 _OTHERWISE_HERE = ("one_address_and_association_a_group", "counters_balance")

@@ -23,8 +23,8 @@ from experiments.embodiments.course import (
     record_of,
     walk,
 )
-from experiments.embodiments.invariants import Seen
 from experiments.embodiments.scripted_counts import scripted_counts
+from experiments.embodiments.seen import Seen
 from experiments.embodiments.vpn_servers.addition import LEAST_CHOICES, ServersAddition
 from experiments.embodiments.vpn_servers.invariants import invariants_of
 from experiments.embodiments.vpn_servers.nearest import exchange, register_again

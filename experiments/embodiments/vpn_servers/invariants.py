@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from experiments.embodiments.invariants import INVARIANTS, Seen, examples
+from experiments.embodiments.invariants import INVARIANTS
+from experiments.embodiments.seen import Seen, examples
 from experiments.embodiments.vpn_servers.nearest import equally_near
 from experiments.observation.udp_payloads import udp_payloads, without_hop_tag
 from experiments.records.record import Invariant

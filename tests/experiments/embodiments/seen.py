@@ -19,7 +19,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from scapy.utils import wrpcap
 
-from experiments.embodiments.invariants import Seen
+from experiments.embodiments.seen import Seen
 from experiments.traffic.deliveries import compare
 from experiments.traffic.probe import ReceivedFrame, observe
 from experiments.traffic.probing import Outcome, Round, plan_round

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.embodiments.invariants import Seen, check_all
+from experiments.embodiments.invariants import check_all
+from experiments.embodiments.seen import Seen
 from experiments.embodiments.vpn_servers.invariants import invariants_of
 from experiments.observation.interop import scapy_opens
 from protocol import hop_tag

@@ -15,9 +15,9 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from scapy.utils import wrpcap
 
-from experiments.embodiments import invariants
 from experiments.embodiments.claims import structure
-from experiments.embodiments.invariants import INVARIANTS, Seen, check_all
+from experiments.embodiments.invariants import INVARIANTS, check_all
+from experiments.embodiments.seen import Seen
 from experiments.traffic.probe import ReceivedFrame, observe
 from experiments.traffic.probing import BROADCAST
 from experiments.traffic.terminals import Attempt
@@ -55,7 +55,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Seen:
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick() -> Iterator[None]:
-    with each_file_is_read_once(invariants):
+    with each_file_is_read_once():
         yield
 
 

@@ -15,9 +15,9 @@ import pytest
 from scapy.layers.l2 import Ether
 from scapy.utils import PcapNgWriter
 
-from experiments.embodiments.invariants import Seen
 from experiments.embodiments.multicast.invariants import one_copy_on_each_link, packets_are_bare
 from experiments.embodiments.multicast.invariants import tree_interfaces as interfaces
+from experiments.embodiments.seen import Seen
 from experiments.traffic.probing import Round, plan_round
 from experiments.traffic.terminals import Attempt
 from protocol.wire.inner_packet import InnerPacket

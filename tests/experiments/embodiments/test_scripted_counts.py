@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.embodiments.invariants import Seen
 from experiments.embodiments.scripted_counts import scripted_counts
+from experiments.embodiments.seen import Seen
 from experiments.records.record import COUNT, Figure
 from tests.experiments.embodiments import seen as made
 

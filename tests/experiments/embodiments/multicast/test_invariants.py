@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from experiments.embodiments.invariants import Seen
 from experiments.embodiments.multicast.invariants import (
     counters_balance,
     kernels_have_trees,
     server_is_idle,
     tree_interfaces,
 )
+from experiments.embodiments.seen import Seen
 from experiments.isolation import MachineError, check_machine
 from topologies.catalog import multicast
 from topologies.parts import MulticastRoute

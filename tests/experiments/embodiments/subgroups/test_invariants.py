@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from experiments.embodiments.invariants import Seen
+from experiments.embodiments.seen import Seen
 from experiments.embodiments.subgroups.invariants import (
     one_association_a_sub_id,
     others_drop_what_they_cannot_open,

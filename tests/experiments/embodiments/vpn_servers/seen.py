@@ -18,7 +18,7 @@ from typing import Any
 from scapy.layers.l2 import Ether
 from scapy.utils import wrpcap
 
-from experiments.embodiments.invariants import Seen
+from experiments.embodiments.seen import Seen
 from experiments.traffic.probe import mac_from_text
 from experiments.traffic.probing import BROADCAST, Round, plan_round
 from experiments.traffic.terminals import Attempt

@@ -13,7 +13,7 @@ import pytest
 
 from experiments.deployment import Deployment, Settings
 from experiments.embodiments.course import Parameters
-from experiments.embodiments.invariants import Seen
+from experiments.embodiments.seen import Seen
 from experiments.embodiments.vpn_servers import addition, course, faults, invariants
 from experiments.embodiments.vpn_servers.nearest import (
     Choices,

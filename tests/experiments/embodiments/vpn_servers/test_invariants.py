@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.embodiments import invariants
-from experiments.embodiments.invariants import Seen, check_all
+from experiments.embodiments.invariants import check_all
+from experiments.embodiments.seen import Seen
 from experiments.embodiments.vpn_servers.invariants import (
     CASCADE_INVARIANTS,
     DIRECT_INVARIANTS,
@@ -40,7 +40,7 @@ OF_SERVERS = {NEAREST, IDLE, NOT_TWICE, TABLES, CLIENTS_ALONE, ONE_COPY}
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick() -> Iterator[None]:
-    with each_file_is_read_once(invariants):
+    with each_file_is_read_once():
         yield
 
 
