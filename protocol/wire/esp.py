@@ -19,7 +19,6 @@ ICV_LENGTH = 16
 TRAILER_LENGTH = 2
 ALIGNMENT = 4
 SENDER_ID_BITS = 16
-COUNTER_BITS = 48
 
 _HEADER = struct.Struct("!IIHHI")
 pack_header = _HEADER.pack

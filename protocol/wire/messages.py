@@ -196,7 +196,6 @@ class Refused(Message, tag="refused", frozen=True):
 
 ClientMessage = Register | Measured | RekeyRequest | KeepAlive | Leave
 ServerMessage = Candidates | Registered | NewRelay | NewSecurityAssociation | KeepAlive | Refused
-AnyMessage = ClientMessage | ServerMessage
 
 parse_from_client: Decoder[ClientMessage] = Decoder(ClientMessage)
 parse_from_server: Decoder[ServerMessage] = Decoder(ServerMessage)
