@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from nodes.administration import announce
-from nodes.command_line import Parser, whole
+from nodes.command_line import Parser, print_text, whole
 from nodes.configuration import ConfigurationError, ServerConfiguration, load_server, read_password
 from nodes.private_file import PASSWORD_LENGTH, parse_password
 from nodes.status import StatusError, fetch_status, print_table
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     taken_up = announce(configuration.server.admin_socket)
     if options.json:
         shown = {"change": msgspec.to_builtins(entry), "taken_up_by_server": taken_up}
-        print(json.dumps(shown, indent=2))
+        print_text(json.dumps(shown, indent=2))
     vpn_id = getattr(options, "vpn_id", None)
     if vpn_id is not None and vpn_id not in configuration.groups:
         print(f"note: {options.config} has no table [groups.{vpn_id}] yet", file=sys.stderr)
@@ -143,7 +143,7 @@ def _list(options: argparse.Namespace, database: UserDatabase) -> None:
             ],
             "administrators": msgspec.to_builtins(administrators),
         }
-        print(json.dumps(shown, indent=2))
+        print_text(json.dumps(shown, indent=2))
         return
     print_table("groups", ("VPN ID", "name"), list(groups.items()))
     users = [(record.user, record.vpn_id, record.sub_id) for record in records]
@@ -173,7 +173,7 @@ def _on_line(options: argparse.Namespace, snapshot: dict[str, Any]) -> None:
         if options.of_vpn in (None, dict(zip(columns, row, strict=True))["VPN ID"])
     ]
     if options.json:
-        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+        print_text(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
         return
     print_table(ON_LINE, columns, rows)
 
@@ -181,7 +181,7 @@ def _on_line(options: argparse.Namespace, snapshot: dict[str, Any]) -> None:
 def _audit(options: argparse.Namespace, database: UserDatabase) -> None:
     entries = database.audit.entries(options.of_vpn, options.limit)
     if options.json:
-        print(json.dumps(msgspec.to_builtins(entries), indent=2))
+        print_text(json.dumps(msgspec.to_builtins(entries), indent=2))
         return
     rows = [
         (

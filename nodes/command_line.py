@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -15,6 +17,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the program with exit code 2."""
         self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
+
+
+def print_text(text: str) -> None:
+    """Prints on stdout; whoever reads there may end before it is all read, as ``head`` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is buffered still would be a complaint when the interpreter ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def whole(least: int | None = None, most: int | None = None) -> Callable[[str], int]:

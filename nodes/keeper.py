@@ -20,7 +20,7 @@ from nodes.channel import (
 )
 from nodes.clock import now
 from nodes.driver import PROGRAM, Driver
-from nodes.process import complain
+from nodes.process import complain, reason_of
 from nodes.sections import ClientSection
 from protocol.types import Address
 from protocol.wire.messages import RefusalReason, Refused
@@ -129,8 +129,8 @@ class Keeper:
                 driver.client.receive_message(refusal, now())
                 driver.act()
                 return
-            except (OSError, ssl.SSLError, asyncio.TimeoutError) as error:
-                complain(PROGRAM, f"no channel to {self._server}: {error or 'timed out'}")
+            except (OSError, asyncio.TimeoutError) as error:
+                complain(PROGRAM, f"no channel to {self._server}: {reason_of(error)}")
             else:
                 await driver.channel_down.wait()
                 if driver.refusal is not None:

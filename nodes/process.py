@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,13 @@ _KIB = 1024
 def complain(program: str, text: object) -> None:
     """Writes one line about what went wrong."""
     print(f"{program}: {text}", file=sys.stderr, flush=True)
+
+
+def reason_of(error: OSError | asyncio.TimeoutError) -> str:
+    """Returns why a call failed, in lower case and without the number."""
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno).lower()
+    return str(error) or "timed out"
 
 
 def on_end(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:

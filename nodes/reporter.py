@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from nodes.channel import HANDSHAKE_TIME, Channel, client_context
 from nodes.clock import now
-from nodes.process import complain
+from nodes.process import complain, reason_of
 from nodes.sections import RelaySection
 from protocol.distribution.subscriber import SendReport, Subscriber
 from protocol.errors import WireError
@@ -62,7 +62,7 @@ class Reporter:
                 reason = error.verify_message
                 self._complain(f"the representative's certificate does not hold: {reason}")
             except (OSError, asyncio.TimeoutError) as error:
-                self._complain(f"no channel to {self._representative}: {error or 'timed out'}")
+                self._complain(f"no channel to {self._representative}: {reason_of(error)}")
             else:
                 await self._down.wait()
                 self._complain(f"the channel to {self._representative} was lost")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nodes.command_line import Parser
+from nodes.command_line import Parser, print_text
 from nodes.unix_socket import ANSWER_SECONDS, UnixSocketError, connect, listen
 from nodes.unix_socket import close as close_status
 
@@ -96,7 +96,7 @@ def print_status(path: Path | str, as_json: bool = False) -> int:
         print(error, file=sys.stderr)
         return 1
     if as_json:
-        print(msgspec.json.format(encode(snapshot), indent=2).decode())
+        print_text(msgspec.json.format(encode(snapshot), indent=2).decode())
         return 0
     for name, table in snapshot.get("tables", {}).items():
         print_table(name, table["columns"], table["rows"])

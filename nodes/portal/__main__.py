@@ -19,9 +19,10 @@ from nodes.command_line import Parser
 from nodes.portal.application import PROGRAM, application
 from nodes.portal.configuration import PortalConfiguration, load_portal
 from nodes.portal.desk import Desk
-from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end
+from nodes.process import EXIT_GOOD, EXIT_MACHINE, EXIT_USAGE, complain, on_end, reason_of
 from nodes.toml_document import ConfigurationError
 from nodes.users import UserDatabase, UserDatabaseError
+from protocol.types import Address
 
 BACKLOG = 128
 CONNECTIONS = 256
@@ -73,9 +74,10 @@ def _listener(configuration: PortalConfiguration) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((str(configuration.address), configuration.port))
         listener.listen(BACKLOG)
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        wanted = Address(str(configuration.address), configuration.port)
+        raise OSError(f"TCP {wanted}: {reason_of(error)}") from None
     return listener
 
 

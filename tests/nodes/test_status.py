@@ -144,6 +144,22 @@ def test_json_is_printed_plain(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert json.loads(capsys.readouterr().out)["counters"] == SNAPSHOT["counters"]
 
 
+def test_a_reader_that_ends_early_is_no_mistake(tmp_path: Path) -> None:
+    path, long = tmp_path / "status", "x" * 1_000_000
+
+    def ask() -> tuple[int, str]:
+        command = [sys.executable, "-m", "nodes.status", "--json", str(path)]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as asked:
+            assert asked.stdout is not None
+            assert asked.stderr is not None
+            asked.stdout.close()
+            return asked.wait(20), asked.stderr.read()
+
+    assert while_served(path, ask, {"process": {"name": long}}) == (0, "")
+
+
 def test_nobody_at_the_socket_exits_1_with_one_line(tmp_path: Path) -> None:
     path = tmp_path / "status"
     command = [sys.executable, "-m", "nodes.status", str(path)]

@@ -95,7 +95,8 @@ def test_an_address_that_is_taken_is_one_line(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        (folder / "portal.toml").write_text(f"{PORTAL}port = {taken.getsockname()[1]}\n")
+        port = taken.getsockname()[1]
+        (folder / "portal.toml").write_text(f"{PORTAL}port = {port}\n")
         assert main(["--config", str(folder / "portal.toml")]) == 3
     (line,) = capsys.readouterr().err.splitlines()
-    assert "Address already in use" in line
+    assert line.endswith(f"TCP 127.0.0.1:{port}: address already in use")
