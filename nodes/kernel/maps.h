@@ -54,6 +54,7 @@ struct slot {
 };
 
 struct hop {
+	struct destination to;
 	__u32 interface;
 	__u8 ethernet[ETH_HLEN];
 };
@@ -66,9 +67,12 @@ struct scratch {
 	struct flow_key key;
 	struct clear clear;
 	struct clear before;
-	__u64 begun[4]; /* the tag of `before`, up to its sequence number */
+	__u64 begun[4]; /* the tag of `before` under `tag_key`, up to its sequence number */
+	__u64 tag_key[2];
 	__u64 kept[KEPT_WORDS];
 	__u32 outer[12]; /* IP and UDP headers */
+	__u64 now, found; /* ns, by the clock's ticks: when the hops were looked up */
+	__u32 list, count, size; /* whose they are, how many, for datagrams of what size at most */
 	struct hop hops[MAXIMUM_DESTINATIONS];
 };
 

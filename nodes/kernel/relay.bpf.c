@@ -61,6 +61,18 @@ static __always_inline int read_outside(struct __sk_buff *skb, struct scratch *a
 	       behind == bpf_ntohs(udp->len) && skb->len == UDP_AT + behind;
 }
 
+/* Works out the tag of `clear`: from where the last datagram's under the same key began, if they are alike. */
+static __always_inline __u64 tag_of(struct scratch *at, const __u64 *key)
+{
+	if (at->tag_key[0] != key[0] || at->tag_key[1] != key[1] || !is_like(&at->clear, &at->before)) {
+		at->before = at->clear;
+		at->tag_key[0] = key[0];
+		at->tag_key[1] = key[1];
+		begin_tag(at->begun, key, &at->clear);
+	}
+	return end_tag(at->begun, &at->clear);
+}
+
 /* Counts the datagrams of a batch; 0 when one is not of the first one's flow or its tag is forged.
  * Each is compared with the one before, and if it differs looked at like the first. */
 static __always_inline int count_datagrams(struct __sk_buff *skb, struct scratch *at,
@@ -68,6 +80,8 @@ static __always_inline int count_datagrams(struct __sk_buff *skb, struct scratch
 {
 	__u32 offset = PAYLOAD_AT, end = skb->len;
 
+	if (!settings.tagged)
+		at->before = at->clear;
 	for (int number = 1; number <= MAXIMUM_SEGMENTS; number++) {
 		offset += size;
 		if (offset >= end)
@@ -84,20 +98,27 @@ static __always_inline int count_datagrams(struct __sk_buff *skb, struct scratch
 				differs |= at->kept[word] ^ at->key.kept[word];
 			if (differs)
 				return 0;
-			at->before = at->clear;
-			if (settings.tagged)
-				begin_tag(at->begun, flow->hop_key, &at->clear);
+			if (!settings.tagged)
+				at->before = at->clear;
 		}
-		if (settings.tagged && end_tag(at->begun, &at->clear) != at->clear.word[TAG])
+		if (settings.tagged && tag_of(at, flow->hop_key) != at->clear.word[TAG])
 			return 0;
 	}
 	return 0;
 }
 
-/* Finds the way to each destination before anything is sent; 0 when to one of them there is none. */
-static __always_inline int find_hops(struct __sk_buff *skb, struct scratch *at,
-				     const struct destinations *to, __u32 size)
+/* Finds a list's destinations and the way to each before anything is sent; 0 when to one of them there is
+ * none. What was found for one skb holds for others until the clock's next tick: a list's number is never
+ * another's, and no flow that is in force leads to a list that is not. */
+static __always_inline int find_hops(struct __sk_buff *skb, struct scratch *at, __u32 list, __u32 size)
 {
+	const struct destinations *to;
+
+	if (at->list == list && at->found == at->now && size <= at->size)
+		return 1;
+	at->list = 0;
+	if (!(to = bpf_map_lookup_elem(&lists, &list)))
+		return 0;
 	for (__u32 i = 0; i < MAXIMUM_DESTINATIONS && i < to->count; i++) {
 		struct bpf_fib_lookup way = {
 			.family = settings.family,
@@ -113,11 +134,16 @@ static __always_inline int find_hops(struct __sk_buff *skb, struct scratch *at,
 		copy_address(way.ipv6_dst, to->row[i].address);
 		if (bpf_fib_lookup(skb, &way, sizeof(way), 0) != BPF_FIB_LKUP_RET_SUCCESS)
 			return 0;
+		hop->to = to->row[i];
 		hop->interface = way.ifindex;
 		__builtin_memcpy(hop->ethernet, way.dmac, ETH_ALEN);
 		__builtin_memcpy(hop->ethernet + ETH_ALEN, way.smac, ETH_ALEN);
 		*(__be16 *)(hop->ethernet + 2 * ETH_ALEN) = bpf_htons(IS_IPV6 ? ETH_P_IPV6 : ETH_P_IP);
 	}
+	at->count = to->count;
+	at->found = at->now;
+	at->size = size;
+	at->list = list;
 	return 1;
 }
 
@@ -142,9 +168,10 @@ static __always_inline void make_ip(__u32 *ip, const struct destination *to)
  * sides, which no checksum notices: only the client's are exchanged in it. Whether the checksum is
  * complete or left to the interface, the helper knows; it also takes an IPv6 address's change out of
  * the skb's sum, and storing the header with RECOMPUTE puts it back. */
-static __always_inline int address_to(struct __sk_buff *skb, struct scratch *at, const struct hop *hop,
-				      __u32 *from, __be16 from_port, struct destination *to)
+static __always_inline int address_to(struct __sk_buff *skb, struct scratch *at, struct hop *hop,
+				      __u32 *from, __be16 from_port)
 {
+	struct destination *to = &hop->to;
 	const __u32 check = UDP_AT + __builtin_offsetof(struct udphdr, check);
 	__be16 ports[2] = {settings.port, to->port};
 	__s64 change = bpf_csum_diff(from, 4 * IP_ADDRESS_WORDS, to->address, 4 * IP_ADDRESS_WORDS, 0);
@@ -154,7 +181,8 @@ static __always_inline int address_to(struct __sk_buff *skb, struct scratch *at,
 	       !bpf_skb_store_bytes(skb, ETH_HLEN, at->outer, IP_LENGTH, BPF_F_RECOMPUTE_CSUM) &&
 	       !bpf_skb_store_bytes(skb, UDP_AT, ports, sizeof(ports), 0) &&
 	       !bpf_l4_csum_replace(skb, check, 0, change, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0) &&
-	       !bpf_l4_csum_replace(skb, check, from_port, to->port, BPF_F_MARK_MANGLED_0 | 2);
+	       (from_port == to->port ||
+		!bpf_l4_csum_replace(skb, check, from_port, to->port, BPF_F_MARK_MANGLED_0 | 2));
 }
 
 /* Puts another relay's tag into each datagram of the skb. The verifier looks at a global function once,
@@ -174,11 +202,7 @@ __noinline int tag_anew(struct __sk_buff *skb, struct destination *to, __u32 siz
 
 		if (!at || !to || !load_clear(skb, offset, &at->clear))
 			return 0;
-		if (!number || !is_like(&at->clear, &at->before)) {
-			at->before = at->clear;
-			begin_tag(at->begun, to->hop_key, &at->clear);
-		}
-		tag = end_tag(at->begun, &at->clear);
+		tag = tag_of(at, to->hop_key);
 		change = bpf_csum_diff((__be32 *)&at->clear.word[TAG], 8, (__be32 *)&tag, 8, change);
 		if (change < 0 || bpf_skb_store_bytes(skb, offset + VPN_HEADER, &tag, 8, 0))
 			return 0;
@@ -187,24 +211,23 @@ __noinline int tag_anew(struct __sk_buff *skb, struct destination *to, __u32 siz
 }
 
 /* Sends a copy to each destination, the skb itself to the last. */
-static __always_inline int replicate(struct __sk_buff *skb, struct scratch *at, struct destinations *to,
-				     __u32 size)
+static __always_inline int replicate(struct __sk_buff *skb, struct scratch *at, __u32 size)
 {
 	__u32 *from = at->key.source;
 	__be16 from_port = at->key.port;
 
 	copy_address(at->outer + IP_SOURCE, at->outer + IP_DESTINATION);
-	for (__u32 i = 0; i < MAXIMUM_DESTINATIONS && i < to->count; i++) {
-		struct destination *row = &to->row[i];
+	for (__u32 i = 0; i < MAXIMUM_DESTINATIONS && i < at->count; i++) {
+		struct hop *hop = &at->hops[i];
 
-		if ((row->tagged && !tag_anew(skb, row, size)) ||
-		    !address_to(skb, at, &at->hops[i], from, from_port, row))
+		if ((hop->to.tagged && !tag_anew(skb, &hop->to, size)) ||
+		    !address_to(skb, at, hop, from, from_port))
 			break;
-		if (i + 1 == to->count)
-			return bpf_redirect(at->hops[i].interface, 0);
-		bpf_clone_redirect(skb, at->hops[i].interface, 0);
-		from = row->address;
-		from_port = row->port;
+		if (i + 1 == at->count)
+			return bpf_redirect(hop->interface, 0);
+		bpf_clone_redirect(skb, hop->interface, 0);
+		from = hop->to.address;
+		from_port = hop->to.port;
 	}
 	return TC_ACT_SHOT;
 }
@@ -212,30 +235,25 @@ static __always_inline int replicate(struct __sk_buff *skb, struct scratch *at, 
 static __always_inline int serve(struct __sk_buff *skb, struct scratch *at)
 {
 	__u32 size = skb->len - PAYLOAD_AT, datagrams = 1;
-	struct destinations *to;
 	struct flow *flow;
 	struct slot *passed;
 
 	if (skb->gso_size && skb->gso_size < size)
 		size = skb->gso_size;
-	if (!load_clear(skb, PAYLOAD_AT, &at->before) || !is_sound(&at->before, size))
+	if (!load_clear(skb, PAYLOAD_AT, &at->clear) || !is_sound(&at->clear, size))
 		return TC_ACT_OK;
-	keep(at->key.kept, &at->before);
+	keep(at->key.kept, &at->clear);
 	if (!(flow = bpf_map_lookup_elem(&flows, &at->key)))
 		return TC_ACT_OK;
-	if (settings.tagged) {
-		begin_tag(at->begun, flow->hop_key, &at->before);
-		if (end_tag(at->begun, &at->before) != at->before.word[TAG])
-			return TC_ACT_OK;
-	}
-	if (!(to = bpf_map_lookup_elem(&lists, &flow->list)) ||
-	    !(passed = bpf_map_lookup_elem(&slots, &flow->slot)) ||
+	if (settings.tagged && tag_of(at, flow->hop_key) != at->clear.word[TAG])
+		return TC_ACT_OK;
+	if (!(passed = bpf_map_lookup_elem(&slots, &flow->slot)) ||
 	    (skb->gso_size && !(datagrams = count_datagrams(skb, at, flow, size))) ||
-	    !find_hops(skb, at, to, size))
+	    !find_hops(skb, at, flow->list, size))
 		return TC_ACT_OK;
 	__sync_fetch_and_add(&passed->first, datagrams);
 	__sync_fetch_and_add(&passed->second, skb->len - PAYLOAD_AT);
-	return replicate(skb, at, to, size);
+	return replicate(skb, at, size);
 }
 
 SEC("tc")
@@ -249,7 +267,8 @@ int blindrelay(struct __sk_buff *skb)
 	if (!at || !status || !read_outside(skb, at))
 		return TC_ACT_OK;
 	/* A relay that has died keeps its decisions up to date no more. */
-	if (bpf_ktime_get_ns() < status->first)
+	at->now = bpf_ktime_get_coarse_ns();
+	if (at->now < status->first)
 		action = serve(skb, at);
 	if (action == TC_ACT_OK)
 		__sync_fetch_and_add(&status->second, 1);

@@ -38,6 +38,9 @@ UNKNOWN = 14
 WIRES = [(6, True, True), (6, True, False), (6, False, False), (4, True, False), (4, False, False)]
 """IP version; whole batches and unfinished checksums in, and out."""
 
+TICK_S = 0.02
+"""More than a tick of the kernel's clock: for one, at most, the program goes by ways that it has found."""
+
 few_wires = pytest.mark.parametrize("on", [WIRES[1], WIRES[4]], indirect=True, ids=str)
 
 
@@ -189,6 +192,28 @@ def test_where_tags_are_required_only_datagrams_with_the_senders_pass(
         served.close()
 
 
+@pytest.mark.parametrize("on", [WIRES[1], WIRES[3]], indirect=True, ids=str)
+def test_after_a_change_of_keys_tags_are_checked_under_the_new_one(on: Wire) -> None:
+    """Though the headers are those of before, whose hash was begun under the old one."""
+    served, oracle = Served(on, True, True), relay_knowing_all(on.family, True)
+    first, second = members_of(8)[:2]
+    flood = Sending(first, tuple(payload(on.family, 8, first, 0, 900) for _ in range(20)))
+    alone = Sending(first, flood.payloads[:1])
+    old, new = tagged(flood), tagged(flood, second)
+    try:
+        served.carry([old, tagged(alone), old], oracle)
+        for relay in (served.relay, oracle):
+            relay.change_hop_keys(ClientId(first), (hop_key(second),))
+        served.carry([new], oracle)
+        before = passed_up(served)
+        served.carry([tagged(alone, second), new], oracle)
+        assert passed_up(served) == before
+        served.carry([tagged(alone), old], oracle)
+        assert passed_up(served) == before + 2
+    finally:
+        served.close()
+
+
 def altered(octets: bytes, at: int, value: int) -> bytes:
     """Returns the payload of an untagged datagram with one octet of its inner header changed."""
     at += vpn_header.LENGTH
@@ -291,7 +316,7 @@ def test_without_a_sign_of_life_everything_goes_up_and_nothing_is_lost(
 ) -> None:
     served, oracle, flood = decided
     assert served.kernel is not None
-    monkeypatch.setattr(plane, "LEASE", -1)
+    monkeypatch.setattr(plane, "LEASE", -(10**9))  # the clock is told by ticks
     served.kernel.read_counters()
     before = passed_up(served)
     served.carry([flood] * 3, oracle)
@@ -305,6 +330,7 @@ def test_while_one_destination_has_no_known_neighbour_the_process_sends_to_all(
     served, oracle, flood = decided
     before = passed_up(served)
     served.wire.shown("ip", "neighbour", "flush", "dev", RELAY_INTERFACE)
+    time.sleep(TICK_S)
     served.carry([flood], oracle)
     assert passed_up(served) > before
     served.carry([flood], oracle)
