@@ -88,7 +88,7 @@ help: ## this list
 	@echo '           RUN_A=folder RUN_B=folder (compare: two runs of one kind)'
 	@echo '           WORLD=simulator (experiment: the same in a world of events, without root)'
 	@echo '           TAGS=off|required (whether relays want a keyed tag on each datagram)'
-	@echo '           DATAPLANE=socket|batch|kernel (default: the best sockets that the machine has)'
+	@echo '           DATAPLANE=socket|batch|kernel (default: the best sockets that the machine has; scale: whose costs)'
 	@echo '           PEERS=openvpn,tinc,fastd,n2n,softether or all (single: other VPNs measured beside ours)'
 	@echo '           SEEDS=500 (simtest: so many scripts of faults)  WORKERS=2 (in so many processes)'
 	@echo '           MODEL=scale|world  TOPOLOGIES=sndlib/germany50  WAYS=single,cascade  SIZES=1000,10000 (sweep: combined, SEEDS too)'
@@ -152,17 +152,17 @@ sweep: ## works out all combinations of seeds, topologies, ways and sizes, each 
 	@scripts/setup --python
 	@scripts/run -m experiments sweep $(call option,MODEL,--model) $(call option,SEEDS,--seeds) \
 		$(call option,TOPOLOGIES,--topology) $(call option,WAYS,--way) $(call option,SIZES,--clients) \
-		$(call option,GROUP,--group) $(call option,SERVERS,--servers) \
+		$(call option,GROUP,--group) $(call option,SERVERS,--servers) $(call option,DATAPLANE,--dataplane) \
 		$(call option,WORKERS,--workers) $(call option,ENGINE,--engine) $(call option,SCHEDULER,--scheduler) $(ARGS)
 
-calibrate: ## fits the scale model's processor costs, and checks them on what was left out (10 minutes; QUICK=1: 90 s)
+calibrate: ## fits processor costs of all data planes, and checks them on what was left out (12 minutes; QUICK=1: 90 s)
 	@scripts/setup
 	@scripts/run --root -m experiments calibrate $(call flag,QUICK,--quick) $(call option,SEED,--seed) $(ARGS)
 
 scale: ## works out what servers and links of a network with CLIENTS=1000000 carry, for each way
 	@scripts/setup --python
 	@scripts/run -m experiments scale $(call option,CLIENTS,--clients) $(call option,GROUP,--group-size) \
-		$(call option,SERVERS,--servers) $(call option,NETWORK,--network) \
+		$(call option,SERVERS,--servers) $(call option,NETWORK,--network) $(call option,DATAPLANE,--dataplane) \
 		$(call flag,QUICK,--quick) $(call option,SEED,--seed) $(ARGS)
 
 cli: ## opens the topology with Mininet's command line

@@ -200,6 +200,8 @@ def _add_sweep(commands: Commands) -> None:
         ("loss", "shares of packets lost on each link"),
         ("group", "sizes of a group"),
         ("servers", "numbers of VPN servers"),
+        ("dataplane", "data planes whose processors' costs are foretold (none without)"),
+        ("run-length", "numbers of frames of one sender right behind each other"),
     ):
         sweep.add_argument(f"--{name}", metavar="A,B,...", help=what)
     sweep.add_argument("--engine", default="process", choices=("process", "dask", "serial"))
@@ -218,6 +220,17 @@ def _add_scale(commands: Commands) -> None:
         "--network",
         default="backbone/world",
         help="one of topohub's, a GraphML file, or internet:, waxman: or barabasi: and a number",
+    )
+    scale.add_argument(
+        "--dataplane",
+        choices=("socket", "batch", "kernel"),
+        help="whose processor's costs are foretold (default: batch, where calibrated)",
+    )
+    scale.add_argument(
+        "--run-length",
+        type=whole(1),
+        default=1,
+        help="frames of one sender right behind each other",
     )
     scale.add_argument("--seed", type=whole(0), default=1, help="what chance begins with")
     scale.add_argument("--quick", action="store_true", help="fewer points in the pictures")

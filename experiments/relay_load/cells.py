@@ -14,16 +14,23 @@ GROUPS = (3, 8, 16)
 BASE_GROUP = 3
 BASE_SIZE = 512
 
-_NAME = re.compile(r"(?P<what>\w+)\.(?P<cast>unicast|broadcast)\.n(?P<members>\d+)\.(?P<size>\d+)")
+_NAME = re.compile(
+    r"(?P<what>\w+)\.(?P<cast>unicast|broadcast)\.n(?P<members>\d+)\.(?P<size>\d+)"
+    r"(?:\.x(?P<burst>\d+))?"
+)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Frames of ``size`` octets, unicast or broadcast, in a group of ``members`` clients."""
+    """Frames of ``size`` octets, unicast or broadcast, in a group of ``members`` clients.
+
+    ``burst`` of one sender come right behind each other.
+    """
 
     cast: Cast
     members: int
     size: int
+    burst: int = 1
 
     @property
     def copies(self) -> int:
@@ -32,11 +39,13 @@ class Cell:
 
     def name(self, what: str) -> str:
         """Names a figure of this cell."""
-        return f"{what}.{self.cast}.n{self.members}.{self.size}"
+        name = f"{what}.{self.cast}.n{self.members}.{self.size}"
+        return name if self.burst == 1 else f"{name}.x{self.burst}"
 
     def describe(self) -> str:
         """Says it for a person."""
-        return f"{self.cast}, {self.members} clients, {self.size} octets"
+        words = f"{self.cast}, {self.members} clients, {self.size} octets"
+        return words if self.burst == 1 else f"{words}, runs of {self.burst}"
 
 
 def parse(name: str) -> tuple[str, Cell] | None:
@@ -45,7 +54,7 @@ def parse(name: str) -> tuple[str, Cell] | None:
     if found is None:
         return None
     cast: Cast = "unicast" if found["cast"] == "unicast" else "broadcast"
-    cell = Cell(cast, int(found["members"]), int(found["size"]))
+    cell = Cell(cast, int(found["members"]), int(found["size"]), int(found["burst"] or 1))
     return found["what"], cell
 
 

@@ -53,7 +53,7 @@ def _measure(options: argparse.Namespace, folder: Path, progress: Progress) -> S
     on_rig = calibration.measure_on_rig(extent, chance, progress)
     networks = in_networks.measure_networks(options.quick, chance, progress)
     progress.step("rekeys, the fit and the report", 3)
-    predicted = prediction.predict(on_rig, networks, calibration.measure_rekeys())
+    predicted = prediction.predict(on_rig, networks, calibration.measure_rekeys(chance))
     for kind in predicted.kinds():
         checks = predicted.of(kind)
         mean = sum(abs(check.error) for check in checks) / len(checks)

@@ -1,68 +1,96 @@
 """Measures what servers cost on the instrument's rig, and what rekeys cost, for fitting and for checking.
 
-Each server's process is alone on its core, and idle for the same time before each frame in all cells: the
-longer it was, the more a frame costs.
+Each server is alone on its core, and idle for the same time before each frame, or run of frames, in all
+cells: the longer it was, the more a frame costs. A process is measured by its CPU time. What a kernel does
+at once with what comes in is paid by whoever sends: `experiments.planes.ways` tells it there.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import random
 import statistics
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from experiments.embodiments.subgroups.costs import RekeyCost, rekey_costs
 from experiments.instrument.rig import Rig, rig_up
-from experiments.instrument.window import Load, Window
+from experiments.instrument.window import Load
+from experiments.planes.ways import Measured as Metered
+from experiments.planes.ways import expect_kernel
 from experiments.progress import Progress
 from experiments.records.record import Sample
 from experiments.relay_load.cells import Cell
+from experiments.scale.coefficients import PLANES
 from simulator.scale.costs import Costs, Measured, Work, fit
 from simulator.scale.loads import Way
 from simulator.scale.model import work_of
 from simulator.scale.sizes import sizes
 
-SERVERS = {"socket": "relay", "hub-socket": "hub"}
-"""The rig's names of relay and hub.
+KERNEL = "kernel"
 
-They make one system call for each datagram: what batches save depends on the load, and so on the cell.
-"""
+
+@dataclass(frozen=True)
+class Server:
+    """How a server of the rig forwards, and by which data plane."""
+
+    forwarding: str
+    plane: str
+
+    @property
+    def what(self) -> str:
+        """Names its cells and coefficients."""
+        return f"{self.forwarding}_{self.plane}"
+
+
+SERVERS = {plane: Server("relay", plane) for plane in PLANES} | {
+    f"hub-{plane}": Server("hub", plane) for plane in PLANES if plane != KERNEL
+}
+"""What the rig's names stand for: a relay by each plane, and a hub, which no kernel forwards for."""
 LARGEST_FITTED = 8
-GROUPS = (2, 3, 4, 6, 8, 16, 32)
-QUICK_GROUPS = (2, 4, 8, 16, 32)
+GROUPS = (2, 4, 8, 16, 32)
+QUICK_GROUPS = (2, 8, 32)
 SIZES = (64, 512, 1360)
 LEFT_OUT_SIZE = 512
-UNICAST_GROUPS = (4, 16, 32)
+UNICAST_GROUPS = (4, 8, 16, 32)
+RUN, LEFT_OUT_RUN = 44, 8
+"""Datagrams right behind each other: as many as go into one skb, and less, to check what lies between."""
+RUN_SIZES = (64, 1360)
+LEFT_OUT_RUN_GROUPS = (4, 8)
 IDLE_NS = 120_000
-"""Between two frames: long enough that each is sent, comes and is served by itself."""
+"""Between two frames or runs: long enough that each comes and is served by itself."""
 REKEYED = (2, 3, 4, 6, 8, 16, 32)
 """Members that stay when one leaves."""
+REKEY_ROUNDS = 20
 _FIRST_RATE = 1_000.0
-_PILOTS = 2
+"""Runs a second."""
 
 
 @dataclass(frozen=True)
 class Extent:
     """How much is measured: ``rounds`` of all cells in ``sittings``, in a round so many windows of each.
 
-    Each sitting starts all processes anew.
+    Each sitting starts all processes anew. In the kernel a cell has one window a round: that is the middle of
+    all calls in it already.
     """
 
     sittings: int
     rounds: int
     windows: int
+    pilots: int
     seconds: float
     groups: tuple[int, ...]
-    unicast_sizes: tuple[int, ...]
 
     def weight(self) -> float:
         """Returns how long that takes, as progress is told."""
-        return self.sittings * _STARTS + self.rounds * self.windows * _PASSES + _PILOT
+        passes = self.rounds * self.windows * _PASS * len(self.groups)
+        return self.sittings * _STARTS + passes + _PILOT * self.pilots
 
 
-FULL = Extent(4, 4, 4, 0.1, GROUPS, SIZES)
-QUICK = Extent(1, 3, 3, 0.05, QUICK_GROUPS, (LEFT_OUT_SIZE,))
-_STARTS, _PASSES, _PILOT = 8, 9, 4
+FULL = Extent(4, 4, 3, 2, 0.06, GROUPS)
+QUICK = Extent(1, 2, 1, 1, 0.04, QUICK_GROUPS)
+_STARTS, _PASS, _PILOT = 10, 4.5, 12
 
 
 def extent(quick: bool) -> Extent:
@@ -77,12 +105,17 @@ class CellOnRig:
     server: str
     cell: Cell
     rate: float
-    rounds: tuple[tuple[Window, ...], ...]
+    rounds: tuple[tuple[Metered, ...], ...]
+
+    @property
+    def plane(self) -> str:
+        """Its server's data plane."""
+        return SERVERS[self.server].plane
 
     @property
     def what(self) -> str:
-        """Whether it is of the relay or the hub."""
-        return SERVERS[self.server]
+        """Names whose cost it is."""
+        return SERVERS[self.server].what
 
     @property
     def name(self) -> str:
@@ -101,56 +134,80 @@ class CellOnRig:
             for windows in self.rounds
         )
         middles = tuple(statistics.median(some) for some in costs if some)
-        return Measured(self.name, work_in(self.cell, self.what), middles)
+        return Measured(self.name, work_in(self.cell, self.server), middles)
 
     @property
-    def windows(self) -> list[Window]:
+    def windows(self) -> list[Metered]:
         """All windows."""
         return [window for windows in self.rounds for window in windows]
 
     @property
-    def sound(self) -> list[Window]:
+    def sound(self) -> list[Metered]:
         """The windows in which the load was offered as planned and taken."""
         return [window for window in self.windows if is_sound(window)]
 
     @property
+    def is_told(self) -> bool:
+        """Whether there is a cost: what is left above a floor may be nothing by chance."""
+        return bool(self.sound) and self.measured.mean_ns > 0
+
+    @property
     def wrong(self) -> int:
         """How many copies there were too few or too many in these."""
-        return sum(abs(window.missing_copies) for window in self.sound)
+        return sum(abs(one.window.missing_copies) for one in self.sound)
 
     def samples(self) -> Iterator[Sample]:
         """Yields every window as raw values."""
         for number, windows in enumerate(self.rounds):
-            for index, window in enumerate(windows):
+            for index, one in enumerate(windows):
+                window = one.window
                 labels = {
                     "cell": self.name,
                     "round": str(number),
                     "window": str(index),
-                    "flags": " ".join(window.flags),
+                    "flags": " ".join(one.flags),
                 }
                 yield Sample("window.cpu", window.cpu_ns, "ns", labels)
                 yield Sample("window.frames_in", window.frames_in, "frames", labels)
                 yield Sample("window.copies_out", window.copies_out, "datagrams", labels)
+                if window.sender_ns:
+                    yield Sample("window.generator", window.sender_ns, "ns", labels)
+                    yield Sample("window.floor", window.floor_ns, "ns", labels)
 
 
-def is_sound(window: Window) -> bool:
+def is_sound(one: Metered) -> bool:
     """Tells whether a window's load was offered as planned and taken."""
-    return window.frames_in > 0 and set(window.flags) <= {"copies", "steal"}
+    return one.window.frames_in > 0 and set(one.window.flags) <= {"copies", "steal"}
 
 
-def work_in(cell: Cell, what: str) -> Work:
-    """Returns the work of a relay or hub for one frame of a cell."""
-    way: Way = "hub" if what == "hub" else "single"
-    return work_of(way, 1.0, cell.copies, sizes(cell.size))
+def work_in(cell: Cell, server: str) -> Work:
+    """Returns the work of one of the rig's servers for one frame of a cell."""
+    way: Way = "hub" if SERVERS[server].forwarding == "hub" else "single"
+    return work_of(way, 1.0, cell.copies, sizes(cell.size), cell.burst)
 
 
-def cells(some: Extent) -> list[Cell]:
-    """Lists the cells: broadcast frames in all groups and of all sizes, unicast frames in few groups."""
-    broadcast = [Cell("broadcast", group, size) for group in some.groups for size in SIZES]
-    few = [group for group in some.groups if group in UNICAST_GROUPS]
-    return broadcast + [
-        Cell("unicast", group, size) for group in few for size in some.unicast_sizes
+def cells(some: Extent, server: str) -> list[Cell]:
+    """Lists a server's cells: broadcast frames in all groups and of all sizes, unicast frames in few groups.
+
+    Of relays also runs. A hub opens and seals each of a run's frames.
+    """
+    found = [Cell("broadcast", group, size) for group in some.groups for size in SIZES]
+    found += [
+        Cell("unicast", group, LEFT_OUT_SIZE) for group in some.groups if group in UNICAST_GROUPS
     ]
+    if SERVERS[server].forwarding == "relay":
+        found += [
+            Cell("broadcast", group, size, RUN) for group in some.groups for size in RUN_SIZES
+        ]
+        found += [
+            Cell("broadcast", group, RUN_SIZES[-1], LEFT_OUT_RUN)
+            for group in some.groups
+            if group in LEFT_OUT_RUN_GROUPS
+        ]
+    return found
+
+
+Window = Callable[[Load], Metered]
 
 
 @dataclass
@@ -163,84 +220,127 @@ class _Run:
     progress: Progress
     rates: dict[tuple[str, Cell], float] = field(default_factory=dict)
     """Frames a second; sought but once."""
-    rounds: dict[tuple[str, Cell], list[tuple[Window, ...]]] = field(default_factory=dict)
+    rounds: dict[tuple[str, Cell], list[tuple[Metered, ...]]] = field(default_factory=dict)
 
 
-def measure_on_rig(some: Extent, chance: random.Random, progress: Progress) -> list[CellOnRig]:
+def measure_on_rig(
+    some: Extent, chance: random.Random, progress: Progress, servers: Mapping[str, Server] = SERVERS
+) -> list[CellOnRig]:
     """Measures all cells in rounds, each pass in an order of its own, so that a drift falls on all alike."""
-    chosen = [(server, cell) for server in SERVERS for cell in cells(some)]
+    chosen = [(server, cell) for server in servers for cell in cells(some, server)]
     run = _Run(some, chosen, chance, progress)
     for _ in range(some.sittings):
         progress.step("servers and members", _STARTS)
-        with rig_up(tuple(SERVERS), some.groups) as rig:
+        with rig_up(tuple(servers), some.groups) as rig:
+            expect_kernel(rig)
+            ways = {server: _way(rig, server) for server in servers}
             if not run.rates:
-                progress.step("the load", _PILOT)
-                run.rates = _rates(rig, run)
+                progress.step("the load", _PILOT * some.pilots)
+                run.rates = _rates(ways, run)
             for _ in range(some.rounds // some.sittings):
-                _round(rig, run)
+                _round(ways, run)
     return [
         CellOnRig(server, cell, run.rates[server, cell], tuple(run.rounds[server, cell]))
         for server, cell in chosen
     ]
 
 
-def _round(rig: Rig, run: _Run) -> None:
+def _way(rig: Rig, server: str) -> Window:
+    """Returns what measures a window of a server."""
+    if SERVERS[server].plane != KERNEL:
+        return lambda load: Metered(rig.measure(server, load))
+
+    def measured(load: Load) -> Metered:
+        # The kernel's program asks the process about a flow that it has not seen for long.
+        warm = replace(load, seconds=load.burst / load.rate)
+        rig.prepare(server, warm)
+        rig.send(warm)
+        rig.settle(rig.process(server), None)
+        return Metered(rig.measure(server, load, paired=True))
+
+    return measured
+
+
+def _round(ways: Mapping[str, Window], run: _Run) -> None:
     """Measures every cell once more, in so many passes."""
-    windows: dict[tuple[str, Cell], list[Window]] = {key: [] for key in run.chosen}
-    for _ in range(run.extent.windows):
-        number = len(run.rounds.get(run.chosen[0], ()))
-        run.progress.step(f"round {number + 1}: {len(run.chosen)} cells", _PASSES)
+    windows: dict[tuple[str, Cell], list[Metered]] = {key: [] for key in run.chosen}
+    number = len(run.rounds.get(run.chosen[0], ()))
+    for turn in range(run.extent.windows):
+        run.progress.step(
+            f"round {number + 1}: {len(run.chosen)} cells", _PASS * len(run.extent.groups)
+        )
         for server, cell in run.chance.sample(run.chosen, len(run.chosen)):
+            if turn and SERVERS[server].plane == KERNEL:
+                continue
             load = _load(cell, run.rates[server, cell], run.extent.seconds)
-            windows[server, cell].append(rig.measure(server, load))
+            windows[server, cell].append(ways[server](load))
     for key, some in windows.items():
         run.rounds.setdefault(key, []).append(tuple(some))
 
 
-def _rates(rig: Rig, run: _Run) -> dict[tuple[str, Cell], float]:
-    """Returns for each cell the rate at which its server is idle for the wanted time before each frame.
+def _rates(ways: Mapping[str, Window], run: _Run) -> dict[tuple[str, Cell], float]:
+    """Returns for each cell the rate at which its server is idle for the wanted time before each run.
 
     As a fit to few small cells foretells: a window or two of each cell would give each a rate of its own
-    chance. The second fit is to cells at the rates of the first.
+    chance. The second fit is to cells at the rates of the first. What a kernel does is the sender's time,
+    which then is late for nothing: the idle time is much longer.
     """
-    rates = dict.fromkeys(run.chosen, _FIRST_RATE)
-    for _ in range(_PILOTS):
-        for server, what in SERVERS.items():
-            costs = _pilot(
-                rig, server, {cell: rates[one, cell] for one, cell in rates if one == server}
-            )
-            for one, cell in run.chosen:
-                if one == server:
-                    cost = costs.predict(work_in(cell, what)).value
-                    rates[one, cell] = 1e9 / (IDLE_NS + cost)
+    rates = {(server, cell): _FIRST_RATE * cell.burst for server, cell in run.chosen}
+    for _ in range(run.extent.pilots):
+        for server, way in ways.items():
+            own = [cell for one, cell in run.chosen if one == server]
+            in_kernel = SERVERS[server].plane == KERNEL
+            costs = None if in_kernel else _pilot(way, server, {c: rates[server, c] for c in own})
+            for cell in own:
+                cost = 0.0 if costs is None else costs.predict(work_in(cell, server)).value
+                rates[server, cell] = cell.burst * 1e9 / (IDLE_NS + cell.burst * cost)
     return rates
 
 
-def _pilot(rig: Rig, server: str, rates: Mapping[Cell, float]) -> Costs:
+def _pilot(way: Window, server: str, rates: Mapping[Cell, float]) -> Costs:
     """Fits a server's costs to three windows of few cells each."""
     found = []
     for cell, rate in rates.items():
-        if cell.cast == "broadcast" and cell.members in (2, LARGEST_FITTED):
-            load = _load(cell, rate, QUICK.seconds)
-            windows = [rig.measure(server, load) for _ in range(3)]
-            costs = [window.ns_per_frame for window in windows if window.frames_in]
+        small = cell.members in (2, LARGEST_FITTED) and cell.size == RUN_SIZES[-1]
+        if cell.cast == "broadcast" and small and cell.burst != LEFT_OUT_RUN:
+            windows = [way(_load(cell, rate, QUICK.seconds)) for _ in range(3)]
+            costs = [one.ns_per_frame for one in windows if one.window.frames_in]
             if costs:
-                work = work_in(cell, SERVERS[server])
+                work = work_in(cell, server)
                 found.append(Measured("", work, (statistics.median(costs),)))
     return fit(found)
 
 
 def _load(cell: Cell, rate: float, seconds: float) -> Load:
-    return Load(cell.members, cell.size, cell.cast, rate, seconds)
+    return Load(cell.members, cell.size, cell.cast, rate, seconds, cell.burst)
 
 
-def measure_rekeys() -> Mapping[int, Measured]:
-    """Measures the key server's rekeys by their number of messages; needs neither network nor root."""
-    rekey_costs(REKEYED[-1:])  # the first ones cost more
-    return {cost.members: _rekey(cost) for cost in rekey_costs(REKEYED)}
+def measure_rekeys(chance: random.Random) -> Mapping[int, Measured]:
+    """Measures the key server's rekeys by their number of messages; needs neither network nor root.
+
+    A round's figure is the middle of its rekeys, as on the rig. What this process holds besides is out of
+    the garbage collector's sight meanwhile: a collection would go through all that was measured before.
+    """
+    found: dict[int, list[RekeyCost]] = {}
+    with _frozen():
+        for turn in range(REKEY_ROUNDS + 1):
+            for cost in rekey_costs(chance.sample(REKEYED, len(REKEYED))):
+                if turn:  # the first ones cost more
+                    found.setdefault(cost.members, []).append(cost)
+    return {members: _rekey(found[members]) for members in REKEYED}
 
 
-def _rekey(cost: RekeyCost) -> Measured:
-    work = Work(rekeys=1.0, rekey_messages=float(cost.messages))
-    name = f"a fresh SA for {cost.members} members"
-    return Measured(name, work, tuple(float(one) for one in cost.cpu_ns))
+@contextlib.contextmanager
+def _frozen() -> Iterator[None]:
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _rekey(costs: Sequence[RekeyCost]) -> Measured:
+    work = Work(rekeys=1.0, rekey_messages=float(costs[0].messages))
+    name = f"a fresh SA for {costs[0].members} members"
+    return Measured(name, work, tuple(float(statistics.median(one.cpu_ns)) for one in costs))

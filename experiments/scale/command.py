@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.progress import Progress
 from experiments.records import figures as figures_of
-from experiments.records.environment import CHECKOUT, describe_checkout
+from experiments.records.environment import describe_checkout
 from experiments.records.record import (
     Figure,
     Invariant,
@@ -27,8 +27,9 @@ from experiments.records.record import (
 )
 from experiments.run_folder import RESULTS, Found, Given, create_run_folder, tell, write_run
 from experiments.scale import curves
+from experiments.scale.coefficients import REFERENCE, calibration, kept_costs
 from experiments.scale.drawings import EMULATED, MAP_LINK, MAP_SERVER, MAP_WAYS
-from simulator.scale.costs import QUANTITIES, Costs
+from simulator.scale.costs import Costs
 from simulator.scale.loads import SEVERAL_SERVERS
 from simulator.scale.model import Result, Scenario, evaluate, exactness_of
 from simulator.scale.placement import PlacementError
@@ -37,24 +38,24 @@ from simulator.scale.sizes import SizeError
 
 TOPIC = "scale"
 EXIT_USAGE = 2
-REFERENCE = CHECKOUT / "results" / "reference"
-CALIBRATIONS = (CHECKOUT / "results" / "calibrate" / "latest", REFERENCE / "calibrate")
 _EMULATED = ("multiserver", "cascade")
 _KIBI = 1024
 
 
 def run(options: argparse.Namespace) -> int:
     """Works everything out and writes the results; returns the exit code."""
-    scenario = Scenario(
-        network=options.network,
-        clients=options.clients,
-        group_size=options.group_size,
-        servers=options.servers,
-        seed=options.seed,
-    )
-    given = _given(scenario, options.quick)
-    costs = kept_costs()
     try:
+        dataplane, costs = kept_costs(options.dataplane)
+        scenario = Scenario(
+            network=options.network,
+            clients=options.clients,
+            group_size=options.group_size,
+            servers=options.servers,
+            seed=options.seed,
+            run=options.run_length,
+            dataplane=dataplane,
+        )
+        given = _given(scenario, options.quick)
         with Progress(_steps(options.quick)) as progress:
             progress.step(f"{scenario.clients} clients on {scenario.network}", 6)
             result, spent = _timed(scenario, costs)
@@ -86,27 +87,6 @@ def _given(scenario: Scenario, quick: bool) -> Given:
         name: value for name, value in asdict(scenario).items() if name not in ("ways", "seed")
     }
     return Given(TOPIC, {}, {**parameters, "quick": quick}, scenario.seed)
-
-
-def kept_costs() -> dict[str, Costs]:
-    """Returns the coefficients of the latest calibration, or of the one that is kept; none without any."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for name, figure in _calibration().items():
-        if name.startswith("coefficient."):
-            _, what, quantity = name.split(".")
-            found.setdefault(what, {})[quantity] = [figure.value, figure.low, figure.high]
-    nothing = {quantity: [0.0, 0.0, 0.0] for quantity in QUANTITIES}
-    return {what: Costs.from_json(nothing | values) for what, values in found.items()}
-
-
-def _calibration() -> Mapping[str, Figure]:
-    """Returns the figures of the latest calibration, or of the one that is kept; none without any."""
-    for folder in CALIBRATIONS:
-        try:
-            return load_summary(folder).figures
-        except RecordError:
-            continue
-    return {}
 
 
 def _steps(quick: bool) -> float:
@@ -152,7 +132,7 @@ def _pictures(
             continue
         # What they cost is of other planes than the coefficients.
         kept |= {one: figure for one, figure in found.items() if "_cpu." not in one}
-    kept |= _calibration()
+    kept |= calibration()
     servers = curves.servers_measured(kept)
     largest = curves.QUICK_LARGEST if options.quick else curves.ONE_GROUP[-1]
     yield from curves.one_group(costs, largest, servers)

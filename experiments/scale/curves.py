@@ -20,6 +20,7 @@ from experiments.embodiments.vpn_servers.points import (
 )
 from experiments.records import figures as figures_of
 from experiments.records.record import Figure, Invariant, Sample
+from experiments.scale.coefficients import IN_NETWORKS
 from experiments.scale.drawings import CRITERIA, EMULATED, WINS
 from simulator.scale.costs import Costs, SaturatedError, Work
 from simulator.scale.loads import SEVERAL_SERVERS, WAYS, Round, ServerLoads, Way, loads
@@ -68,7 +69,7 @@ def one_group(
     For groups of up to ``largest`` clients; ``several`` are the servers of ways that have some.
     """
     packet = sizes(FRAME_OCTETS)
-    of_relay = costs.get("relay_in_networks")
+    of_relay = costs.get(IN_NETWORKS)
     for way in _WITH_SERVERS:
         servers = several if way in SEVERAL_SERVERS else 1
         for clients in ONE_GROUP:
@@ -91,7 +92,7 @@ def one_group(
 
 def _processor(name: str, costs: Costs, work: Work) -> Iterator[tuple[str, Figure]]:
     """Yields a second's processor time, unless that is beyond what is known."""
-    each_second = replace(work, seconds=1.0)
+    each_second = replace(work, seconds=1.0, paused_seconds=1.0)
     try:
         costs.utilisation(each_second)
     except SaturatedError:

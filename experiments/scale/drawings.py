@@ -11,6 +11,7 @@ from experiments.relay_load.cells import parse
 from experiments.reports.drawing import Drawing
 from experiments.reports.plots import Point
 from experiments.scale import plots
+from experiments.scale.coefficients import PLANES
 from simulator.scale.costs import ALLOWED_ERROR
 from simulator.scale.loads import Way
 
@@ -50,7 +51,7 @@ def draw(figures: Mapping[str, Figure], samples: Sequence[Sample], folder: Path)
         _by_clients(figures, folder, "busiest_link", "packets a second", "The busiest link"),
         *_maps(samples, folder),
         _regions(samples, folder),
-        _errors(samples, folder),
+        *_errors(samples, folder),
     ]
     return [drawing for drawing in found if drawing is not None]
 
@@ -205,35 +206,37 @@ def _best(criterion: str, values: Mapping[str, float]) -> tuple[str, float]:
     return (first[1] if factor > 1 + _EQUAL else plots.EQUAL), factor
 
 
-def _errors(samples: Sequence[Sample], folder: Path) -> Drawing | None:
+def _errors(samples: Sequence[Sample], folder: Path) -> Iterator[Drawing]:
+    """Draws a picture for each data plane; what has none in its kind's name is the first one's."""
     widths = {
         (one.labels["kind"], one.labels["cell"]): one.value
         for one in samples
         if one.name == CHECK_WIDTH
     }
-    rows: dict[str, list[plots.ErrorRow]] = defaultdict(list)
+    rows: dict[str, dict[str, list[plots.ErrorRow]]] = defaultdict(lambda: defaultdict(list))
     for sample in samples:
         if sample.name == CHECK:
             kind, cell = sample.labels["kind"], sample.labels["cell"]
             row = plots.ErrorRow(_named(cell), sample.value, widths.get((kind, cell), 0.0))
-            rows[kind.replace("_", " ")].append(row)
-    if not rows:
-        return None
-    svg, _ = plots.errors(rows, ALLOWED_ERROR, folder, "prediction-errors")
-    said = "; ".join(
-        f"{kind}: {100 * sum(abs(one.error) for one in some) / len(some):.1f} % in the mean, "
-        f"{100 * max(abs(one.error) for one in some):.1f} % at most, {len(some)} cells"
-        for kind, some in rows.items()
-    )
-    return Drawing(
-        svg,
-        "Errors of processor time predicted for cells that had no part in the fit, all of them; lines "
-        "are as long as the measured figure's own 95 % interval, and the band is "
-        f"{ALLOWED_ERROR:.0%} wide to each side. {said}.",
-    )
+            name, _, plane = kind.partition(".")
+            rows[plane][name.replace("_", " ")].append(row)
+    for plane, kinds in rows.items():
+        stem = f"prediction-errors-{plane}" if plane else "prediction-errors"
+        svg, _ = plots.errors(kinds, ALLOWED_ERROR, folder, stem)
+        said = "; ".join(
+            f"{kind}: {100 * sum(abs(one.error) for one in some) / len(some):.1f} % in the mean, "
+            f"{100 * max(abs(one.error) for one in some):.1f} % at most, {len(some)} cells"
+            for kind, some in kinds.items()
+        )
+        yield Drawing(
+            svg,
+            f"Data plane {plane or PLANES[0]}: errors of processor time predicted for cells that had no "
+            "part in the fit, all of them; lines are as long as the measured figure's own 95 % interval, "
+            f"and the band is {ALLOWED_ERROR:.0%} wide to each side. {said}.",
+        )
 
 
 def _named(cell: str) -> str:
     """Names a cell for a person."""
     parsed = parse(cell)
-    return cell if parsed is None else f"{parsed[0]}, {parsed[1].describe()}"
+    return cell if parsed is None else f"{parsed[0].replace('_', ' ')}, {parsed[1].describe()}"

@@ -1,7 +1,11 @@
-"""Measures what servers cost in whole networks, where everything shares the machine.
+"""Measures what servers cost in whole networks: they share a core, and all else has another.
 
-A network is built anew in each sitting, all in an order drawn by chance: what a process has from its
-start, and how the machine does meanwhile, is then in the figures' intervals.
+So what is measured is the servers' own. On cores for all a server would pay for its copies' way through
+bridges and routers, and for waking each client, the dearer the less that had to do; and woken clients would
+take the core from it in the middle of a frame's copies.
+
+A network is built anew in each sitting, all in an order drawn by chance: what a process has from its start,
+and how the machine does meanwhile, is then in the figures' intervals.
 """
 
 from __future__ import annotations
@@ -18,8 +22,9 @@ from experiments.embodiments.vpn_servers.points import (
     Offer,
     Point,
     PointResult,
-    measure,
+    measure_offers,
 )
+from experiments.instrument.settings import choose_cores
 from experiments.progress import Progress
 from experiments.records import figures as figures_of
 from experiments.records.record import Figure, Sample
@@ -36,34 +41,29 @@ SEVERAL = 4
 LEAST = Offer(0.2, 0.2)
 COPIES = Offer(0.2, 4.0)
 """Many copies of few frames: what a copy costs is known from it without larger groups."""
-Offered = tuple[Point, Offer]
-"""A network, and what its clients offer."""
+Offered = tuple[Point, tuple[Offer, ...]]
+"""A network, and what its clients offer, one after the other."""
 
 
 def _single(clients: int) -> Point:
     return Point("single", 1, clients)
 
 
-FITTED: tuple[Offered, ...] = tuple(
-    (_single(clients), offer) for clients in (4, 8) for offer in (LEAST, USUAL, COPIES)
-)
 POINTS: tuple[Offered, ...] = (
-    *FITTED,
-    *((_single(clients), USUAL) for clients in (16, 32)),
-    *((Point("multiserver", SEVERAL, clients), USUAL) for clients in (8, 16)),
-    *((Point("cascade", SEVERAL, clients), USUAL) for clients in (8, 16)),
+    *((_single(clients), (LEAST, USUAL, COPIES)) for clients in (4, 8)),
+    *((_single(clients), (USUAL,)) for clients in (16, 32)),
+    *((Point("multiserver", SEVERAL, clients), (USUAL,)) for clients in (8, 16)),
+    *((Point("cascade", SEVERAL, clients), (USUAL,)) for clients in (8, 16)),
 )
 QUICK_POINTS: tuple[Offered, ...] = (
-    (_single(4), LEAST),
-    (_single(4), USUAL),
-    (_single(8), COPIES),
-    (Point("multiserver", SEVERAL, 8), USUAL),
-    (Point("cascade", SEVERAL, 8), USUAL),
+    (_single(4), (LEAST, USUAL)),
+    (_single(8), (COPIES,)),
+    (Point("cascade", SEVERAL, 8), (USUAL,)),
 )
 SITTINGS, QUICK_SITTINGS = 3, 1
 ROUNDS = 2
-WEIGHT = 12
-"""How long a point takes, as progress is told."""
+BUILD_WEIGHT, WEIGHT = 6, 5
+"""How long a network takes to come up and each offer to be measured, as progress is told."""
 
 
 @dataclass(frozen=True)
@@ -118,21 +118,27 @@ def measure_networks(
     offered: Sequence[Offered] | None = None,
 ) -> list[ServerInNetwork]:
     """Builds each network in turn, and measures all its servers while frames are offered."""
-    offered = offered or (QUICK_POINTS if quick else POINTS)
+    cores, offered = choose_cores(), offered or (QUICK_POINTS if quick else POINTS)
     found: list[ServerInNetwork] = []
     for sitting in range(QUICK_SITTINGS if quick else SITTINGS):
-        for point, offer in chance.sample(offered, len(offered)):
-            progress.step(f"{point.describe()}, {offer.describe()}", WEIGHT)
-            result = measure(point, SETTINGS, FAMILY, ROUNDS, offer)
-            found += _servers(result, offer, sitting)
+        for point, some in chance.sample(offered, len(offered)):
+            offers = chance.sample(some, len(some))
+            progress.step(point.describe(), _weight_of(point, offers))
+            results = measure_offers(point, SETTINGS, FAMILY, ROUNDS, offers, cores)
+            for result, offer in zip(results, offers, strict=True):
+                found += _servers(result, offer, sitting)
     return found
 
 
 def weight(quick: bool) -> float:
     """Returns how long that takes, as progress is told."""
     if quick:
-        return WEIGHT * QUICK_SITTINGS * len(QUICK_POINTS)
-    return WEIGHT * SITTINGS * len(POINTS)
+        return QUICK_SITTINGS * sum(_weight_of(*one) for one in QUICK_POINTS)
+    return SITTINGS * sum(_weight_of(*one) for one in POINTS)
+
+
+def _weight_of(_: Point, offers: Sequence[Offer]) -> float:
+    return BUILD_WEIGHT + WEIGHT * len(offers)
 
 
 def _servers(result: PointResult, offer: Offer, sitting: int) -> Iterator[ServerInNetwork]:
@@ -181,7 +187,7 @@ def _cell(servers: Sequence[ServerInNetwork]) -> CellInNetwork:
             sum(each) / len(servers) for each in zip(*(one.cpu_ns for one in servers), strict=True)
         ]
     handled = (counts.datagrams_in + counts.copies_out) / (rounds * ROUND_SECONDS)
-    measured = Measured(first.name, replace(work, seconds=ROUND_SECONDS), tuple(means))
+    measured = Measured(first.name, replace(work, paused_seconds=ROUND_SECONDS), tuple(means))
     return CellInNetwork(first.point, first.offer, handled, measured)
 
 

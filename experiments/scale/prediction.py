@@ -9,10 +9,13 @@ from experiments.records import figures as figures_of
 from experiments.records.record import Figure, Invariant, Sample, Table
 from experiments.scale.calibration import (
     LARGEST_FITTED,
+    LEFT_OUT_RUN,
     LEFT_OUT_SIZE,
     SERVERS,
     CellOnRig,
+    Server,
 )
+from experiments.scale.coefficients import COEFFICIENT, IN_NETWORKS, LONGEST_RUN, PLANES
 from experiments.scale.drawings import CHECK, CHECK_WIDTH
 from experiments.scale.in_networks import CellInNetwork, ServerInNetwork, cells
 from simulator.scale.costs import ALLOWED_ERROR, QUANTITIES, UNITS, Costs, Measured, fit
@@ -27,6 +30,8 @@ class Check:
     """Which coefficients it was predicted with."""
     cell: Measured
     predicted_ns: float
+    interval_ns: tuple[float, float]
+    """The prediction's own 95 % interval: how far the coefficients are known."""
 
     @property
     def error(self) -> float:
@@ -66,7 +71,9 @@ class Predictions:
             for name, unit in zip(QUANTITIES, UNITS, strict=True):
                 value, low, high = costs.interval(name)
                 if high > 0:
-                    found[f"coefficient.{what}.{name}"] = Figure(value, low, high, 1, unit)
+                    found[f"{COEFFICIENT}.{what}.{name}"] = Figure(value, low, high, 1, unit)
+            longest = figures_of.exact(costs.longest_run, "datagrams, fitted")
+            found[f"{COEFFICIENT}.{what}.{LONGEST_RUN}"] = longest
         for kind in self.kinds():
             checks = self.of(kind)
             errors = [abs(check.error) for check in checks]
@@ -86,11 +93,12 @@ class Predictions:
         """Lists every check."""
         rows = tuple(
             (
-                check.kind.replace("_", " "),
+                check.kind.replace("_", " ").replace(".", ", "),
                 check.cell.name,
                 round(check.cell.mean_ns),
                 f"{check.cell.half_width:.1%}",
                 round(check.predicted_ns),
+                f"{check.interval_ns[0]:.0f} to {check.interval_ns[1]:.0f}",
                 f"{check.error:+.1%}",
                 f"{check.allowed:.1%}",
                 "within" if check.within else "missed",
@@ -103,13 +111,15 @@ class Predictions:
             "measured ns",
             "± 95 %",
             "predicted ns",
+            "95 %",
             "error",
             "allowed",
             "",
         )
         note = (
-            "Per frame in on the rig, per round in networks, per rekey at the key server; servers make a "
-            f"system call for each datagram. Allowed is {ALLOWED_ERROR:.0%}, or the measured "
+            "Per frame in on the rig, per round in networks, per rekey at the key server; servers in "
+            "networks make a system call for each datagram. By the kernel plane it is what the network "
+            f"stack does at once with what comes in. Allowed is {ALLOWED_ERROR:.0%}, or the measured "
             "figure's own half-width if that is larger."
         )
         return Table("Processor time, predicted and measured", columns, rows, note)
@@ -138,21 +148,13 @@ def predict(
 ) -> Predictions:
     """Fits on small groups and one topology, and checks on what was left out.
 
-    Cells without any sound window have no part in either.
+    Cells that no sound window tells of have no part in either.
     """
     costs: dict[str, Costs] = {}
     checks: list[Check] = []
-    for what in SERVERS.values():
-        own = [one for one in on_rig if one.what == what and one.sound]
-        small = [one for one in own if one.cell.members <= LARGEST_FITTED]
-        if not small:
-            continue
-        costs[what] = fit([one.measured for one in small])
-        larger = [one.measured for one in own if one not in small]
-        checks += _checks("larger_groups", what, costs[what], larger)
-        some = [one.measured for one in small if one.cell.size != LEFT_OUT_SIZE]
-        rest = [one.measured for one in small if one.cell.size == LEFT_OUT_SIZE]
-        checks += _checks("another_size", what, fit(some), rest)
+    for server in SERVERS.values():
+        own = [one for one in on_rig if one.what == server.what and one.is_told]
+        checks += _on_rig(server, own, costs)
     checks += _in_networks(cells(servers), costs)
     few = [cell for members, cell in rekeys.items() if members <= LARGEST_FITTED]
     if few:
@@ -162,22 +164,46 @@ def predict(
     return Predictions(costs, checks)
 
 
+def _on_rig(server: Server, own: Sequence[CellOnRig], costs: dict[str, Costs]) -> Iterator[Check]:
+    """Fits on groups of few members; checks on more, on frames of another size and on other runs."""
+    usual = [one for one in own if one.cell.burst != LEFT_OUT_RUN]
+    small = [one for one in usual if one.cell.members <= LARGEST_FITTED]
+    if not small:
+        return
+    found = costs[server.what] = fit([one.measured for one in small])
+    larger = [one.measured for one in usual if one not in small]
+    yield from _checks(_kind("larger_groups", server), server.what, found, larger)
+    rest = [one.measured for one in small if one.cell.size == LEFT_OUT_SIZE]
+    some = [one.measured for one in small if one.cell.size != LEFT_OUT_SIZE]
+    if some:
+        yield from _checks(_kind("another_size", server), server.what, fit(some), rest)
+    between = [one.measured for one in own if one.cell.burst == LEFT_OUT_RUN]
+    if found.longest_run >= LEFT_OUT_RUN:
+        yield from _checks(_kind("shorter_runs", server), server.what, found, between)
+
+
+def _kind(kind: str, server: Server) -> str:
+    """Names a kind of checks with the data plane, but for the one that makes a call for each datagram."""
+    return kind if server.plane == PLANES[0] else f"{kind}.{server.plane}"
+
+
 def _in_networks(networks: Sequence[CellInNetwork], costs: dict[str, Costs]) -> Iterator[Check]:
     """Fits on networks with one server and few clients; checks on more clients and other topologies."""
     single = [one for one in networks if one.point.way == "single"]
     small = [one for one in single if one.point.clients <= LARGEST_FITTED]
     if not small:
         return
-    found = costs["relay_in_networks"] = fit([one.measured for one in small])
+    found = costs[IN_NETWORKS] = fit([one.measured for one in small])
     larger = [one.measured for one in single if one not in small]
-    yield from _checks("larger_networks", "relay_in_networks", found, larger)
+    yield from _checks("larger_networks", IN_NETWORKS, found, larger)
     others = [one.measured for one in networks if one.point.way != "single"]
-    yield from _checks("another_topology", "relay_in_networks", found, others)
+    yield from _checks("another_topology", IN_NETWORKS, found, others)
 
 
 def _checks(kind: str, fitted: str, costs: Costs, cells: Sequence[Measured]) -> Iterator[Check]:
     for cell in cells:
-        yield Check(kind, fitted, cell, costs.predict(cell.work).value)
+        found = costs.predict(cell.work)
+        yield Check(kind, fitted, cell, found.value, (found.low, found.high))
 
 
 def invariants(

@@ -16,6 +16,7 @@ from experiments.records import figures as figures_of
 from experiments.records.environment import describe_checkout
 from experiments.records.record import Figure, Invariant, Table, write_atomically
 from experiments.run_folder import RESULTS, Found, Given, create_run_folder, tell, write_run
+from experiments.scale.coefficients import named
 from experiments.sweep.cases import KINDS, Case, CaseError, code_version, grid
 from experiments.sweep.engines import Dask, Engine, EngineError, Processes, Serial
 from experiments.sweep.store import Store
@@ -26,6 +27,7 @@ from experiments.sweep.tables import (
     headline_samples,
     summary_csv,
 )
+from simulator.scale.costs import UnfittedError
 
 TOPIC = "sweep"
 CASES = "cases"
@@ -118,9 +120,17 @@ def fill(store: Store, cases: Sequence[Case], engine: Engine, version: str) -> l
 def _cases(options: argparse.Namespace) -> list[Case]:
     given = {
         name: values.split(",")
-        for name in ("topology", "way", "clients", "frames", "loss", "group", "servers")
+        for name in (
+            *("topology", "way", "clients", "frames", "loss", "group", "servers"),
+            "run_length",
+        )
         if (values := getattr(options, name)) is not None
     }
+    if options.dataplane is not None:
+        try:
+            given["dataplane"] = [named(plane) for plane in options.dataplane.split(",")]
+        except UnfittedError as error:
+            raise CaseError(str(error)) from error
     if options.seeds is not None:
         given["seed"] = [str(seed) for seed in range(1, options.seeds + 1)]
     return grid(options.model, given)

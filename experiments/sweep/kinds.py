@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.scale.coefficients import costs_named
 from experiments.simulation.course import greet, link_packets, run_round
 from experiments.traffic.probing import plan_round
 from simulator.links import Impairment
@@ -43,25 +44,37 @@ SCALE_PARAMETERS: Mapping[str, tuple[str | int | float, ...]] = {
     "clients": (1_000, 10_000, 100_000),
     "group": (16,),
     "servers": (8,),
+    "dataplane": ("",),
+    "run_length": (1,),
     "seed": (1, 2, 3),
 }
 SCALE_FAILURES = (NetworkError, PlacementError, ValueError)
-SCALE_TELLING = ("busiest_server", "busiest_link", "link_copies", "most_rows", "delay_p95")
+SCALE_TELLING = (
+    *("busiest_server", "busiest_processor", "busiest_link", "link_copies", "most_rows"),
+    "delay_p95",
+)
 
 
 def scale(parameters: Mapping[str, Any]) -> Fields:
-    """Works out the scale model for one way of forwarding, without processors' times."""
+    """Works out the scale model for one way of forwarding.
+
+    Processors' times are in it for a ``dataplane`` as `coefficients.named` names one, with a hash of what
+    was measured: the result depends on that too.
+    """
     _expect_fit(scale_unfit, parameters)
-    way = parameters["way"]
+    way, name = parameters["way"], parameters["dataplane"]
+    dataplane, costs = costs_named(name) if name else ("", {})
     scenario = Scenario(
         network=parameters["topology"],
         clients=parameters["clients"],
         group_size=parameters["group"],
         servers=parameters["servers"],
         seed=parameters["seed"],
+        run=parameters["run_length"],
+        dataplane=dataplane,
         ways=(way,),
     )
-    fields = evaluate(scenario).outcomes[way].fields
+    fields = evaluate(scenario, costs).outcomes[way].fields
     return [_field(name, *astuple(one)) for name, one in fields.items()]
 
 
@@ -76,7 +89,7 @@ def scale_unfit(name: str, value: Any) -> str:
             check_name(value)
         except NetworkError as error:
             return str(error)
-    return _below(name, value, {"clients": 2, "group": 2, "servers": 1, "seed": 0})
+    return _below(name, value, {"clients": 2, "group": 2, "servers": 1, "run_length": 1, "seed": 0})
 
 
 def world_unfit(name: str, value: Any) -> str:

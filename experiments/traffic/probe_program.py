@@ -1,13 +1,15 @@
 """The probe program: sends and receives probe frames through packet sockets (AF_PACKET, root).
 
 ``send`` follows a plan (JSON, :class:`experiments.traffic.probe.SendPlan`) and prints what it sent as one
-JSON line. ``receive`` says ``ready`` when it listens and writes one JSON line for every frame.
+JSON line; ``--held`` it says ``ready`` first, and begins when it is told. ``receive`` says ``ready`` when
+it listens and writes one JSON line for every frame.
 """
 
 from __future__ import annotations
 
 import argparse
 import errno
+import math
 import selectors
 import signal
 import socket
@@ -82,12 +84,15 @@ def check_plan(plan: SendPlan) -> None:
         )
 
 
-def send(interface: str, plan: SendPlan) -> SendReport:
-    """Sends a plan's frames on an interface, each at its own time on an absolute schedule."""
+def send(interface: str, plan: SendPlan, held: bool = False) -> SendReport:
+    """Sends a plan's frames on an interface, each at its own time on an absolute schedule.
+
+    ``held``: says that it is ready, and waits for a line that says at which monotonic time to begin.
+    """
     octets = queue_full = sent = 0
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as packet_socket:
         packet_socket.bind((interface, 0))
-        begin = due = time.monotonic()
+        begin = due = told_begin() if held else time.monotonic()
         for stream in plan.streams:
             for frame in plan.frames_of(stream):
                 early = due - time.monotonic()
@@ -100,6 +105,19 @@ def send(interface: str, plan: SendPlan) -> SendReport:
                 due += 1 / stream.rate
         seconds = time.monotonic() - begin
     return SendReport(plan.sender, sent, octets, round(seconds, 6), queue_full)
+
+
+def told_begin() -> float:
+    """Returns the monotonic time (s) that a line on standard input says, once it does."""
+    print("ready", flush=True)
+    line = sys.stdin.readline()
+    try:
+        begin = float(line)
+    except ValueError:
+        begin = math.nan
+    if not abs(begin - time.monotonic()) <= _MAXIMUM_SECONDS:
+        raise ProbeError(f"begin {line.strip()!r}: expected a monotonic time of soon, in s")
+    return begin
 
 
 def _send_one(packet_socket: socket.socket, octets: bytes) -> int:
@@ -233,6 +251,9 @@ def _parser() -> argparse.ArgumentParser:
     sender = commands.add_parser("send", help="sends the frames of a plan")
     sender.add_argument("--interface", required=True)
     sender.add_argument("--plan", required=True, type=Path, help="JSON file")
+    sender.add_argument(
+        "--held", action="store_true", help="begins at the time that a line on standard input says"
+    )
     receiver = commands.add_parser("receive", help="records every probe frame that comes")
     receiver.add_argument("--interface", required=True)
     receiver.add_argument("--out", required=True, type=Path, help="JSON lines, one a frame")
@@ -247,7 +268,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "send":
-            report = send(options.interface, load_plan(options.plan))
+            report = send(options.interface, load_plan(options.plan), options.held)
             print(msgspec.json.encode(report).decode())
         else:
             deadline = min(options.deadline, _MAXIMUM_SECONDS)

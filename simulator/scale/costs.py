@@ -1,13 +1,21 @@
 """Processor time of a server from what was measured: coefficients, their intervals, and where they end.
 
 The cost of a server in a time is a sum: so much for each frame that comes in, each copy that goes out,
-each octet that the cipher works on, each octet that is moved, each rekey and each message of it, and each
-second that passes. The coefficients are those that fit measured cells best, none below 0: non-negative
-least squares on relative errors, so that cheap cells count as much as dear ones. How a cell scatters over
-its few blocks does not count, since it says little of how wrong the cell is: fits to groups of up to 4
-foretold those of 8 better without. What the cells cannot tell from other quantities gets no coefficient of
-its own: where all frames have one size, octets are a multiple of frames. Intervals come from resampling the
-cells' blocks.
+each octet that the cipher works on, each octet that is moved, each rekey and each message of it, each
+second that passes, and each run of datagrams that comes or leaves. A run is datagrams of one flow right
+behind each other: one wake-up, one system call or one pass of the kernel's program is for all of it, so
+that a datagram costs the less the longer its run is. Before a frame there may be a pause, in which others
+have the machine: the longer it was, the fewer of the caches' lines are still the server's, and the more the
+frame costs. Programs touch about as many lines as the root of the time that they run (Thiébaut, On the
+fractal dimension of computer programs, IEEE Transactions on Computers 38, 1989), so that is what a frame
+costs more by, and f frames evenly over s seconds the root of f s.
+
+The coefficients are those that fit measured cells best, none below 0: non-negative least squares on
+relative errors, so that cheap cells count as much as dear ones. How a cell scatters over its few blocks
+does not count, since it says little of how wrong the cell is: fits to groups of up to 4 foretold those of 8
+better without. What the cells cannot tell from other quantities gets no coefficient of its own: where all
+frames have one size, octets are a multiple of frames, and where all come alone, runs are frames. Intervals
+come from resampling the cells' blocks.
 """
 
 from __future__ import annotations
@@ -27,10 +35,12 @@ from simulator.scale.routers import Reals
 QUANTITIES = (
     *("frame_in", "copy_out", "octet_sealed", "octet_moved"),
     *("rekey", "rekey_message", "second"),
+    *("run_in", "run_out", "pauses"),
 )
 UNITS = (
     *("ns/frame", "ns/copy", "ns/octet", "ns/octet"),
     *("ns/rekey", "ns/message", "ns/s"),
+    *("ns/run", "ns/run", "ns/sqrt(frame s)"),
 )
 SATURATED = 0.9
 """From this utilisation on waiting grows without measure, and what was measured below says nothing."""
@@ -46,6 +56,10 @@ class SaturatedError(ValueError):
     """Says how busy a server would be."""
 
 
+class UnfittedError(ValueError):
+    """Says what nothing was measured of."""
+
+
 @dataclass(frozen=True)
 class Work:
     """How often a server does what costs: per frame, or per second; each may be a fraction."""
@@ -58,6 +72,10 @@ class Work:
     rekey_messages: float = 0.0
     seconds: float = 0.0
     """How long it is there: what it does whether frames come or not."""
+    run: float = 1.0
+    """So many datagrams of one flow come, and leave to each destination, right behind each other."""
+    paused_seconds: float = 0.0
+    """So long frames come evenly, with pauses before them in which caches are others'."""
 
     def row(self) -> tuple[float, ...]:
         """Returns the numbers in the order of QUANTITIES."""
@@ -69,6 +87,9 @@ class Work:
             self.rekeys,
             self.rekey_messages,
             self.seconds,
+            self.frames_in / self.run,
+            self.copies_out / self.run,
+            math.sqrt(self.frames_in * self.paused_seconds),
         )
 
 
@@ -110,6 +131,8 @@ class Costs:
 
     best: Reals
     resampled: Reals
+    longest_run: float = 1.0
+    """Of the cells that they were fitted to."""
 
     def interval(self, quantity: str) -> tuple[float, float, float]:
         """Returns a coefficient and its 95 % interval, in ns a unit."""
@@ -119,7 +142,10 @@ class Costs:
         return value, min(float(low), value), max(float(high), value)
 
     def predict(self, work: Work) -> Prediction:
-        """Returns what so much work costs, in ns."""
+        """Returns what so much work costs, in ns; UnfittedError for longer runs than were measured."""
+        if not 1 <= work.run <= self.longest_run:
+            expected = f"1 to {self.longest_run:g}, no others were measured"
+            raise UnfittedError(f"runs of {work.run:g} datagrams: expected {expected}")
         row = np.array(work.row())
         value = float(self.best @ row)
         low, high = np.percentile(self.resampled @ row, (_TAIL, 100 - _TAIL))
@@ -142,10 +168,16 @@ class Costs:
         return {name: list(self.interval(name)) for name in QUANTITIES}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Sequence[float]]) -> Costs:
+    def from_json(cls, values: Mapping[str, Sequence[float]], longest_run: float = 1.0) -> Costs:
         """Takes up what :meth:`to_json` gave; the ends of intervals stand for all resamplings."""
         rows = np.array([[values[name][at] for name in QUANTITIES] for at in range(3)])
-        return cls(rows[0], rows[1:])
+        return cls(rows[0], rows[1:], longest_run)
+
+
+def times(work: Work, factor: float) -> Work:
+    """Returns so many times the work, in as many times the time."""
+    values = {name: factor * value for name, value in vars(work).items() if name != "run"}
+    return Work(**values, run=work.run)
 
 
 def fit(cells: Sequence[Measured], seed: int = 0) -> Costs:
@@ -155,11 +187,14 @@ def fit(cells: Sequence[Measured], seed: int = 0) -> Costs:
     work = _told_apart(np.array([cell.work.row() for cell in cells]))
     chance = Chance(seed).stream("scale", "costs")
     best = _solve(work, np.array([cell.mean_ns for cell in cells]))
-    resampled = []
-    for _ in range(RESAMPLES):
-        means = [np.mean(chance.choice(cell.blocks_ns, len(cell.blocks_ns))) for cell in cells]
-        resampled.append(_solve(work, np.array(means)))
-    return Costs(best, np.array(resampled))
+    means = np.column_stack(
+        [
+            chance.choice(cell.blocks_ns, (RESAMPLES, len(cell.blocks_ns))).mean(axis=1)
+            for cell in cells
+        ]
+    )
+    resampled = [_solve(work, some) for some in means]
+    return Costs(best, np.array(resampled), max(cell.work.run for cell in cells))
 
 
 def _told_apart(work: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from protocol.management.rekeying import RekeyPolicy
 from protocol.relay import Strip
-from simulator.scale.costs import Costs, SaturatedError, Work
+from simulator.scale.costs import Costs, SaturatedError, UnfittedError, Work
 from simulator.scale.latency import PAIRS, Delays, delays, draw_pairs, fan_out_ns
 from simulator.scale.loads import SEVERAL_SERVERS, WAYS, Loads, Round, Way, loads
 from simulator.scale.networks import WORLD, network
@@ -34,7 +34,12 @@ QUEUED = "exact queue (Lindley) for arrivals drawn by seed, costs from fitted co
 
 @dataclass(frozen=True)
 class Scenario:
-    """A network, its clients and what they send. ``rounds_a_second`` says how often a round is sent."""
+    """A network, its clients and what they send. ``rounds_a_second`` says how often a round is sent.
+
+    ``run`` is how many frames of one sender come right behind each other. It changes no load, but
+    processors' times. Of which data plane these are, ``dataplane`` says, for the notes: it is the
+    coefficients' matter.
+    """
 
     network: str = WORLD
     clients: int = 1_000_000
@@ -51,6 +56,8 @@ class Scenario:
     strip: Literal["keep", "patent"] = "keep"
     stations: int = 1
     stay_seconds: float = 28_800.0
+    run: int = 1
+    dataplane: str = ""
     ways: tuple[Way, ...] = WAYS
 
     def round(self) -> Round:
@@ -103,7 +110,7 @@ class Result:
 
 
 def evaluate(scenario: Scenario, costs: Mapping[str, Costs] | None = None) -> Result:
-    """Works a scenario out; ``costs`` are a relay's and a hub's, by ``relay`` and ``hub``.
+    """Works a scenario out; ``costs`` are a relay's and a hub's, by ``relay`` and ``hub``, of one plane.
 
     NetworkError, PlacementError, SizeError or ValueError for what does not fit.
     """
@@ -138,18 +145,19 @@ def evaluate_at(
             **_table_fields(held),
             **_rekey_fields(way, placement, scenario),
         }
-        of_way = costs.get("hub" if way == "hub" else "relay")
-        if of_way is not None:
-            fields |= _cost_fields(scenario, placement, carried, of_way)
+        if costs:
+            fields |= _cost_fields(scenario, way, placement, carried, costs)
         outcomes[way] = Outcome(fields, carried, held, taken)
     return Result(scenario, paths, placement, outcomes)
 
 
-def work_of(way: Way, datagrams_in: float, copies_out: float, packet: Sizes) -> Work:
-    """Returns the work of a server that takes and sends so many datagrams."""
+def work_of(
+    way: Way, datagrams_in: float, copies_out: float, packet: Sizes, run: float = 1.0
+) -> Work:
+    """Returns the work of a server that takes and sends so many datagrams, in runs of so many."""
     moved = datagrams_in * packet.to_server + copies_out * packet.to_client
     sealed = (datagrams_in + copies_out) * packet.sealed if way == "hub" else 0.0
-    return Work(datagrams_in, copies_out, sealed, moved)
+    return Work(datagrams_in, copies_out, sealed, moved, run=run)
 
 
 def _alike(way: Way, outcomes: Mapping[Way, Outcome]) -> Loads | None:
@@ -247,30 +255,46 @@ def _of_policy(policy: RekeyPolicy, cost: RekeyCost) -> dict[str, Field]:
 
 
 def _cost_fields(
-    scenario: Scenario, placement: Placement, carried: Loads, costs: Costs
+    scenario: Scenario,
+    way: Way,
+    placement: Placement,
+    carried: Loads,
+    all_costs: Mapping[str, Costs],
 ) -> dict[str, Field]:
     """Returns how busy the dearest server is, and how long frames are there."""
+    what = "hub" if way == "hub" else "relay"
+    costs = all_costs.get(what)
+    if costs is None:
+        return _refused(f"nothing was measured of a {what} with data plane {scenario.dataplane}")
     servers, rate, packet = carried.servers, scenario.rounds_a_second, scenario.sizes()
     works = [
-        work_of(carried.way, int(taken) * rate, int(sent) * rate, packet)
+        work_of(way, int(taken) * rate, int(sent) * rate, packet, scenario.run)
         for taken, sent in zip(servers.datagrams_in, servers.copies_out, strict=True)
     ]
-    dearest = int(np.argmax([costs.predict(work).value for work in works]))
     try:
+        dearest = int(np.argmax([costs.predict(work).value for work in works]))
         share = costs.utilisation(works[dearest])
-    except SaturatedError as error:
-        return {"busiest_processor": Field(None, "of one core", "approximate", str(error))}
-    fields = {"busiest_processor": Field(share, "of one core", "approximate", FITTED)}
-    if servers.copies_out[dearest]:
-        frames = mixture(carried.way, placement, dearest, scenario.round())
-        fields |= _time_fields(scenario, carried.way, frames, works[dearest].frames_in, costs)
+    except (SaturatedError, UnfittedError) as error:
+        return _refused(str(error))
+    plane = f", data plane {scenario.dataplane}" if scenario.dataplane else ""
+    fields = {"busiest_processor": Field(share, "of one core", "approximate", f"{FITTED}{plane}")}
+    if servers.copies_out[dearest] and scenario.run == 1:
+        frames = mixture(way, placement, dearest, scenario.round())
+        fields |= _time_fields(scenario, way, frames, works[dearest].frames_in, costs)
     return fields
+
+
+def _refused(why: str) -> dict[str, Field]:
+    return {"busiest_processor": Field(None, "of one core", "approximate", why)}
 
 
 def _time_fields(
     scenario: Scenario, way: Way, frames: Mixture, frames_a_second: float, costs: Costs
 ) -> dict[str, Field]:
-    """Returns when the last copy leaves an idle server, and how long copies take at the loaded one."""
+    """Returns when the last copy leaves an idle server, and how long copies take at the loaded one.
+
+    For frames that come one by one: copies of a run leave in another order by each data plane.
+    """
     packet = scenario.sizes()
     of_frame, of_copy = (
         costs.predict(work_of(way, *one, packet)).value for one in ((1, 0), (0, 1))

@@ -12,7 +12,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -22,9 +23,11 @@ import msgspec
 
 from experiments.deployment import Deployment, Settings, deploy
 from experiments.embodiments.vpn_servers.faults import server_of
+from experiments.instrument.accounting import waiting
+from experiments.instrument.settings import Cores, pin, steer
 from experiments.records.record import Sample, Table
 from experiments.traffic.probe import MARKER_LENGTH, SendPlan, Stream
-from experiments.traffic.probing import BROADCAST, ProbingError, mac_of
+from experiments.traffic.probing import BROADCAST, ProbingError, expect_ready, mac_of
 from experiments.traffic.terminals import settle
 from topologies.catalog import CATALOG
 from topologies.emulate import emulate
@@ -41,6 +44,14 @@ BROADCAST_RATE = 60.0
 ROUND_SECONDS = 1.5
 COUNTERS = ("datagrams_in", "copies_out", "copies_to_servers", "unknown_unicast_in")
 _SEND_SECONDS = 60.0
+_LEAD_SECONDS = 0.1
+"""From when all senders are told the time until the first frame."""
+_PHASES = {"unicast": 0.0, "broadcast": 0.5}
+"""When in its turn a client sends: not both at once."""
+_GREETING_SECONDS = 0.03
+"""Between two stations' first frames: each goes to all, which takes a core with everybody on it a while."""
+_REST_SECONDS, _REST_DEADLINE = 0.1, 10.0
+_POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -172,6 +183,22 @@ def measure(
     point: Point, settings: Settings, family: int, rounds: int, offer: Offer = USUAL
 ) -> PointResult:
     """Builds a point's network, lets frames flow in so many rounds, and takes it down."""
+    (result,) = measure_offers(point, settings, family, rounds, [offer])
+    return result
+
+
+def measure_offers(
+    point: Point,
+    settings: Settings,
+    family: int,
+    rounds: int,
+    offers: Sequence[Offer],
+    cores: Cores | None = None,
+) -> list[PointResult]:
+    """Builds a point's network, lets frames flow for one offer after the other, and takes it down.
+
+    With ``cores`` the servers have one for themselves, and all that their copies come to is on the other.
+    """
     settings = replace(
         settings,
         distribution="full" if point.telling == "whole" else "delta",
@@ -182,16 +209,43 @@ def measure(
         emulate(plan_of(point, family)) as network,
         deploy(network, Path(private), settings) as deployment,
     ):
-        return _measure(point, deployment, rounds, offer)
+        if cores is not None:
+            _set_apart(deployment, cores)
+        places = {
+            client.name: server_of(deployment, client.name) for client in deployment.plan.clients()
+        }
+        core = None if cores is None else cores.others
+        # One broadcast of each station lets every server and client know where it is.
+        _send(deployment, pair(places), 0, 1, _GREETING_SECONDS * len(places), core)
+        return [_measure(point, deployment, places, rounds, offer, core) for offer in offers]
 
 
-def _measure(point: Point, deployment: Deployment, rounds: int, offer: Offer) -> PointResult:
+def _servers(plan: Plan) -> list[str]:
+    """Names the servers that frames pass through."""
+    return [node.name for node in plan.relays or plan.servers]
+
+
+def _set_apart(deployment: Deployment, cores: Cores) -> None:
+    """Gives the servers a core, and the other one to clients and to what the servers send."""
+    network, servers = deployment.network, _servers(deployment.plan)
+    for name, process in deployment.processes.items():
+        pin(process.pid, cores.measured if name in servers else cores.others)
+    for link in deployment.plan.links:
+        for server in set(servers).intersection(link.ends):
+            other = next(end for end in link.ends if end != server)
+            steer(network, other, link.interface_of(other).name, cores.others)
+
+
+def _measure(
+    point: Point,
+    deployment: Deployment,
+    places: dict[str, str],
+    rounds: int,
+    offer: Offer,
+    core: int | None,
+) -> PointResult:
     plan = deployment.plan
-    servers = [node.name for node in plan.relays or plan.servers]
-    places = {client.name: server_of(deployment, client.name) for client in plan.clients()}
-    partners = pair(places)
-    # One broadcast of each station lets every server and client know where it is.
-    _send(deployment, partners, 0, 1, 0.1)
+    servers, partners = _servers(plan), pair(places)
     asleep = deployment.network.asleep
     before = settle(lambda: _counters(deployment, servers), asleep=asleep)
     senders = len(plan.clients())
@@ -201,10 +255,11 @@ def _measure(point: Point, deployment: Deployment, rounds: int, offer: Offer) ->
     after = before
     for _ in range(rounds):
         begin = {name: _cpu_ns(deployment, name) for name in servers}
-        _send(deployment, partners, unicast, broadcasts, ROUND_SECONDS)
-        after = settle(lambda: _counters(deployment, servers), asleep=asleep)
+        _send(deployment, partners, unicast, broadcasts, ROUND_SECONDS, core)
+        _rest(deployment, servers)
         for name in servers:
             cpu[name].append(_cpu_ns(deployment, name) - begin[name])
+        after = settle(lambda: _counters(deployment, servers), asleep=asleep)
     loads = {
         name: ServerLoad(
             {key: after[name][key] - before[name][key] for key in COUNTERS},
@@ -242,44 +297,98 @@ def _send(
     unicast: int,
     broadcasts: int,
     seconds: float,
+    core: int | None = None,
 ) -> None:
-    """Has each client's first terminal send its frames, evenly over ``seconds``; waits for their end."""
-    plan, network = deployment.plan, deployment.network
-    clients = plan.clients()
-    running = {}
-    for number, client in enumerate(clients):
-        terminal = plan.terminals_of(client.name)[0]
-        there = plan.terminals_of(partners[client.name])[0]
-        for cast, destination, count in (
-            ("unicast", mac_of(plan, there), unicast),
-            ("broadcast", BROADCAST, broadcasts),
-        ):
-            if not count:
-                continue
-            stream = Stream(destination, FRAME_OCTETS, count, count / seconds)
-            sent = SendPlan(bytes(MARKER_LENGTH).hex(), number, mac_of(plan, terminal), (stream,))
-            path = deployment.folder / f"{terminal.name}.{cast}"
-            path.write_bytes(msgspec.json.encode(sent))
-            interface = plan.lan_interface(terminal.name).name
-            argv = [
-                sys.executable,
-                "-m",
-                "experiments.traffic.probe",
-                "send",
-                "--interface",
-                interface,
-            ]
-            running[terminal.name, cast] = network.popen(
-                terminal.name,
-                [*argv, "--plan", str(path)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
-    for (name, _), process in running.items():
-        _, errors = process.communicate(timeout=seconds + _SEND_SECONDS)
-        if process.returncode:
-            raise ProbingError(f"the sender at {name}: {errors.decode(errors='replace').strip()}")
+    """Has each client's first terminal send its frames, evenly over ``seconds``; waits for their end.
+
+    None begins before all programs are there: their starts would be beside the frames, the more of
+    them the more clients. Then they take turns, so that as long passes from frame to frame however many
+    clients there are.
+    """
+    running: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
+    counts = {"unicast": unicast, "broadcast": broadcasts}
+    casts = [cast for cast, count in counts.items() if count]
+    try:
+        for number, client in enumerate(partners):
+            for cast in casts:
+                running[client, cast] = _start_sender(
+                    deployment, partners, number, cast, counts[cast], seconds
+                )
+        for (client, _), process in running.items():
+            expect_ready(process, client)
+            if core is not None:
+                pin(process.pid, core)
+        begin = time.monotonic() + _LEAD_SECONDS
+        for (client, cast), process in running.items():
+            turn = (list(partners).index(client) + _PHASES[cast]) / len(partners)
+            assert process.stdin is not None
+            process.stdin.write(f"{begin + turn * seconds / counts[cast]}\n".encode())
+            process.stdin.flush()
+        for (client, _), process in running.items():
+            _, errors = process.communicate(timeout=seconds + _SEND_SECONDS)
+            if process.returncode:
+                raise ProbingError(
+                    f"the sender at {client}: {errors.decode(errors='replace').strip()}"
+                )
+    finally:
+        for process in running.values():
+            process.kill()
+            process.communicate()
+
+
+def _start_sender(
+    deployment: Deployment,
+    partners: Mapping[str, str],
+    number: int,
+    cast: str,
+    count: int,
+    seconds: float,
+) -> subprocess.Popen[bytes]:
+    """Starts what sends one client's frames of one kind, once it is told when."""
+    plan, client = deployment.plan, list(partners)[number]
+    terminal = plan.terminals_of(client)[0]
+    there = plan.terminals_of(partners[client])[0]
+    destination = mac_of(plan, there) if cast == "unicast" else BROADCAST
+    stream = Stream(destination, FRAME_OCTETS, count, count / seconds)
+    sent = SendPlan(bytes(MARKER_LENGTH).hex(), number, mac_of(plan, terminal), (stream,))
+    path = deployment.folder / f"{terminal.name}.{cast}"
+    path.write_bytes(msgspec.json.encode(sent))
+    interface = plan.lan_interface(terminal.name).name
+    argv = [
+        sys.executable,
+        "-m",
+        "experiments.traffic.probe",
+        "send",
+        "--interface",
+        interface,
+        "--held",
+    ]
+    return deployment.network.popen(
+        terminal.name,
+        [*argv, "--plan", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def _rest(deployment: Deployment, servers: list[str]) -> None:
+    """Waits until nothing waits for the servers and they do nothing, without asking them.
+
+    What it costs them to say how they are would be in the figures.
+    """
+    processes = [deployment.processes[name].pid for name in servers]
+
+    def idle() -> bool:
+        return not any(map(waiting, processes))
+
+    end = time.monotonic() + _REST_DEADLINE
+    known, since = [_cpu_ns(deployment, name) for name in servers], time.monotonic()
+    while time.monotonic() - since < _REST_SECONDS and time.monotonic() < end:
+        time.sleep(_POLL_SECONDS)
+        found = [_cpu_ns(deployment, name) for name in servers]
+        if found != known or not idle():
+            known, since = found, time.monotonic()
 
 
 def _counters(deployment: Deployment, servers: list[str]) -> dict[str, dict[str, int]]:

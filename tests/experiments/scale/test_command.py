@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
-from experiments.records.record import Sample, load_record, load_summary
-from experiments.scale import command, drawings
+from experiments.records.record import Figure, Sample, load_record, load_summary
+from experiments.scale import coefficients, command, drawings
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
+SOCKETS = {"coefficient.relay.frame_in": Figure(20e3, 20e3, 20e3, 1, "ns/frame")}
 SMALL = ("scale", "--quick", "--network", "topozoo/Abilene", "--clients", "4000", "--servers", "3")
 
 
@@ -59,6 +60,7 @@ def test_its_pictures_are_there_and_are_made_again_from_its_record(run: Path) ->
         (("--network", "nowhere"), "network nowhere: expected one of topohub"),
         (("--network", "my.graphml"), "my.graphml: expected a file that is there"),
         (("--servers", "12"), "servers: expected 1 to 11"),
+        (("--dataplane", "kernel"), "DATAPLANE=kernel: expected one that was measured: socket"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(
@@ -69,6 +71,7 @@ def test_what_does_not_fit_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(command, "RESULTS", tmp_path)
+    monkeypatch.setattr(coefficients, "calibration", lambda: SOCKETS)
     assert main((*SMALL, *options)) == 2
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("scale: ")]
     assert len(said) == 1
@@ -96,6 +99,26 @@ def test_errors_of_predictions_are_drawn_all(tmp_path: Path) -> None:
     ]
     (drawing,) = drawings.draw({}, samples, tmp_path)
     assert "larger groups: 20.7 % in the mean, 50.0 % at most, 3 cells" in drawing.caption
+
+
+def test_each_data_plane_has_a_picture_of_its_errors(tmp_path: Path) -> None:
+    samples = [
+        Sample(
+            "check", error, "", {"kind": kind, "cell": f"{what}.broadcast.n16.64", "fitted": what}
+        )
+        for kind, what, error in (
+            ("larger_groups", "relay_socket", 0.1),
+            ("larger_groups.batch", "relay_batch", 0.2),
+            ("shorter_runs.batch", "relay_batch", -0.3),
+        )
+    ]
+    sockets, batches = drawings.draw({}, samples, tmp_path)
+    assert sockets.svg.name == "prediction-errors.svg"
+    assert batches.svg.name == "prediction-errors-batch.svg"
+    assert "larger groups: 10.0 % in the mean" in sockets.caption
+    assert "shorter runs: 30.0 % in the mean" in batches.caption
+    assert "Data plane batch" in batches.caption
+    assert "relay batch, broadcast, 16 clients" in batches.svg.read_text(encoding="utf-8")
 
 
 def test_errors_are_drawn_with_the_interval_of_what_was_measured(tmp_path: Path) -> None:

@@ -96,11 +96,13 @@ def test_fewer_clients_carry_less() -> None:
 
 @pytest.mark.emulated
 def test_real_servers_count_what_is_foretold() -> None:
-    with Progress(20) as progress:
-        points = Point("cascade", 2, 3), Point("single", 1, 2)
-        found = measure_networks(
-            True, random.Random(1), progress, [(point, Offer(0.5, 1.0)) for point in points]
+    with Progress(30) as progress:
+        offered = (
+            (Point("cascade", 2, 3), (Offer(0.5, 1.0), Offer(0.2, 2.0))),
+            (Point("single", 1, 2), (Offer(0.5, 1.0),)),
         )
+        found = measure_networks(True, random.Random(1), progress, offered)
+    assert len({(one.offer, one.node) for one in found}) == 5
     assert [one.counts for one in found] == [one.foretold for one in found]
     assert sum(one.counts.copies_to_servers for one in found) > 0
     assert all(min(one.measured.blocks_ns) > 0 for one in cells(found))

@@ -8,33 +8,41 @@ import pytest
 
 from experiments.embodiments.vpn_servers.points import ROUND_SECONDS, USUAL, Point, Way
 from experiments.instrument.window import Load, Window
+from experiments.planes.ways import Measured as Metered
 from experiments.relay_load.cells import Cell
-from experiments.scale.calibration import SIZES, CellOnRig
+from experiments.scale.calibration import LEFT_OUT_RUN, RUN, SIZES, CellOnRig
 from experiments.scale.drawings import CHECK_WIDTH
 from experiments.scale.in_networks import LEAST, ServerInNetwork, cells, figures
 from experiments.scale.offered import Counts
 from experiments.scale.prediction import invariants, predict
 
 
-def window(cell: Cell, cost: float, missing: int = 0, saturated: bool = False) -> Window:
+def window(cell: Cell, cost: float, missing: int = 0, saturated: bool = False) -> Metered:
     """Returns a window in which each of 100 frames cost so much (ns)."""
-    load = Load(cell.members, cell.size, cell.cast, 1000.0, 0.1)
+    load = Load(cell.members, cell.size, cell.cast, 1000.0, 0.1, cell.burst)
     copies, cpu = 100 * cell.copies - missing, round(100 * cost)
-    return Window("relay", load, 0.1, 100, 100, copies, 0, cpu, cpu, 0, saturated, 0)
+    return Metered(Window("relay", load, 0.1, 100, 100, copies, 0, cpu, cpu, 0, saturated, 0))
 
 
-def on_rig(members: int, size: int, extra: float = 1.0, missing: int = 0) -> CellOnRig:
-    """Returns a cell that costs 20 us a frame and 5 us a copy, times ``extra``."""
-    cell = Cell("broadcast", members, size)
-    one = window(cell, (20_000 + 5_000 * cell.copies) * extra, missing)
-    return CellOnRig("socket", cell, 1000.0, ((one,), (one,), (one,)))
+def on_rig(
+    members: int,
+    size: int,
+    extra: float = 1.0,
+    missing: int = 0,
+    server: str = "socket",
+    burst: int = 1,
+) -> CellOnRig:
+    """Returns a cell that costs 20 us a run and 5 us a copy, and a tenth more a frame, times ``extra``."""
+    cell = Cell("broadcast", members, size, burst)
+    one = window(cell, (20_000 + 5_000 * cell.copies) * (1 / burst + 0.1) * extra, missing)
+    return CellOnRig(server, cell, 1000.0, ((one,), (one,), (one,)))
 
 
 def in_network(way: Way, clients: int, sitting: int = 0, extra: float = 1.0) -> ServerInNetwork:
-    """Returns a server of a network that costs what those on the rig do, and as much again for itself."""
+    """Returns a server of a network in which a frame costs 20 us and a copy 5 us."""
     point = Point(way, 1 if way == "single" else 3, clients)
     counts = Counts(200, 200 * (clients - 1), 0)
-    cost = round((2_000_000 + 500_000 * (clients - 1) + 20_000_000) * extra)
+    cost = round((2_000_000 + 500_000 * (clients - 1)) * extra)
     return ServerInNetwork(point, USUAL, sitting, "a", clients, counts, counts, (cost, cost))
 
 
@@ -50,6 +58,45 @@ def test_what_follows_the_model_is_predicted() -> None:
     assert all(check.within for check in found.checks)
     assert max(abs(check.error) for check in found.checks) < 1e-6
     assert len(found.of("larger_groups")) == 6
+
+
+def test_runs_are_told_from_frames_and_what_lies_between_is_predicted() -> None:
+    cells = [
+        on_rig(members, size, server="batch", burst=burst)
+        for members in (2, 4, 8, 16, 32)
+        for size in SIZES
+        for burst in (1, RUN, LEFT_OUT_RUN)
+    ]
+    found = predict(cells, [], {})
+    assert found.kinds() == ["larger_groups.batch", "another_size.batch", "shorter_runs.batch"]
+    assert max(abs(check.error) for check in found.checks) < 1e-6
+    costs = found.costs["relay_batch"]
+    assert costs.interval("run_in")[0] == pytest.approx(20_000)
+    assert costs.interval("run_out")[0] == pytest.approx(5_000)
+    assert costs.interval("copy_out")[0] == pytest.approx(500)
+    assert found.figures()["coefficient.relay_batch.longest_run"].value == RUN
+
+
+def test_each_plane_has_coefficients_of_its_own() -> None:
+    dear = [
+        replace(one, server="batch", rounds=on_rig(one.cell.members, one.cell.size, 3.0).rounds)
+        for one in CELLS
+    ]
+    found = predict([*CELLS, *dear], [], {})
+    one, other = (
+        found.costs[what].interval("copy_out")[0] for what in ("relay_socket", "relay_batch")
+    )
+    assert other == pytest.approx(3 * one)
+
+
+def test_a_cell_below_its_floor_has_no_part() -> None:
+    below = replace(
+        on_rig(4, 64, server="kernel"),
+        rounds=((Metered(replace(window(CELLS[0].cell, 0.0).window, floor_ns=500)),),),
+    )
+    kernel = [replace(one, server="kernel") for one in CELLS]
+    assert not below.is_told
+    assert predict([*kernel, below], [], {}).checks == predict(kernel, [], {}).checks
 
 
 def test_what_does_not_is_shown_as_missed() -> None:
@@ -76,7 +123,9 @@ def test_each_error_comes_with_the_half_width_of_what_was_measured() -> None:
 def test_cells_that_are_checked_have_no_part_in_the_fit() -> None:
     odd = [on_rig(32, size, extra=9.0) for size in SIZES]
     one, other = (predict([*CELLS[:-3], *some], NETWORKS, {}) for some in (CELLS[-3:], odd))
-    assert one.costs["relay"].interval("copy_out") == other.costs["relay"].interval("copy_out")
+    assert one.costs["relay_socket"].interval("copy_out") == other.costs["relay_socket"].interval(
+        "copy_out"
+    )
 
 
 def test_a_round_is_its_middle_sound_window() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments.records.environment import CHECKOUT
+from experiments.scale.coefficients import named
 from experiments.sweep import cases
 from experiments.sweep.cases import Case, CaseError, code_version, grid, work
 from experiments.sweep.store import Store
@@ -115,6 +116,28 @@ def test_a_worker_refuses_what_no_case_can_have() -> None:
     done = work(Case("world", parameters), code_version())
     assert not done.octets
     assert "frames 0: expected 1 or more" in done.error
+
+
+def test_processors_are_in_a_case_whose_coefficients_it_names() -> None:
+    (case,) = grid("scale", SMALL_SCALE | {"dataplane": [named("socket")]})
+    fields = json.loads(work(case, code_version()).octets)["fields"]
+    said = {one["field"]: one for one in fields}
+    assert said["busiest_processor"]["value"] > 0
+    assert said["busiest_processor"]["note"].endswith("data plane socket")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("socket:00", "dataplane socket:00: expected these coefficients"),
+        ("wifi:00", "DATAPLANE=wifi: expected one that was measured"),
+    ],
+)
+def test_other_coefficients_work_nothing_out(name: str, message: str) -> None:
+    (case,) = grid("scale", SMALL_SCALE | {"dataplane": [name]})
+    done = work(case, code_version())
+    assert not done.octets
+    assert message in done.error
 
 
 def test_other_code_works_nothing_out(case: Case) -> None:

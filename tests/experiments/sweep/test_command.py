@@ -138,6 +138,8 @@ def test_what_does_not_fit_fails_alone(serial: Path) -> None:
         (["--loss", "0"], "MODEL=scale: loss: expected some of"),
         (["--clients", "few"], "clients: few: expected a number"),
         (["--seeds", "0"], "--seeds: expected a whole number from 1, got 0"),
+        (["--dataplane", "wifi"], "DATAPLANE=wifi: expected one that was measured: "),
+        (["--run-length", "0"], "expected 1 or more"),
         (["--engine", "dask"], "expected both or neither"),
         (["--scheduler", "tcp://a:1"], "expected both or neither"),
         (["--engine", "dask", "--scheduler", "a"], "SCHEDULER=a: expected tcp://host:port"),

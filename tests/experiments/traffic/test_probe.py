@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -22,7 +25,7 @@ from experiments.traffic.probe import (
     parse,
     verify,
 )
-from experiments.traffic.probe_program import check_plan, load_plan, run
+from experiments.traffic.probe_program import check_plan, load_plan, run, told_begin
 
 MARKER = bytes(range(0x40, 0x50))
 SOURCE = mac_from_text("02:00:00:00:aa:01")
@@ -97,6 +100,22 @@ def test_a_broken_plan_file_gives_one_line_and_exit_code_2(
     complaint = capsys.readouterr().err.strip()
     assert "plan.json" in complaint
     assert len(complaint.splitlines()) == 1
+
+
+def test_a_held_sender_says_that_it_is_ready_and_begins_when_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin = time.monotonic() + 5
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{begin}\n"))
+    assert told_begin() == begin
+    assert capsys.readouterr().out == "ready\n"
+
+
+@pytest.mark.parametrize("line", ["", "soon\n", "nan\n", "inf\n", "-1e9\n"])
+def test_a_held_sender_is_told_a_time_of_soon(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(line))
+    with pytest.raises(ProbeError, match="expected a monotonic time of soon"):
+        told_begin()
 
 
 def test_a_plan_survives_its_file(tmp_path: Path) -> None:

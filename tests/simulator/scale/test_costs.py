@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulator.scale.costs import QUANTITIES, Costs, Measured, SaturatedError, Work, fit
+from simulator.scale.costs import (
+    QUANTITIES,
+    Costs,
+    Measured,
+    SaturatedError,
+    UnfittedError,
+    Work,
+    fit,
+    times,
+)
 from simulator.scale.loads import Way
 from simulator.scale.model import Scenario, evaluate
 
@@ -89,9 +98,9 @@ def test_nothing_is_said_of_a_server_that_is_saturated() -> None:
     work = Work(1.0, 7, 8 * 64, 8 * 64)
     cost = costs.predict(work).value
     most = 0.89e9 / cost
-    assert costs.utilisation(Work(*(most * one for one in work.row()))) == pytest.approx(0.89)
+    assert costs.utilisation(times(work, most)) == pytest.approx(0.89)
     with pytest.raises(SaturatedError, match="utilisation 0.91: expected less than 0.9"):
-        costs.utilisation(Work(*(0.91e9 / cost * one for one in work.row())))
+        costs.utilisation(times(work, 0.91e9 / cost))
 
 
 def test_the_model_refuses_a_number_where_a_server_would_be_saturated() -> None:
@@ -108,6 +117,71 @@ def test_the_model_refuses_a_number_where_a_server_would_be_saturated() -> None:
     assert outcomes["single"].fields["busiest_processor"].value is None
     assert "utilisation" in outcomes["single"].fields["busiest_processor"].note
     assert outcomes["multiserver"].fields["busiest_processor"].value is not None
+
+
+def run_cell(copies: int, run: int) -> Measured:
+    """Returns a cell in which a run costs 8 us, a frame 0.2, each copy of a run 0.4 and of a frame 0.1."""
+    work = Work(1.0, copies, run=run)
+    return Measured("", work, ((8_000 + 400 * copies) / run + 200 + 100 * copies,))
+
+
+def test_what_a_run_shares_is_told_from_what_each_datagram_costs() -> None:
+    found = fit([run_cell(copies, run) for copies in (1, 7) for run in (1, 44)])
+    of = {name: found.interval(name)[0] for name in ("run_in", "run_out", "frame_in", "copy_out")}
+    expected = {"run_in": 8_000, "run_out": 400, "frame_in": 200, "copy_out": 100}
+    assert of == pytest.approx(expected)
+    between = run_cell(31, 8)
+    assert found.predict(between.work).value == pytest.approx(between.mean_ns)
+
+
+@pytest.mark.parametrize("run", [0.5, 45.0])
+def test_runs_that_were_not_measured_are_refused(run: float) -> None:
+    found = fit([run_cell(copies, run) for copies in (1, 7) for run in (1, 44)])
+    with pytest.raises(UnfittedError, match=f"runs of {run:g} datagrams: expected 1 to 44"):
+        found.predict(Work(1.0, 1.0, run=run))
+    alone = fit([run_cell(copies, 1) for copies in (1, 7)])
+    with pytest.raises(UnfittedError, match="expected 1 to 1"):
+        alone.predict(Work(1.0, 1.0, run=2))
+
+
+def test_a_frame_costs_more_the_longer_the_pause_before_it() -> None:
+    seconds = 1.5
+    measured = [
+        Measured(
+            "", work := Work(frames, copies * frames, paused_seconds=seconds), (
+                frames * 20_000 + 1_000 * work.copies_out + 1e6 * (frames * seconds) ** 0.5,
+            )
+        )
+        for frames in (90.0, 450.0)
+        for copies in (3, 7)
+    ]  # fmt: skip
+    found = fit(measured)
+    assert found.interval("pauses")[0] == pytest.approx(1e6)
+    of_few, of_many = (
+        found.predict(Work(frames, paused_seconds=1.0)).value / frames for frames in (30, 3_000)
+    )
+    assert of_few > 2 * of_many
+    assert found.predict(Work(100)).value == pytest.approx(100 * 20_000)
+
+
+def test_a_plane_without_coefficients_is_refused_and_so_are_longer_runs() -> None:
+    costs = {"relay": fit([run_cell(copies, run) for copies in (1, 7) for run in (1, 44)])}
+    ways: tuple[Way, ...] = ("hub", "single")
+    base = Scenario("sndlib/germany50", 2_000, 10, 12, ways=ways, dataplane="kernel")
+    alone, runs, longer = (
+        evaluate(Scenario(**{**vars(base), "run": run}), costs).outcomes for run in (1, 44, 45)
+    )
+    hub = alone["hub"].fields["busiest_processor"]
+    assert hub.value is None
+    assert hub.note == "nothing was measured of a hub with data plane kernel"
+    shares = [one["single"].fields["busiest_processor"].value for one in (alone, runs, longer)]
+    assert shares[0] is not None
+    assert shares[1] is not None
+    assert shares[0] > 3 * shares[1]
+    assert shares[2] is None
+    assert "expected 1 to 44" in longer["single"].fields["busiest_processor"].note
+    assert "last_copy" in alone["single"].fields
+    assert "last_copy" not in runs["single"].fields
 
 
 def test_coefficients_come_back_from_their_file() -> None:
