@@ -89,5 +89,5 @@ def test_one_forwards_and_when_it_is_killed_the_other(shared: Crew) -> None:
     assert eventually(lambda: roles(shared, forwards)[forwards] == "stands by")
     assert each_once(shared)
     assert shared.end(stands_by) == [0]
-    assert eventually(lambda: roles(shared, forwards)[forwards] == "forwards", 2)
+    assert eventually(lambda: roles(shared, forwards)[forwards] == "forwards", 4)
     assert each_once(shared)
