@@ -27,8 +27,8 @@ PROGRAMS = {**{str(FOLDER / daemon): "frr" for daemon in DAEMONS}, "vtysh": "frr
 """Programs that multicast routers run, and the Debian packages that have them."""
 USER = "frr"
 """The user and group of the package, which the daemons insist on."""
-READY_SECONDS = 40.0
-_ANSWER_SECONDS = 10.0
+READY_SECONDS = 60.0
+_ANSWER_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 _WORDS_LINES = 3
 _PRIVATE = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /var/tmp && exec "$@"', "sh")

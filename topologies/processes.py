@@ -65,7 +65,7 @@ class ProcessRecord:
 
     def asleep(self) -> bool:
         """Tells whether nothing that was started runs at this moment, or waits for a processor to run."""
-        return all(_is_asleep(process.pid) for process in self._started)
+        return all(is_asleep(process.pid) for process in self._started)
 
     def stop(self, deadline_s: float) -> None:
         """Ends everything that still runs: SIGTERM, and after `deadline_s` seconds SIGKILL."""
@@ -112,7 +112,7 @@ def deferred_signals() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-def _is_asleep(process: int) -> bool:
+def is_asleep(process: int) -> bool:
     """Tells whether none of a process's threads runs or would: what it has read it has dealt with."""
     try:
         for thread in Path(f"/proc/{process}/task").iterdir():

@@ -21,7 +21,7 @@ from topologies.plan import Plan
 
 PROGRAMS = {"smcrouted": "smcroute"}
 """Programs that multicast routers run, and the Debian packages that have them."""
-READY_SECONDS = 15.0
+READY_SECONDS = 60.0
 _POLL_SECONDS = 0.02
 
 

@@ -19,7 +19,7 @@ from topologies.emulate import EmulationError, Network
 Wire = Literal["segmented", "whole"]
 """Whether a batch passes as the single datagrams that a real wire carries, or as one large skb."""
 
-COMMAND_SECONDS = 10.0
+COMMAND_SECONDS = 30.0
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, cast
 
+from experiments.traffic.terminals import settle
+from topologies.processes import is_asleep
+
 DATA_PORT = 4790
 DISSECTOR = Path(__file__).resolve().parents[1] / "wireshark" / "vpn_header.lua"
 RUN_LENGTH = 16
-_READY_SECONDS = 10.0
+_READY_SECONDS = 30.0
 _QUIET_SECONDS = 0.3
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _DECODE_SECONDS = 120.0
 _BUFFER_MEBIBYTES = "32"
@@ -65,8 +68,8 @@ class CaptureCount:
 class Capture:
     """Captures on a node's interfaces while its ``with`` block runs.
 
-    It is ready when the block begins. At its end it waits until the file grows no more (or for ten
-    seconds), so that packets still on their way through the kernel are in it, and then ends the
+    It is ready when the block begins. At its end it waits until the file grows no more (or for half a
+    minute), so that packets still on their way through the kernel are in it, and then ends the
     capture in order, so that the file is whole. ``counts`` is filled then.
     """
 
@@ -115,7 +118,7 @@ class Capture:
         if self._process is None:
             return
         if kind is None:
-            self._wait_until_quiet()
+            self._wait_until_quiet(self._process.pid)
         self._end(self._process)
         self.counts = {
             name: CaptureCount(int(captured), int(lost))
@@ -137,14 +140,14 @@ class Capture:
         names = ", ".join(self._interfaces)
         raise CaptureError(f"capture at {self._node} on {names}: {self._log_text().strip()}")
 
-    def _wait_until_quiet(self) -> None:
-        """Waits until the file has not grown for a while."""
-        deadline = time.monotonic() + _STOP_SECONDS
-        size, since = self.path.stat().st_size, time.monotonic()
-        while time.monotonic() < min(deadline, since + _QUIET_SECONDS):
-            time.sleep(_POLL_SECONDS)
-            if self.path.stat().st_size != size:
-                size, since = self.path.stat().st_size, time.monotonic()
+    def _wait_until_quiet(self, process: int) -> None:
+        """Waits until the file has not grown for a while, though dumpcap had a processor."""
+        settle(
+            lambda: self.path.stat().st_size,
+            _QUIET_SECONDS,
+            _STOP_SECONDS,
+            asleep=lambda: is_asleep(process),
+        )
 
     @staticmethod
     def _end(process: subprocess.Popen[Any]) -> None:

@@ -10,7 +10,7 @@ import json
 
 from topologies.emulate import Network
 
-READ_SECONDS = 10.0
+READ_SECONDS = 30.0
 _TABLE = "ike_datagrams"
 _RULES = f"""
 table inet {_TABLE} {{

@@ -22,7 +22,7 @@ from topologies.trees import with_a_way_round
 
 BEFORE_FRAMES = 100
 AFTER_FRAMES = 100
-_COMMAND_SECONDS = 10.0
+_COMMAND_SECONDS = 30.0
 _DROP = """table netdev cut {{
     chain ingress {{
         type filter hook ingress device "{}" priority 0

@@ -17,7 +17,7 @@ from nodes.users import UserDatabase
 
 ADMINISTRATOR = "admin"
 PORT = 8443
-ENDED_SECONDS = 5.0
+ENDED_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
