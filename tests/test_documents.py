@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from experiments.records.environment import Environment
+from experiments.records.record import Claim, Figure, Invariant, Record, Sample, Summary, Table
+from experiments.records.tidy import COLUMNS
 from nodes.configuration import load_client, load_server
 from protocol.wire.inner_packet import lan_mtu, multicast_lan_mtu
 from tests.patent_map import CHECKOUT, is_test, resolves
@@ -163,6 +166,13 @@ def test_the_makefile_says_of_each_target_which_variables_its_recipe_uses() -> N
     }
     recipes = dict(re.findall(r"^([a-z][\w-]*):(?!=).*\n((?:\t.*\n)*)", text, re.M))
     assert {target: used(recipe) for target, recipe in recipes.items()} == taken
+
+
+def test_every_field_of_a_runs_files_is_documented() -> None:
+    text = (CHECKOUT / "docs" / "results.md").read_text(encoding="utf-8")
+    structs = (Record, Environment, Sample, Table, Summary, Invariant, Figure, Claim)
+    fields = {name for struct in structs for name in struct.__struct_fields__}
+    assert [name for name in sorted(fields | {*COLUMNS}) if f"`{name}`" not in text] == []
 
 
 def test_the_settings_that_the_readme_shows_are_accepted(tmp_path: Path) -> None:

@@ -70,11 +70,14 @@ def describe_environment() -> Environment:
 
 
 def describe_checkout(folder: Path = CHECKOUT) -> Checkout:
-    """Asks git for the commit and whether the files differ from it."""
+    """Asks git for the commit and whether the files differ from it.
+
+    A file that git does not know, as somebody's graph in the checkout, is no difference.
+    """
     commit = _git(folder, "rev-parse", "--short=12", "HEAD")
     if not commit:
         return Checkout("nogit", False)
-    return Checkout(commit, bool(_git(folder, "status", "--porcelain")))
+    return Checkout(commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no")))
 
 
 def utc_now() -> str:

@@ -36,6 +36,8 @@ def test_the_commit_is_that_of_the_checkout(
     clean = describe_checkout(tmp_path)
     assert len(clean.commit) == 12
     assert not clean.dirty
+    (tmp_path / "offices.graphml").write_text("a graph of a user's")
+    assert describe_checkout(tmp_path) == clean
     (tmp_path / "file").write_text("two")
     assert describe_checkout(tmp_path) == Checkout(clean.commit, True)
 
