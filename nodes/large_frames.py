@@ -71,11 +71,7 @@ def _cut(
     """Gives each row of payload headers; ``size`` is that of the segments before, if not this."""
     count, octets = payload.shape
     length = shape.payload + octets
-    rows = numpy.empty((count, _row_length(shape, length)), numpy.uint8)
-    rows[:, length:] = 0
-    rows[:, shape.payload : length] = payload
     at, network = shape.transport, shape.network
-    sequence = int.from_bytes(headers[at + _SEQUENCE : at + _SEQUENCE + 4], "big")
     flags = headers[at + _FLAGS]
     alike = bytearray(headers)
     alike[at + _FLAGS] = flags & ~(_CWR | _ENDING) & 0xFF
@@ -83,19 +79,47 @@ def _cut(
     behind = length - network - (40 if shape.version == 6 else 0)
     place = network + (4 if shape.version == 6 else 2)
     alike[place : place + 2] = behind.to_bytes(2, "big")
+    rows = numpy.empty((count, _row_length(shape, length)), numpy.uint8)
+    rows[:, length:] = 0
     rows[:, : shape.payload] = numpy.frombuffer(alike, numpy.uint8)
-    rows[0, at + _FLAGS] |= 0 if first else flags & _CWR
-    rows[-1, at + _FLAGS] |= flags & _ENDING if ends else 0
-    numbers = numpy.arange(first, first + count)
-    _field(rows, at + _SEQUENCE, ">u4")[:] = sequence + numbers * (size or octets)
+    rows[:, shape.payload : length] = payload
+    if not first:
+        rows[0, at + _FLAGS] |= flags & _CWR
+    if ends:
+        rows[-1, at + _FLAGS] |= flags & _ENDING
+    fields = _fields(rows, shape)
+    sums, numbers = fixed_sums(headers, shape), _numbers(first, count)
+    sequence = int.from_bytes(headers[at + _SEQUENCE : at + _SEQUENCE + 4], "big")
+    fields["sequence"] = sequence + numbers * (size or octets)
     if shape.version == 4:
         identification = int.from_bytes(headers[network + _ID : network + _ID + 2], "big")
         identifications = identification + numbers & 0xFFFF
-        _field(rows, network + _ID, ">u2")[:] = identifications
-        fixed = fixed_sums(headers, shape).network + behind
-        _field(rows, network + _HEADER_CHECK, ">u2")[:] = -(fixed + identifications) % _ONES
-    _field(rows, at + _CHECK, "<u2")[:] = -_transport_sums(rows, shape, length) % _ONES
-    return list(struct.unpack(f"{length}s{rows.shape[1] - length}x" * count, rows.data))
+        fields["identification"] = identifications
+        fields["header_check"] = -(sums.network + behind + identifications) % _ONES
+    pseudo = _swapped(sums.pseudo + length - at)
+    fields["check"] = -(_sums(rows[:, at:]) + pseudo) % _ONES
+    return list(_frames(length, rows.shape[1], count).unpack(rows.data))
+
+
+@lru_cache(maxsize=64)
+def _frames(length: int, row_length: int, count: int) -> struct.Struct:
+    """Returns how to read frames out of rows."""
+    return struct.Struct(f"{length}s{row_length - length}x" * count)
+
+
+_FIRST_NUMBERS = numpy.arange(256)
+
+
+def _numbers(first: int, count: int) -> Numbers:
+    """Returns ``count`` numbers from ``first`` on."""
+    if first + count <= len(_FIRST_NUMBERS):
+        return _FIRST_NUMBERS[first : first + count]
+    return numpy.arange(first, first + count)
+
+
+def _swapped(number: int) -> int:
+    """Returns what `_sums` gives for words whose sum is ``number``: modulo 2**16 - 1, octets swapped."""
+    return int.from_bytes((number % _ONES).to_bytes(2, "big"), "little")
 
 
 def _row_length(shape: Shape, length: int) -> int:
@@ -109,6 +133,27 @@ def _field(rows: Rows, place: int, kind: str) -> NDArray[numpy.unsignedinteger[A
         :, place : place + numpy.dtype(kind).itemsize
     ].view(kind)[:, 0]
     return field
+
+
+def _fields(rows: Rows, shape: Shape) -> NDArray[numpy.void]:
+    """Returns the fields of each row's headers that differ between segments, by name."""
+    return rows.view(_layout(shape, rows.shape[1]))[:, 0]
+
+
+@lru_cache(maxsize=64)
+def _layout(shape: Shape, row_length: int) -> numpy.dtype[numpy.void]:
+    network, transport = shape.network, shape.transport
+    fields = {
+        "sequence": (">u4", transport + _SEQUENCE),
+        "flags": ("u1", transport + _FLAGS),
+        "check": ("<u2", transport + _CHECK),
+    }
+    if shape.version == 4:
+        fields["identification"] = (">u2", network + _ID)
+        fields["header_check"] = (">u2", network + _HEADER_CHECK)
+    formats, offsets = zip(*fields.values(), strict=True)
+    layout = {"names": [*fields], "formats": formats, "offsets": offsets, "itemsize": row_length}
+    return numpy.dtype(layout)
 
 
 def _transport_sums(rows: Rows, shape: Shape, length: int) -> Numbers:
