@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nodes.batch_socket import BatchUdpSocket
+from nodes.batch_socket import BatchUdpSocket, ReceivedBatch
 from nodes.outbox import Outbox
 from nodes.outside_socket import LARGEST_DATAGRAM
 from protocol.types import Batch, IpAddress
+
+ROOM = 4 * LARGEST_DATAGRAM
+"""Octets for datagrams that came with several reads."""
 
 
 class ReceivedDatagrams(NamedTuple):
@@ -21,6 +24,8 @@ class ReceivedDatagrams(NamedTuple):
     octets: memoryview
     size: int
     source: tuple[str, int]
+    last: bool
+    """Nothing more waited a moment ago."""
 
 
 class DatagramQueue:
@@ -30,8 +35,9 @@ class DatagramQueue:
         """Binds to ``address`` and ``port``; raises OSError, naming them, when they cannot be had."""
         self._udp = BatchUdpSocket(address, port)
         self._outbox = Outbox(self._udp)
-        self._buffer = bytearray(LARGEST_DATAGRAM)
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(bytearray(ROOM))
+        self._ahead: tuple[int, ReceivedBatch] | None = None
+        """Where other datagrams stand that were read behind those returned last."""
         self.host = self._udp.host
         self.address = self._udp.address
         self.fileno = self._udp.fileno
@@ -42,16 +48,30 @@ class DatagramQueue:
         """How many datagrams the network did not take."""
         return self._udp.refused
 
-    def receive(self) -> ReceivedDatagrams | None:
+    def receive(self, most: int = 1) -> ReceivedDatagrams | None:
         """Returns what one read gives, a datagram or a batch of one source; None when none waits.
 
-        The next read overwrites it.
+        While it is fewer than ``most`` datagrams, what further reads give is put behind it as far as it is
+        from there, too, and of that size. The next call overwrites it.
         """
-        batch = self._udp.receive_into(self._view)
+        start, batch = self._ahead or (0, self._udp.receive_into(self._view))
+        self._ahead = None
         if batch is None:
             return None
         octets, size, source = batch
-        return ReceivedDatagrams(self._view[:octets], size, source)
+        end, last = start + octets, False
+        while 0 < size <= end - start < most * size and not (end - start) % size:
+            if end + LARGEST_DATAGRAM > ROOM:
+                break
+            more = self._udp.receive_into(self._view[end:])
+            if more is None:
+                last = True
+                break
+            if more[1:] != (size, source):
+                self._ahead = end, more
+                break
+            end += more[0]
+        return ReceivedDatagrams(self._view[start:end], size, source, last)
 
     def send(self, payload: bytes, destination: tuple[str, int]) -> None:
         """Has a datagram (not an empty one) leave with the next :meth:`flush`, or before it."""

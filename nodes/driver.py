@@ -34,12 +34,17 @@ from protocol.client.actions import (
     StandBy,
 )
 from protocol.errors import WireError
-from protocol.types import IpAddress
+from protocol.types import FrameRun, IpAddress
+from protocol.wire import ethernet
 from protocol.wire.messages import Refused, parse_from_server
 
 PROGRAM = "blindrelay client"
 BATCH = 128
-"""Frames or datagrams taken for one wake-up, those of the last read beyond it."""
+"""Frames or datagrams that are sent on together, those of the last read beyond it."""
+ROUNDS = 3
+"""So many batches are taken for one wake-up: what they share is in the caches from the second on."""
+
+_HEADER = slice(ethernet.HEADER_LENGTH)
 
 
 class Driver:
@@ -57,7 +62,7 @@ class Driver:
         self.channel_down = asyncio.Event()
         self.counter_file: CounterFile | None = None
         self._lan = lan
-        self._to_lan: list[bytes] = []
+        self._to_lan: list[FrameRun] = []
         self._udp = udp
         self._membership = Membership(udp.host, outside_interface, self._multicast_readable)
         self._errors_seen = 0
@@ -96,28 +101,51 @@ class Driver:
 
     def _lan_readable(self) -> None:
         """Takes waiting frames of the LAN (step 801)."""
+        for _ in range(ROUNDS):
+            more = self._take_frames()
+            self.act()
+            if not more:
+                break
+
+    def _take_frames(self) -> bool:
+        """Takes a batch, neighbours with the same header together; tells whether more may wait."""
         time, taken = now(), 0
+        alike: list[bytes] = []
         while taken < BATCH:
             frames = self._lan.receive()
             if frames is None:
                 self._watch_lan()
                 break
-            self.client.receive_frames(frames, time)
             taken += len(frames) or 1
-        self.act()
+            if alike and frames and frames[0][_HEADER] != alike[0][_HEADER]:
+                self.client.receive_frames(alike, time)
+                alike = []
+            alike += frames
+        self.client.receive_frames(alike, time)
+        return taken >= BATCH
 
     def _udp_readable(self) -> None:
         """Takes waiting datagrams (step 810)."""
+        for _ in range(ROUNDS):
+            more = self._take_datagrams()
+            self.act()
+            if not more:
+                break
+
+    def _take_datagrams(self) -> bool:
+        """Takes a batch; tells whether more may wait."""
         taken = 0
         while taken < BATCH:
-            received = self._udp.receive()
+            received = self._udp.receive(BATCH - taken)
             if received is None:
                 break
             # its own time: a probe's round trip must not bear what was done for those before it
-            octets, size, source = received
+            octets, size, source, last = received
             self.client.receive_datagrams(octets, size, source, now())
             taken += len(octets) // (size or 1) or 1
-        self.act()
+            if last:
+                return False
+        return taken >= BATCH
 
     def _multicast_readable(self) -> None:
         """Takes waiting packets of the group (step 810)."""
@@ -173,21 +201,21 @@ class Driver:
             self._do(action)
         self._udp.flush()
         if self._to_lan:
-            frames, self._to_lan = self._to_lan, []
-            self._lan.send_all(frames)
+            runs, self._to_lan = self._to_lan, []
+            self._lan.send_all(runs)
         self._timer.set(self.client.next_timeout())
 
     def _do(self, action: Action) -> None:
         if isinstance(action, SendDatagrams):
             self._udp.send_all(action.batch, action.destination)
         elif isinstance(action, DeliverFrames):
-            self._to_lan += action.frames
+            self._to_lan += action.runs
         elif isinstance(action, SendDatagram):
             self._udp.send(action.payload, action.destination)
         elif isinstance(action, SendPacket):
             self._membership.send(action.packet, action.destination)
         elif isinstance(action, (DeliverFrame, SendClaim)):
-            self._to_lan.append(action.frame)
+            self._to_lan.append(FrameRun.of(action.frame))
         elif isinstance(action, JoinGroup):
             self._join(action.multicast_address)
         elif isinstance(action, LeaveGroup):

@@ -31,6 +31,7 @@ from nodes.segmentation import (
     VirtioHeader,
     complete,
 )
+from protocol.types import FrameRun
 
 __all__ = ["Lan", "LanError", "PacketSocketLan", "TapLan"]
 
@@ -134,29 +135,32 @@ class Lan(ABC):
         self.sent += 1
         return True
 
-    def send_all(self, frames: Sequence[bytes]) -> None:
+    def send_all(self, runs: Sequence[FrameRun]) -> None:
         """Puts frames on the LAN in this order, neighbours of one TCP stream as one large frame.
 
         The kernel cuts it into the same frames, or gives it whole to a station that can take it.
         """
-        if len(frames) < FEWEST_JOINED or not self._takes_large:
-            for frame in frames:
-                self.send(frame)
+        if not self._takes_large or sum([run.rows for run in runs]) < FEWEST_JOINED:
+            self._send_singly(runs)
             return
         from nodes import large_frames  # numpy, for those alone who get so many frames at once
 
-        for header, octets, parts in large_frames.join(frames, self._longest_now()):
-            if len(parts) == 1 or not self._send_large(header, octets, parts):
-                for frame in parts:
-                    self.send(frame)
+        for header, octets, parts in large_frames.join(runs, self._longest_now()):
+            if header == NO_OFFLOAD or not self._send_large(header, octets, parts):
+                self._send_singly(parts)
 
-    def _send_large(self, header: bytes, octets: Octets, parts: Sequence[bytes]) -> bool:
+    def _send_singly(self, runs: Iterable[FrameRun]) -> None:
+        for run in runs:
+            for frame in run.frames():
+                self.send(frame)
+
+    def _send_large(self, header: bytes, octets: Octets, parts: Sequence[FrameRun]) -> bool:
         """Returns False when the kernel takes no such frame: what is in it may well go one by one."""
         if not self._takes_large or not self._write(header, octets):
             self._takes_large = False
             return False
         self.joined += 1
-        self.sent += len(parts)
+        self.sent += sum(run.rows for run in parts)
         return True
 
     @abstractmethod

@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import struct
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing here multiplies matrices
@@ -34,9 +34,11 @@ from nodes.segmentation import (
     Shape,
     VirtioHeader,
     checksum,
+    cut_singly,
     fixed_sums,
     ones_sum,
 )
+from protocol.types import FrameRun
 
 LARGEST_PACKET = 65_535
 _ACK, _CWR = 0x10, 0x80
@@ -142,26 +144,22 @@ def _fields(rows: Rows, shape: Shape) -> NDArray[numpy.void]:
 
 @lru_cache(maxsize=64)
 def _layout(shape: Shape, row_length: int) -> numpy.dtype[numpy.void]:
-    network, transport = shape.network, shape.transport
-    fields = {
-        "sequence": (">u4", transport + _SEQUENCE),
-        "flags": ("u1", transport + _FLAGS),
-        "check": ("<u2", transport + _CHECK),
+    places = {
+        "sequence": (">u4", shape.transport + _SEQUENCE),
+        "flags": ("u1", shape.transport + _FLAGS),
+        "check": ("<u2", shape.transport + _CHECK),
     }
     if shape.version == 4:
-        fields["identification"] = (">u2", network + _ID)
-        fields["header_check"] = (">u2", network + _HEADER_CHECK)
-    formats, offsets = zip(*fields.values(), strict=True)
-    layout = {"names": [*fields], "formats": formats, "offsets": offsets, "itemsize": row_length}
-    return numpy.dtype(layout)
-
-
-def _transport_sums(rows: Rows, shape: Shape, length: int) -> Numbers:
-    """Sums pseudo header, TCP header and payload; see `_sums`."""
-    first, last = (12, 20) if shape.version == 4 else (8, 40)
-    pseudo = _sums(rows[:, shape.network + first : shape.network + last])
-    fixed = (shape.protocol + length - shape.transport).to_bytes(2, "big")
-    return pseudo + _sums(rows[:, shape.transport :]) + int.from_bytes(fixed, "little")
+        places["identification"] = (">u2", shape.network + _ID)
+        places["header_check"] = (">u2", shape.network + _HEADER_CHECK)
+    return numpy.dtype(
+        {
+            "names": [*places],
+            "formats": [kind for kind, _ in places.values()],
+            "offsets": [offset for _, offset in places.values()],
+            "itemsize": row_length,
+        }
+    )
 
 
 def _sums(rows: Rows) -> Numbers:
@@ -174,37 +172,61 @@ def _sums(rows: Rows) -> Numbers:
 
 
 class Joined(NamedTuple):
-    """What goes to the LAN with one call: the virtio header, the frame, and the frames in it."""
+    """What goes to the LAN with one call: the virtio header, the frame, and the frames in it.
+
+    A frame that stays alone has no offload to do.
+    """
 
     header: bytes
     frame: Octets
-    frames: Sequence[bytes]
+    runs: tuple[FrameRun, ...]
 
 
-def join(frames: Sequence[bytes], longest: int) -> Iterator[Joined]:
+def join(runs: Sequence[FrameRun], longest: int) -> Iterator[Joined]:
     """Joins neighbours that were one large TCP frame, or could have been; the order stays.
 
     Frames of more than ``longest`` octets stay alone: whoever takes them has to refuse each.
     """
-    groups = deque(list(alike) for _, alike in groupby(frames, len))
+    groups = deque(_merged(some) for _, some in groupby(runs, _rows_of))
     while groups:
-        alike = groups.popleft()
-        length = len(alike[0])
-        few = len(alike) < FEWEST_JOINED or length > longest
-        shape = None if few else _shape(alike[0])
+        run = groups.popleft()
+        shape = _shape_in(run) if run.rows >= FEWEST_JOINED and _length(run) <= longest else None
         if shape is None:
-            yield from map(_alone, alike)
+            yield from _alone(run)
             continue
-        tail = groups[0][0] if groups and len(groups[0][0]) < length else None
-        with_tail = yield from _join_alike(alike, shape, tail)
+        tail = groups[0] if groups and _length(groups[0]) < _length(run) else None
+        with_tail = yield from _join_alike(run, shape, None if tail is None else _part(tail, 0, 1))
         if with_tail:
-            groups[0] = groups[0][1:]
-            if not groups[0]:
+            groups[0] = _part(groups[0], 1, groups[0].rows)
+            if not groups[0].octets:
                 groups.popleft()
 
 
-def _alone(frame: bytes) -> Joined:
-    return Joined(NO_OFFLOAD, frame, (frame,))
+def _rows_of(run: FrameRun) -> tuple[int, int, int]:
+    return run.size, run.before, run.behind
+
+
+def _merged(alike: Iterable[FrameRun]) -> FrameRun:
+    """Makes one run of those whose rows are alike but for what is around the frames."""
+    first, *others = alike
+    return (
+        first._replace(octets=b"".join((first.octets, *(one.octets for one in others))))
+        if others
+        else first
+    )
+
+
+def _length(run: FrameRun) -> int:
+    return run.size - run.before - run.behind
+
+
+def _part(run: FrameRun, start: int, stop: int) -> FrameRun:
+    return run._replace(octets=memoryview(run.octets)[start * run.size : stop * run.size])
+
+
+def _alone(run: FrameRun) -> Iterator[Joined]:
+    for frame in run.frames():
+        yield Joined(NO_OFFLOAD, frame, (FrameRun.of(frame),))
 
 
 def _shape(frame: bytes) -> Shape | None:
@@ -228,130 +250,142 @@ def _shape(frame: bytes) -> Shape | None:
     return Shape(network, version, transport, protocol, payload)
 
 
+def _shape_in(run: FrameRun) -> Shape | None:
+    """Finds the headers of a run's first frame, counted from where its row begins."""
+    shape = _shape(bytes(run.octets[run.before : run.size - run.behind]))
+    if shape is None:
+        return None
+    network, version, transport, protocol, payload = shape
+    before = run.before
+    return Shape(network + before, version, transport + before, protocol, payload + before)
+
+
 def _join_alike(
-    frames: Sequence[bytes], shape: Shape, tail: bytes | None
+    run: FrameRun, shape: Shape, tail: FrameRun | None
 ) -> Generator[Joined, None, bool]:
-    """Joins frames of one length; returns whether the shorter ``tail`` behind them went along."""
-    length = len(frames[0])
-    rows = _rows(frames, shape)
-    follows = _follows(rows, shape, length)
-    most = (LARGEST_PACKET - shape.payload + shape.network) // (length - shape.payload)
-    start, taken = 0, False
-    breaks = [*(numpy.flatnonzero(~follows) + 1).tolist(), len(frames)]
-    for stop in breaks:
-        while start < stop:
-            part = min(stop, start + most)
-            last = list(frames[start:part])
-            if part == len(frames) and tail is not None and part - start < most:
-                taken = _is_tail(tail, frames[-1], shape)
-                last += [tail] if taken else []
-            if len(last) < FEWEST_JOINED or (start and _shape(frames[start]) != shape):
-                yield from map(_alone, last)
+    """Joins a run's frames; returns whether the shorter ``tail`` behind them went along."""
+    rows, end = _rows(run, shape), run.size - run.behind
+    size = end - shape.payload
+    most = (LARGEST_PACKET - shape.payload + shape.network) // size
+    taken = False
+    for start, stop in _neighbours(rows, shape, end):
+        for first in range(start, stop, most):
+            last = min(stop, first + most)
+            part = _part(run, first, last)
+            ends_here = last == run.rows and last - first < most
+            if tail is not None and ends_here and last - first >= FEWEST_JOINED - 1:
+                taken = _is_tail(
+                    tail.frames()[0], _part(run, last - 1, last).frames()[0], shape, run.before
+                )
+            if last - first + taken < FEWEST_JOINED:
+                yield from _alone(part)
             else:
-                yield _joined(rows[start:part], shape, length, last)
-            start = part
+                yield _joined(rows[first:last], shape, end, part, tail if taken else None)
     return taken
 
 
-def _rows(frames: Sequence[bytes], shape: Shape) -> Rows:
-    """Puts frames of one length into rows, zeros behind each."""
-    length = len(frames[0])
-    stride = _row_length(shape, length)
-    between = bytes(stride - length)
-    octets = between.join((*frames, b"")) if between else b"".join(frames)
-    return numpy.frombuffer(octets, numpy.uint8).reshape(len(frames), stride)
+def _rows(run: FrameRun, shape: Shape) -> Rows:
+    """Puts a run into rows whose segments are whole words.
+
+    Where the frames' surroundings do not do that already, zeros do.
+    """
+    octets = numpy.frombuffer(run.octets, numpy.uint8).reshape(run.rows, run.size)
+    between = -(run.size - shape.transport) % _WORD.itemsize
+    return numpy.pad(octets, ((0, 0), (0, between))) if between else octets
 
 
-def _follows(rows: Rows, shape: Shape, length: int) -> Truths:
-    """Tells of each row but the first whether it is the segment behind the row before.
+def _neighbours(rows: Rows, shape: Shape, end: int) -> Iterator[tuple[int, int]]:
+    """Yields the segments, as (first, behind the last), that stand behind each other in one stream.
 
-    All that tells flows and shapes apart is compared between the two.
+    Frames end at the octet ``end`` of their rows. All that tells flows and shapes apart is compared.
     """
     headers = rows[:, : shape.payload]
-    found: Truths = ((headers[1:] == headers[:-1]) | _own_octets(shape)).all(axis=1)
-    flags = headers[:, shape.transport + _FLAGS]
+    differ = (headers[1:] != headers[:-1]) & _told_apart(shape)
+    flows = numpy.flatnonzero(differ.any(axis=1)) + 1 if differ.any() else ()
+    start = 0
+    for stop in (*flows, len(rows)):
+        if stop - start < FEWEST_JOINED:
+            yield from ((one, one + 1) for one in range(start, stop))
+        else:
+            breaks = numpy.flatnonzero(~_follows(rows[start:stop], shape, end)) + start + 1
+            yield from pairwise((start, *breaks.tolist(), stop))
+        start = stop
+
+
+def _follows(rows: Rows, shape: Shape, end: int) -> Truths:
+    """Tells of each segment of a stream but the first whether it is the one behind the segment before."""
+    fields = _fields(rows, shape)
+    flags, sequences = fields["flags"], fields["sequence"].astype("=u4")
+    found: Truths = sequences[1:] - sequences[:-1] == end - shape.payload
     found &= (flags[:-1] == _ACK) & (flags[1:] & _NOT_ENDING == _ACK)
-    found &= _grows(rows, shape.transport + _SEQUENCE, ">u4", length - shape.payload)
+    headers = bytearray(rows[0, : shape.payload])
+    sums = fixed_sums(headers, shape)
+    around = ones_sum(bytes((end - shape.transport) % 2) + rows[0, end:].tobytes())
+    pseudo = _swapped(sums.pseudo + end - shape.transport - around)
+    # the checksums that `cut` would give them: of 0 and 0xFFFF it is 0
+    sound = (_sums(rows[:, shape.transport :]) + pseudo) % _ONES == 0
+    sound &= fields["check"] != _ONES
     if shape.version == 4:
-        found &= _grows(rows, shape.network + _ID, ">u2", 1)
-    sound = _is_sound(rows, shape, length)
+        identifications = fields["identification"].astype("=u2")
+        found &= identifications[1:] - identifications[:-1] == 1
+        fixed = sums.network + end - shape.network
+        sound &= fields["header_check"] == -(fixed + identifications.astype(int)) % _ONES
     found &= sound[:-1] & sound[1:]
     return found
 
 
-def _grows(rows: Rows, place: int, kind: str, step: int) -> Truths:
-    """Tells of each row but the first whether its number is that of the row before and ``step`` more."""
-    numbers = _field(rows, place, kind).astype(kind.replace(">", "="))
-    grows: Truths = numbers[1:] - numbers[:-1] == step
-    return grows
-
-
 @lru_cache(maxsize=64)
-def _own_octets(shape: Shape, lengths_too: bool = False) -> Truths:
-    """Tells which octets of the headers are each segment's own."""
+def _told_apart(shape: Shape) -> Truths:
+    """Tells which octets of the headers segments of one stream have in common."""
     network, transport = shape.network, shape.transport
-    own = numpy.zeros(shape.payload, bool)
-    own[[transport + place for place in (*range(4, 8), _FLAGS, _CHECK, _CHECK + 1)]] = True
+    common = numpy.ones(shape.payload, bool)
+    common[[transport + place for place in (*range(4, 8), _FLAGS, _CHECK, _CHECK + 1)]] = False
     if shape.version == 4:
-        own[[network + place for place in (_ID, _ID + 1, _HEADER_CHECK, _HEADER_CHECK + 1)]] = True
-    if lengths_too:
-        place = network + (2 if shape.version == 4 else 4)
-        own[place : place + 2] = True
-    return own
+        own = (_ID, _ID + 1, _HEADER_CHECK, _HEADER_CHECK + 1)
+        common[[network + place for place in own]] = False
+    return common
 
 
-def _is_sound(rows: Rows, shape: Shape, length: int) -> Truths:
-    """Tells which rows have the checksums that `cut` would give them: of 0 and 0xFFFF it is 0."""
-    network, transport = shape.network, shape.transport
-    sound: Truths = _transport_sums(rows, shape, length) % _ONES == 0
-    sound &= _field(rows, transport + _CHECK, ">u2") != _ONES
-    if shape.version == 4:
-        sound &= _sums(rows[:, network:transport]) % _ONES == 0
-        sound &= _field(rows, network + _HEADER_CHECK, ">u2") != _ONES
-    return sound
-
-
-def _is_tail(tail: bytes, before: bytes, shape: Shape) -> bool:
-    """Tells whether a shorter frame is the segment behind ``before``."""
-    if _shape(tail) != shape or not _is_sound(_rows((tail,), shape), shape, len(tail))[0]:
+def _is_tail(tail: bytes, last: bytes, shape: Shape, before: int) -> bool:
+    """Tells whether a shorter frame is the segment that is cut off behind ``last``."""
+    found = _shape(last)
+    if found is None or _shape(tail) != found or last[found.transport + _FLAGS] != _ACK:
         return False
-    if not _is_sound(_rows((before,), shape), shape, len(before))[0]:
-        return False
-    octets = before[: shape.payload] + tail[: shape.payload]
-    pair = numpy.frombuffer(octets, numpy.uint8).reshape(2, shape.payload)
-    if not ((pair[0] == pair[1]) | _own_octets(shape, lengths_too=True)).all():
-        return False
-    size = len(before) - shape.payload
-    in_order = _grows(pair, shape.transport + _SEQUENCE, ">u4", size)[0]
-    if shape.version == 4:
-        in_order &= _grows(pair, shape.network + _ID, ">u2", 1)[0]
-    flags = pair[:, shape.transport + _FLAGS]
-    return bool(in_order and flags[0] == _ACK and flags[1] & _NOT_ENDING == _ACK)
+    flags = found.transport + _FLAGS
+    both = last[:flags] + tail[flags : flags + 1] + last[flags + 1 :] + tail[found.payload :]
+    return cut_singly(both, found, len(both), len(last) - found.payload) == [last, tail]
 
 
-def _joined(rows: Rows, shape: Shape, length: int, frames: Sequence[bytes]) -> Joined:
-    """Makes one large frame of rows, and of the shorter frame behind them if ``frames`` has one."""
-    headers = bytearray(frames[0][: shape.payload])
-    tail = frames[-1][shape.payload :] if len(frames) > len(rows) else b""
-    size = length - shape.payload
-    end = shape.payload + len(rows) * size
-    frame = numpy.empty(end + len(tail), numpy.uint8)
-    frame[shape.payload : end].reshape(len(rows), size)[:] = rows[:, shape.payload : length]
-    frame[end:] = numpy.frombuffer(tail, numpy.uint8)
+def _joined(rows: Rows, shape: Shape, end: int, run: FrameRun, tail: FrameRun | None) -> Joined:
+    """Makes one large frame of rows, and of the shorter frame behind them if there is one."""
+    before, size = run.before, end - shape.payload
+    network, transport, start = (place - before for place in (shape[0], shape[2], shape[4]))
+    headers = bytearray(rows[0, before : shape.payload])
+    last, rest = bytes(rows[-1, before : shape.payload]), b""
+    if tail is not None:
+        (last,) = tail.frames()
+        rest = last[start:]
+    stop = start + len(rows) * size
+    frame = numpy.empty(stop + len(rest), numpy.uint8)
+    frame[start:stop].reshape(len(rows), size)[:] = rows[:, shape.payload : end]
+    frame[stop:] = numpy.frombuffer(rest, numpy.uint8)
+    headers[transport + _FLAGS] = last[transport + _FLAGS]
+    _set_lengths(headers, Shape(network, shape.version, transport, TCP, start), len(frame))
+    frame[:start] = numpy.frombuffer(headers, numpy.uint8)
+    gso = GSO_TCPV4 if shape.version == 4 else GSO_TCPV6
+    header = VirtioHeader(NEEDS_CHECKSUM, gso, start, size, transport, _CHECK)
+    return Joined(header.pack(), frame.data, (run,) if tail is None else (run, tail))
+
+
+def _set_lengths(headers: bytearray, shape: Shape, length: int) -> None:
+    """Has headers be those of a frame of ``length`` octets whose TCP checksum is left to be done."""
     at, transport = shape.network, shape.transport
-    behind = len(frame) - at
-    headers[transport + _FLAGS] = frames[-1][transport + _FLAGS]
     if shape.version == 4:
-        headers[at + 2 : at + 4] = behind.to_bytes(2, "big")
+        headers[at + 2 : at + 4] = (length - at).to_bytes(2, "big")
         headers[at + 10 : at + 12] = bytes(2)
         value = checksum(ones_sum(headers[at:transport]))
         headers[at + 10 : at + 12] = value.to_bytes(2, "big")
     else:
-        headers[at + 4 : at + 6] = (behind - 40).to_bytes(2, "big")
-    first, last = (12, 20) if shape.version == 4 else (8, 40)
-    pseudo = ones_sum(headers[at + first : at + last]) + shape.protocol + behind + at - transport
+        headers[at + 4 : at + 6] = (length - at - 40).to_bytes(2, "big")
+    pseudo = fixed_sums(headers, shape).pseudo + length - transport
     headers[transport + _CHECK : transport + _CHECK + 2] = (pseudo % _ONES).to_bytes(2, "big")
-    gso = GSO_TCPV4 if shape.version == 4 else GSO_TCPV6
-    header = VirtioHeader(NEEDS_CHECKSUM, gso, shape.payload, size, transport, _CHECK)
-    frame[: shape.payload] = numpy.frombuffer(headers, numpy.uint8)
-    return Joined(header.pack(), frame.data, frames)

@@ -48,11 +48,11 @@ class Sealing(ABC):
         return [self.seal(*one) for one in zip(nonces, plaintexts, associated, strict=True)]
 
     def open_all(
-        self, nonces: Sequence[bytes], sealed: Sequence[memoryview], associated: Sequence[bytes]
+        self, nonces: Sequence[bytes], sealed: Sequence[bytes], associated: Sequence[bytes]
     ) -> list[bytes | None]:
         """Returns what `open` makes of each."""
         return [
-            self.open(nonce, bytes(octets), data)
+            self.open(nonce, octets, data)
             for nonce, octets, data in zip(nonces, sealed, associated, strict=True)
         ]
 
@@ -87,7 +87,7 @@ class Aead(Sealing):
         return sealed
 
     def open_all(
-        self, nonces: Sequence[bytes], sealed: Sequence[memoryview], associated: Sequence[bytes]
+        self, nonces: Sequence[bytes], sealed: Sequence[bytes], associated: Sequence[bytes]
     ) -> list[bytes | None]:
         """Returns what `open` makes of each."""
         decrypt = self._aead.decrypt

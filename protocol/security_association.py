@@ -18,12 +18,14 @@ from protocol.cipher import SEALINGS
 from protocol.errors import DropReason, OpenError, SealError, WireError
 from protocol.replay import ReplayWindow
 from protocol.types import KEY_LENGTHS, SALT_LENGTH
-from protocol.wire import claim, esp, etherip, piece
+from protocol.wire import claim, esp, etherip, ethernet, piece
 from protocol.wire.claim import Claim
 from protocol.wire.messages import GroupSecurityAssociation
 from protocol.wire.piece import Piece
 
 LAST_COUNTER = 2**32 - 1
+_LEAST_PLAINTEXT = etherip.HEADER_LENGTH + ethernet.HEADER_LENGTH + esp.TRAILER_LENGTH
+"""Octets of a plaintext with a frame in it; a claim's are fewer."""
 
 
 class SealedRun(NamedTuple):
@@ -81,6 +83,7 @@ class SecurityAssociation:
         self.last_counter = last_counter
         self._sealing = SEALINGS[parameters.algorithm](parameters.key)
         self._alignment = esp.LAYOUTS[parameters.algorithm].alignment
+        self._least_sealed = esp.LAYOUTS[parameters.algorithm].around + _LEAST_PLAINTEXT
         self._salt = parameters.salt.reveal()
         earlier = predecessor if isinstance(predecessor, History) else _history(predecessor)
         self.history = History(earlier.own | {parameters.sender_id}, earlier.windows)
@@ -195,19 +198,21 @@ class SecurityAssociation:
         return plaintext
 
     def open_run(
-        self, header: esp.EspHeader, sealed: Sequence[memoryview]
+        self, header: esp.EspHeader, counters: Sequence[bytes], sealed: Sequence[bytes]
     ) -> list[bytes | None] | None:
         """Opens what stands behind headers that count on from ``header``, the first.
 
-        Returns plaintexts, None for each whose ICV does not hold; or None for all when they are no run
-        of new ones, and so to be opened one by one. As there, the window is changed last.
+        ``counters`` are the low halves of their counters. Returns plaintexts, None for each whose ICV does
+        not hold; or None for all when they are no run of new ones, or too short for frames, and so to be
+        opened one by one. As there, the window is changed last.
         """
         window = self._windows.get(header.sender_id) or ReplayWindow()
         if header.sender_id in self._own or not window.is_ahead(header.counter):
             return None
+        if len(sealed[0]) < self._least_sealed:
+            return None
         packed, count = header.pack(), len(sealed)
         spi, salt = packed[:4], self._salt + packed[8:12]
-        counters = esp.low_counters(header.sequence_number, count)
         opened = self._sealing.open_all(
             [salt + counter for counter in counters],
             sealed,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import struct
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, NamedTuple, NewType
 
@@ -62,6 +64,44 @@ class Batch(NamedTuple):
     def datagrams(self) -> int:
         """How many datagrams it has."""
         return -(-len(self.octets) // self.size)
+
+
+class FrameRun(NamedTuple):
+    """Ethernet frames of one length, in rows of ``size`` octets behind each other.
+
+    The ``before`` first and the ``behind`` last octets of a row are not the frame's; they are equal in all
+    rows.
+    """
+
+    octets: bytes | memoryview
+    size: int
+    before: int = 0
+    behind: int = 0
+
+    @classmethod
+    def of(cls, frame: bytes) -> FrameRun:
+        """Returns a run of one frame."""
+        return cls(frame, len(frame))
+
+    @property
+    def rows(self) -> int:
+        """How many frames there are."""
+        return len(self.octets) // self.size
+
+    def frames(self) -> list[bytes]:
+        """Returns each frame by itself."""
+        if (
+            isinstance(self.octets, bytes)
+            and len(self.octets) == self.size - self.before - self.behind
+        ):
+            return [self.octets]
+        length = self.size - self.before - self.behind
+        return list(_middles(self.before, length, self.behind, self.rows).unpack(self.octets))
+
+
+@lru_cache(maxsize=256)
+def _middles(before: int, length: int, behind: int, count: int) -> struct.Struct:
+    return struct.Struct(f"{before}x{length}s{behind}x" * count)
 
 
 class Secret:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from protocol.types import Address, Batch, ClientId, IpAddress
+from protocol.types import Address, Batch, ClientId, FrameRun, IpAddress
 from protocol.wire.messages import ClientMessage, Refused
 
 
@@ -53,7 +53,7 @@ class DeliverFrame(Struct, frozen=True):
 class DeliverFrames(Struct, frozen=True):
     """Put these frames on the LAN, in this order (step 820)."""
 
-    frames: list[bytes]
+    runs: list[FrameRun]
 
 
 class SendClaim(Struct, frozen=True):

@@ -26,7 +26,7 @@ from protocol.client.tables import AuthenticationInformation, SaManagementTable,
 from protocol.client.transfer import Transfer
 from protocol.errors import DropReason
 from protocol.security_association import SecurityAssociation
-from protocol.types import SECOND, IpAddress
+from protocol.types import SECOND, FrameRun, IpAddress
 from protocol.wire.binding import BINDING, is_binding
 from protocol.wire.claim import Claim, Standing, is_claim
 from protocol.wire.ethernet import HEADER_LENGTH
@@ -35,6 +35,8 @@ from protocol.wire.probe import LENGTH as PROBE_LENGTH
 from protocol.wire.probe import PROBE
 
 SWEEP_INTERVAL = 5 * SECOND
+FEWEST_TOGETHER = 4
+"""Fewer frames or datagrams than these cost less one by one."""
 _ANSWERS = frozenset((PROBE, BINDING))
 """What datagrams begin with in which a relay answers the client itself."""
 
@@ -162,7 +164,7 @@ class Client:
         """
         information = self.information
         if (
-            len(frames) <= 1
+            len(frames) < FEWEST_TOGETHER
             or information is None
             or information.delivery == "multicast"
             or is_claim(frames[0])
@@ -221,17 +223,17 @@ class Client:
         information = self.information
         if (
             information is None
-            or len(octets) <= size
+            or len(octets) <= (FEWEST_TOGETHER - 1) * size
             or self._why_not_opened(source)
             or not _ANSWERS.isdisjoint(octets[::size])
         ):
             for start in range(0, len(octets), size) if octets else range(1):
                 self.receive_datagram(bytes(octets[start : start + size]), source, now)
             return
-        frames = self._without_drops(self.transfer.open_run(octets, size, information, now))
-        self.frames_delivered += len(frames)
-        if frames:
-            self._actions.append(DeliverFrames(frames))  # 820
+        runs = self._without_drops(self.transfer.open_run(octets, size, information, now))
+        self.frames_delivered += sum(run.rows for run in runs)
+        if runs:
+            self._actions.append(DeliverFrames(runs))  # 820
 
     def _why_not_opened(self, source: tuple[str, int]) -> DropReason | None:
         """Returns why no datagram of ``source`` is taken now, or None."""
@@ -242,9 +244,9 @@ class Client:
             return DropReason.OTHER_DELIVERY
         return None if source in information.relays else DropReason.UNEXPECTED_SOURCE
 
-    def _without_drops(self, results: Iterable[bytes | DropReason]) -> list[bytes]:
+    def _without_drops(self, results: Iterable[FrameRun | DropReason]) -> list[FrameRun]:
         """Counts the drops and returns the rest."""
-        kept: list[bytes] = []
+        kept: list[FrameRun] = []
         for one in results:
             if isinstance(one, DropReason):
                 self.drops[one] += 1

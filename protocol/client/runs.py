@@ -10,6 +10,12 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from protocol.types import FrameRun
+from protocol.wire import esp
+
+COUNTERS = 1 << 32
+"""How many low halves of counters there are."""
+
 
 class Places(NamedTuple):
     """Where the parts of a datagram begin that are to be compared."""
@@ -22,31 +28,52 @@ class Places(NamedTuple):
     """The ESP packet."""
 
 
-def lengths(octets: memoryview, size: int, places: Places) -> Iterator[int]:
-    """Yields how many of the datagrams in ``octets``, all of ``size``, are a run; then of the rest; …
+class Alike(NamedTuple):
+    """Datagrams behind each other, in which all that is in the clear is equal but for hop tags and counters.
 
-    In a run all that is in the clear is equal but for hop tags, sequence numbers and counters, and those
-    two are the same and grow by one.
+    Sequence numbers are the counters' low halves and grow by one, unless there is one datagram alone.
     """
-    count, expected, before = 0, None, None
-    for header, inner, sequence, sender, counter in _fields(places, size).iter_unpack(octets):
-        clear = header, inner, sender
-        if sequence != expected or counter != sequence or clear != before:
-            if count:
-                yield count
-            count, before = 0, clear
+
+    counters: tuple[bytes, ...]
+    """The low half of each counter."""
+    sealed: tuple[bytes, ...]
+    """What stands behind each ESP header and IV."""
+
+
+def split(octets: memoryview, size: int, places: Places) -> Iterator[Alike]:
+    """Yields the datagrams in ``octets``, all of ``size``, in runs."""
+    found = _fields(places, size, len(octets) // size).unpack(octets)
+    headers, inners, sequences, senders, counters, sealed = (
+        found[column::6] for column in range(6)
+    )
+    first, count = int.from_bytes(sequences[0], "big"), len(sealed)
+    alike = sequences == counters and first + count <= COUNTERS
+    alike &= all(part.count(part[0]) == count for part in (headers, inners, senders))
+    if alike and counters == esp.low_counters(first, count):
+        yield Alike(counters, sealed)
+        return
+    clear = tuple(zip(headers, inners, senders, strict=True))
+    start, expected = 0, first
+    for place, sequence in enumerate(sequences):
+        number, same = int.from_bytes(sequence, "big"), sequence == counters[place]
+        if place and (number != expected or not same or clear[place] != clear[place - 1]):
+            yield Alike(counters[start:place], sealed[start:place])
+            start = place
         # a sequence number that is not the counter's goes alone: what comes next is no run with it
-        expected = sequence + 1 if counter == sequence else None
-        count += 1
-    yield count
+        expected = number + 1 if same else -1
+    yield Alike(counters[start:], sealed[start:])
 
 
 @lru_cache(maxsize=256)
-def _fields(places: Places, size: int) -> struct.Struct:
-    """Returns how to read VPN header, inner header with SPI, sequence number, sender, counter."""
+def _fields(places: Places, size: int, count: int) -> struct.Struct:
+    """Returns how to read VPN header, inner header with SPI, sequence number, sender, counter and the rest.
+
+    That is of ``count`` datagrams behind each other.
+    """
     tag, inner, packet = places
     constant = packet - inner + 4
-    return struct.Struct(f"!{tag}s{inner - tag}x{constant}sI4sI{size - packet - 16}x")
+    rest = size - packet - esp.HEADER_LENGTH - esp.IV_LENGTH
+    return struct.Struct(f"{tag}s{inner - tag}x{constant}s4s4s4s{rest}s" * count)
 
 
 def rows(*columns: Sequence[bytes]) -> bytes:
@@ -62,22 +89,17 @@ def _ends(size: int, head: int, tail: int, count: int) -> struct.Struct:
     return struct.Struct(f"{head}s{size - head - tail}x{tail}s" * count)
 
 
-@lru_cache(maxsize=256)
-def _middles(size: int, head: int, tail: int, count: int) -> struct.Struct:
-    return struct.Struct(f"{head}x{size - head - tail}s{tail}x" * count)
+def run_of(rows: list[bytes], before: int, behind: int, common: int) -> FrameRun | None:
+    """Returns the frames that stand between the first and the last octets of each row.
 
-
-def middles(rows: list[bytes], head: int, tail: int, common: int) -> tuple[bytes, ...] | None:
-    """Returns what is between the ``head`` first and the ``tail`` last octets of each row.
-
-    None unless all rows have the length of the first, and the ``common`` first and the ``tail`` last
+    None unless all rows have the length of the first, and the ``common`` first and the ``behind`` last
     octets of it.
     """
     first, count = rows[0], len(rows)
     octets, size = b"".join(rows), len(first)
     if len(octets) != size * count:
         return None
-    ends = _ends(size, common, tail, count).unpack(octets)
-    if ends != (first[:common], first[size - tail :]) * count:
+    ends = _ends(size, common, behind, count).unpack(octets)
+    if ends != (first[:common], first[size - behind :]) * count:
         return None
-    return _middles(size, head, tail, count).unpack(octets)
+    return FrameRun(octets, size, before, behind)

@@ -16,12 +16,12 @@ from typing import NamedTuple
 from protocol import hop_tag
 from protocol.client.clear_headers import ClearHeaders, ClearPart
 from protocol.client.reassembly import Reassembly
-from protocol.client.runs import Places, lengths, middles, rows
+from protocol.client.runs import Alike, Places, rows, run_of, split
 from protocol.client.tables import SaManagementTable, Side, VpnInformation
 from protocol.errors import DropReason, OpenError, SealError, WireError
 from protocol.learning import LearningTable
 from protocol.security_association import SecurityAssociation, contents_of, is_frame
-from protocol.types import SECOND, Batch, IpAddress
+from protocol.types import SECOND, Batch, FrameRun, IpAddress
 from protocol.wire import claim, esp, etherip, ethernet
 from protocol.wire.piece import LARGEST_FRAME, NUMBERS, Piece, cut
 from protocol.wire.vpn_header import HOP_TAG_FOLLOWS, VpnHeader
@@ -180,45 +180,43 @@ class Transfer:
 
     def open_run(
         self, octets: memoryview, size: int, information: VpnInformation, now: int
-    ) -> list[bytes | DropReason]:
+    ) -> list[FrameRun | DropReason]:
         """Does for each of the datagrams in a batch what `open` does.
 
-        Those that begin alike and whose counters follow each other are opened together.
+        Those that begin alike and whose counters follow each other are opened together, and are one run of
+        frames.
         """
         first = self._take_apart(bytes(octets[:size]), information)
         if first is None:
             return self._open_singly(octets, size, information, now)
-        results: list[bytes | DropReason] = []
+        results: list[FrameRun | DropReason] = []
         start = 0
-        for count in lengths(octets[: len(octets) // size * size], size, first.places):
-            run = octets[start : start + count * size]
+        for alike in split(octets[: len(octets) // size * size], size, first.places):
+            run = octets[start : start + len(alike.sealed) * size]
             known = self._take_apart(bytes(run[:size]), information) if start else first
             opened = None
-            if count > 1 and known is not None and known.places == first.places:
-                opened = self._open_alike(run, size, known, information, now)
+            if len(run) > size and known is not None and known.places == first.places:
+                opened = self._open_alike(alike, known, information, now)
             results += opened or self._open_singly(run, size, information, now)
             start += len(run)
         return results + self._open_singly(octets[start:], size, information, now)
 
     def _open_singly(
         self, octets: memoryview, size: int, information: VpnInformation, now: int
-    ) -> list[bytes | DropReason]:
+    ) -> list[FrameRun | DropReason]:
         return [
-            self.open(bytes(octets[start : start + size]), information, now)
+            _run(self.open(bytes(octets[start : start + size]), information, now))
             for start in range(0, len(octets), size)
         ]
 
     def _open_alike(
-        self, run: memoryview, size: int, first: _Known, information: VpnInformation, now: int
-    ) -> list[bytes | DropReason] | None:
-        """Opens datagrams that `lengths` says are a run; None when they are to be opened one by one."""
+        self, alike: Alike, first: _Known, information: VpnInformation, now: int
+    ) -> list[FrameRun | DropReason] | None:
+        """Opens datagrams that are a run; None when they are to be opened one by one."""
         association = self._associations.at(first.header.spi)  # 812, 813
         if association is None or _foreign(first.clear.destination, information):
             return None
-        sealed = first.places.packet + esp.HEADER_LENGTH + esp.IV_LENGTH
-        opened = association.open_run(  # 814
-            first.header, [run[start + sealed : start + size] for start in range(0, len(run), size)]
-        )
+        opened = association.open_run(first.header, alike.counters, alike.sealed)  # 814
         if opened is None:
             return None
         sender = _sender(first.header.pack())
@@ -266,16 +264,17 @@ class Transfer:
         sender: bytes,
         macs: tuple[bytes, bytes] | None,
         now: int,
-    ) -> list[bytes | DropReason]:
+    ) -> list[FrameRun | DropReason]:
         """Does for each plaintext what `_accept` does: those that begin and end alike are looked at once."""
         first = self._accept(opened[0], sender, macs, now)
         rows = [plaintext for plaintext in opened if plaintext is not None]
         if isinstance(first, bytes) and len(rows) == len(opened) and is_frame(rows[0]):
             trailer = len(rows[0]) - etherip.HEADER_LENGTH - len(first)
-            frames = middles(rows, etherip.HEADER_LENGTH, trailer, _ADDRESSED)
-            if frames is not None:
-                return list(frames)
-        return [first, *(self._accept(one, sender, macs, now) for one in opened[1:])]
+            run = run_of(rows, etherip.HEADER_LENGTH, trailer, _ADDRESSED)
+            if run is not None:
+                return [run]
+        others = (self._accept(one, sender, macs, now) for one in opened[1:])
+        return [_run(first), *map(_run, others)]
 
     def _accept(
         self,
@@ -329,6 +328,10 @@ class Transfer:
 def _foreign(destination: IpAddress, information: VpnInformation) -> DropReason | None:
     """Returns a reason when a packet is to another group than the own."""
     return None if destination == information.multicast_address else DropReason.FOREIGN_GROUP
+
+
+def _run(frame: bytes | DropReason) -> FrameRun | DropReason:
+    return frame if isinstance(frame, DropReason) else FrameRun.of(frame)
 
 
 def _sender(packet: bytes) -> bytes:

@@ -26,7 +26,7 @@ def pair() -> Iterator[Pair]:
 def all_that_waits(queue: DatagramQueue) -> list[tuple[bytes, tuple[str, int]]]:
     found = []
     while (received := queue.receive()) is not None:
-        octets, size, source = received
+        octets, size, source, _ = received
         parts = (octets[start : start + size] for start in range(0, len(octets), size))
         found += [(bytes(payload), source) for payload in parts]
     return found
@@ -50,6 +50,28 @@ def test_many_at_a_time_arrive_as_one_at_a_time_do(pair: Pair) -> None:
         one.send_all(Batch(b"".join(alike), size), other.address)
     one.flush()
     assert all_that_waits(other) == [(payload, one.address) for payload in payloads]
+
+
+def test_reads_of_one_source_and_size_are_put_together_up_to_a_number(pair: Pair) -> None:
+    one, other = pair
+    with closing(DatagramQueue(HOST, 0)) as third:
+        for sender, octets in [(one, b"abc"), (third, b"d"), (one, b"ef")]:
+            for value in octets:
+                sender.send(bytes([value]) * 500, other.address)
+                sender.flush()
+        one.send(b"g" * 20, other.address)
+        one.flush()
+        found = []
+        while (received := other.receive(most=2)) is not None:
+            octets, size, source, last = received
+            found.append((bytes(octets[::size]), size, source, last))
+    sources = [one.address, one.address, third.address, one.address, one.address]
+    assert [source for _, _, source, _ in found] == sources
+    assert [(octets, size) for octets, size, _, _ in found] == [
+        *((b"ab", 500), (b"c", 500), (b"d", 500)),
+        *((b"ef", 500), (b"g", 20)),
+    ]
+    assert [last for _, _, _, last in found] == [False] * 4 + [True]
 
 
 def test_what_waits_is_filled_up_before_the_next_system_call(

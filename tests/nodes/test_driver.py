@@ -12,7 +12,7 @@ import pytest
 
 from nodes.clock import now
 from nodes.datagram_queue import DatagramQueue
-from nodes.driver import BATCH, Driver
+from nodes.driver import BATCH, ROUNDS, Driver
 from nodes.lan import Lan, TapLan
 from nodes.segmentation import Octets
 from protocol.client import Client
@@ -141,7 +141,26 @@ async def _sent_after_one_wake_up(reads: list[list[bytes]]) -> tuple[int, int]:
 
 
 def test_a_wake_up_takes_a_bounded_number_of_frames_however_they_are_read() -> None:
-    lone, large = [FRAME], [FRAME] * 48
-    assert asyncio.run(_sent_after_one_wake_up([lone] * 200)) == (200 - BATCH, BATCH)
-    assert asyncio.run(_sent_after_one_wake_up([large] * 9)) == (6, 144)
+    lone, large, most = [FRAME], [FRAME] * 48, ROUNDS * BATCH
+    assert asyncio.run(_sent_after_one_wake_up([lone] * (most + 72))) == (72, most)
+    assert asyncio.run(_sent_after_one_wake_up([large] * 30)) == (30 - 3 * ROUNDS, 144 * ROUNDS)
     assert asyncio.run(_sent_after_one_wake_up([lone, [], lone])) == (0, 2)
+
+
+def test_neighbours_with_the_same_header_go_together_and_all_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = FRAME[:6] + bytes.fromhex("020000000002") + FRAME[12:]
+    frames = [FRAME] * 5 + [other] * 6 + [FRAME[:60]] + [other[:13], FRAME[:700]]
+    taken: list[list[bytes]] = []
+
+    def receive_frames(self: Client, frames: list[bytes], now: int) -> None:
+        taken.append(list(frames))
+
+    monkeypatch.setattr(Client, "receive_frames", receive_frames)
+    asyncio.run(_sent_after_one_wake_up([[one] for one in frames]))
+    assert [len(some) for some in taken] == [5, 6, 1, 1, 1]
+    assert [one for some in taken for one in some] == frames
+    taken.clear()
+    asyncio.run(_sent_after_one_wake_up([frames[:3], [], frames[3:5], frames[5:]]))
+    assert [len(some) for some in taken] == [5, len(frames) - 5]

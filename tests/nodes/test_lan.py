@@ -21,6 +21,7 @@ from nodes import interface as device
 from nodes.batch_socket import UDP_SEGMENT
 from nodes.lan import Lan, LanError, PacketSocketLan, TapLan
 from nodes.segmentation import NO_OFFLOAD
+from protocol.types import FrameRun
 from tests.nodes.tcp import segments
 
 DEADLINE = 30.0
@@ -263,7 +264,7 @@ class TestPacketSocketLan:
         subprocess.run(["ethtool", "-K", wire[0], "tso", tso], check=True, capture_output=True)
         frames = [*segments(4, 9, 1400, 700), FRAME, *segments(6, 5, 1400)]
         with PacketSocketLan(wire[0]) as lan, PacketSocketLan(wire[1]) as far:
-            lan.send_all(frames)
+            lan.send_all([FrameRun.of(frame) for frame in frames])
             assert arrived(far, len(frames)) == frames
             assert (lan.joined, lan.sent, lan.send_refused) == (2, len(frames), 0)
             assert far.cut == (2 if tso == "on" else 0)
@@ -279,14 +280,14 @@ class TestPacketSocketLan:
         monkeypatch.setattr(PacketSocketLan, "_write", refuse_large)
         frames = segments(4, 9, 1400, 700)
         with PacketSocketLan(wire[0]) as lan, PacketSocketLan(wire[1]) as far:
-            lan.send_all(frames)
-            lan.send_all(frames)
+            lan.send_all([FrameRun.of(frame) for frame in frames])
+            lan.send_all([FrameRun.of(frame) for frame in frames])
             assert arrived(far, 2 * len(frames)) == 2 * frames
             assert (lan.joined, lan.sent, lan.send_refused) == (0, 2 * len(frames), 0)
 
     def test_segments_above_the_mtu_are_refused_each(self, wire: tuple[str, str]) -> None:
         with PacketSocketLan(wire[0]) as lan:
-            lan.send_all(segments(4, 9, 1500))
+            lan.send_all([FrameRun.of(frame) for frame in segments(4, 9, 1500)])
             assert (lan.joined, lan.sent, lan.send_refused) == (0, 0, 9)
 
     def test_a_frame_above_the_mtu_is_refused_and_counted(self, wire: tuple[str, str]) -> None:
@@ -397,7 +398,7 @@ class TestTapLan:
         frames = [*segments(4, 9, 1200, 700), *segments(6, 5, 1200)]
         with TapLan("tap-a", 1346) as lan, PacketSocketLan("tap-a") as machine:
             quiet("tap-a")
-            lan.send_all(frames)
+            lan.send_all([FrameRun.of(frame) for frame in frames])
             assert arrived(machine, len(frames)) == frames
             assert (lan.joined, machine.cut) == (2, 2)
 

@@ -17,6 +17,7 @@ from protocol.client.actions import DeliverFrame, DeliverFrames, SendDatagram, S
 from protocol.client.tables import AuthenticationInformation, VpnInformation
 from protocol.errors import DropReason
 from protocol.types import Address, ClientId, Secret, VpnId
+from protocol.wire.claim import Claim, Standing
 from protocol.wire.esp import EspHeader
 from protocol.wire.inner_packet import InnerPacket
 from protocol.wire.piece import Piece
@@ -69,7 +70,7 @@ def made(client: Client) -> Made:
             case DeliverFrame():
                 octets.append(action.frame)
             case DeliverFrames():
-                octets += action.frames
+                octets += [frame for run in action.runs for frame in run.frames()]
             case _:
                 raise AssertionError(action)
     rows: list[object] = list(client.transfer.stations.rows(NOW))
@@ -234,6 +235,21 @@ def test_a_run_in_order_is_opened_together(monkeypatch: pytest.MonkeyPatch) -> N
         client.receive_datagrams(octets, len(payloads[0]), RELAY, NOW)
         assert made(client)[0] == frames
         assert windows(client) == {2: (40, 2**40 - 1)}
+
+
+def test_claims_in_datagrams_can_still_come_on_the_lan() -> None:
+    sealer, client = association(2), a_client(1)
+    own = Claim(Standing.REGISTERED, ClientId(2))
+    packets = [sealer.seal_claim(own) for _ in range(6)]
+    header = VpnHeader((mac("aa"), b"\xff" * 6)).pack()
+    inner = [InnerPacket(ip_address("3ffe:2::1"), ip_address("ff1e::1"), one) for one in packets]
+    payloads = [header + one.pack() for one in inner]
+    client.receive_datagrams(memoryview(b"".join(payloads)), len(payloads[0]), RELAY, NOW)
+    assert client.drops == {DropReason.MALFORMED_PLAINTEXT: 6}
+    assert windows(client) == {}
+    opener = client.associations.sealing
+    assert opener is not None
+    assert [opener.open_claim(packet) for packet in packets] == [own] * 6
 
 
 def test_a_counter_that_sealing_failed_with_is_not_used_again(
