@@ -215,7 +215,10 @@ class Driver:
         elif isinstance(action, SendPacket):
             self._membership.send(action.packet, action.destination)
         elif isinstance(action, (DeliverFrame, SendClaim)):
-            self._to_lan.append(FrameRun.of(action.frame))
+            if self._to_lan:
+                self._to_lan.append(FrameRun.of(action.frame))
+            else:
+                self._lan.send(action.frame)
         elif isinstance(action, JoinGroup):
             self._join(action.multicast_address)
         elif isinstance(action, LeaveGroup):

@@ -55,8 +55,8 @@ def test_many_at_a_time_arrive_as_one_at_a_time_do(pair: Pair) -> None:
 def test_reads_of_one_source_and_size_are_put_together_up_to_a_number(pair: Pair) -> None:
     one, other = pair
     with closing(DatagramQueue(HOST, 0)) as third:
-        for sender, octets in [(one, b"abc"), (third, b"d"), (one, b"ef")]:
-            for value in octets:
+        for sender, values in [(one, b"abc"), (third, b"d"), (one, b"ef")]:
+            for value in values:
                 sender.send(bytes([value]) * 500, other.address)
                 sender.flush()
         one.send(b"g" * 20, other.address)
