@@ -31,7 +31,16 @@ from protocol.types import SECOND, Address, Secret, ServerDelivery, VpnId
 from protocol.wire import messages, table_messages
 from protocol.wire.binding import is_binding
 from protocol.wire.codec import Message, MessageBuffer, pack
-from tests.world import DATA_PORT, GROUP_ADDRESSES, VPN, Datagram, Peer, client_address, password_of
+from tests.world import (
+    DATA_PORT,
+    GROUP_ADDRESSES,
+    VPN,
+    Datagram,
+    Peer,
+    client_address,
+    due_of,
+    password_of,
+)
 
 MILLISECOND = 1_000_000
 REPRESENTATIVE = "representative"
@@ -282,7 +291,9 @@ class ServersWorld:
         self.now = end
 
     def _next_due(self) -> int:
-        times = [one.next_timeout() for one in self._timed()]
+        times = [
+            due_of(one) if isinstance(one, Client) else one.next_timeout() for one in self._timed()
+        ]
         due = [time for time in times if time is not None]
         return min(due + [event[0] for event in self._events[:1]])
 

@@ -67,6 +67,8 @@ class Client:
             self.associations, self._actions.append, self.transfer.stand_by
         )
         self._next_sweep = 0
+        self._due: int | None = None
+        """When something is due, unless that is to be worked out anew: it is asked for every frame."""
 
     @property
     def information(self) -> VpnInformation | None:
@@ -77,12 +79,14 @@ class Client:
         """Takes table 309 and the SA as set by hand, without a registration."""
         self.establishment.information = information
         self.associations.replace_all(association)
+        self._due = None
 
     # -- the control channel
 
     def channel_opened(self, now: int) -> None:
         """Tells that the control channel is open: the client registers."""
         self.establishment.channel_opened(now)
+        self._due = None
 
     def channel_lost(self, now: int) -> None:
         """Tells that the control channel is gone."""
@@ -106,6 +110,7 @@ class Client:
 
     def _claim(self, now: int, yields: bool = False) -> None:
         """Claims to forward for the LAN by what the client is in its group now."""
+        self._due = None
         information = self.information
         if information is None:
             self.loop_protection.become(None, now)
@@ -255,11 +260,13 @@ class Client:
         return kept
 
     def _receive_probe(self, payload: bytes, source: tuple[str, int], now: int) -> None:
+        self._due = None
         probing = self.establishment.probing
         if probing is None or not probing.receive_datagram(payload, source, now):
             self.drops[DropReason.UNEXPECTED_PROBE] += 1
 
     def _receive_binding(self, payload: bytes, source: tuple[str, int], now: int) -> None:
+        self._due = None
         bindings = self.establishment.bindings
         if bindings is None or not bindings.receive_datagram(payload, source, now):
             self.drops[DropReason.UNEXPECTED_BINDING] += 1
@@ -291,10 +298,12 @@ class Client:
 
     def next_timeout(self) -> int:
         """Returns when :meth:`handle_timeout` is due."""
-        due = self._next_sweep
-        for time in (self.establishment.next_timeout(), self.loop_protection.next_timeout()):
-            due = due if time is None else min(due, time)
-        return due
+        if self._due is None:
+            due = self._next_sweep
+            for time in (self.establishment.next_timeout(), self.loop_protection.next_timeout()):
+                due = due if time is None else min(due, time)
+            self._due = due
+        return self._due
 
     def handle_timeout(self, now: int) -> None:
         """Does what is due: keep-alive, roll-over, claim, lifetimes of table 311, a counter near its end."""
