@@ -81,6 +81,11 @@ def _run(options: argparse.Namespace) -> int:
     if not simulated and not is_isolated():
         check_control(options.control)
         return isolate(programs=programs_of(plan))
+    return _run_here(plan, peers, options)
+
+
+def _run_here(plan: Plan, peers: tuple[str, ...], options: argparse.Namespace) -> int:
+    """Runs what was asked for in a network of its own, or in the simulator."""
     # Loaded here: usage errors and the isolating process need none of it.
     from msgspec import structs
 
@@ -110,7 +115,7 @@ def _run(options: argparse.Namespace) -> int:
         load=not (peers and options.peers_only),
     )
     courses = {1: single, 2: subgroups, 3: multicast, 4: vpn_servers, 5: vpn_servers}
-    course = simulation if simulated else courses[plan.embodiment]
+    course = simulation if options.world == "simulator" else courses[plan.embodiment]
     failures: tuple[type[Exception], ...] = (
         *(EmulationError, DeploymentError, ProbingError, TrafficError, CaptureError),
         simulation.WorldError,

@@ -20,72 +20,76 @@ MICROSECONDS = 1000.0
 
 def client_tables(client: Client, now: int) -> dict[str, Table]:
     """Returns tables 308 to 311, and the stations of the own LAN beside 311."""
-    information = client.information
     authentication = client.establishment.authentication
-    stations = list(client.transfer.stations.rows(now))
     return {
-        "308 SA management": {
-            "columns": [
-                "multicast address",
-                "SPI",
-                "algorithm",
-                "sender ID",
-                "next",
-                "senders",
-                "seals",
-            ],
-            "rows": [
-                [
-                    str(information.multicast_address) if information else "",
-                    f"{association.spi:#010x}",
-                    association.algorithm,
-                    association.sender_id,
-                    association.next_counter,
-                    association.senders,
-                    seals,
-                ]
-                for association, seals in client.associations.rows()
-            ],
-        },
-        "309 VPN information": {
-            "columns": ["server", "multicast address", "VPN ID", "client", "LAN MTU", "delivery"],
-            "rows": [
-                [
-                    str(information.relay),
-                    str(information.multicast_address),
-                    information.vpn_id,
-                    information.client_id,
-                    information.lan_mtu,
-                    information.delivery,
-                ]
-            ]
-            if information
-            else [],
-        },
+        "308 SA management": _associations(client),
+        "309 VPN information": _information(client),
         "310 authentication information": {
             "columns": ["user", "VPN ID"],
             "rows": [[authentication.user, authentication.vpn_id]],
         },
-        "311 external LAN MAC": {
-            "columns": ["MAC", "remaining s"],
-            "rows": [
-                [format_mac(mac), remaining // SECOND]
-                for mac, side, remaining in stations
-                if side is Side.OUTSIDE
-            ],
-        },
-        "stations of the own LAN": {
-            "columns": ["MAC", "remaining s"],
-            "rows": [
-                [format_mac(mac), remaining // SECOND]
-                for mac, side, remaining in stations
-                if side is Side.LAN
-            ],
-        },
+        "311 external LAN MAC": _stations(client, Side.OUTSIDE, now),
+        "stations of the own LAN": _stations(client, Side.LAN, now),
         "VPN servers": {
             "columns": ["address", "server", "in use", "accepted", "answers", "round trip ms"],
             "rows": _vpn_servers(client),
         },
+    }
+
+
+def _associations(client: Client) -> Table:
+    information = client.information
+    return {
+        "columns": [
+            "multicast address",
+            "SPI",
+            "algorithm",
+            "sender ID",
+            "next",
+            "senders",
+            "seals",
+        ],
+        "rows": [
+            [
+                str(information.multicast_address) if information else "",
+                f"{association.spi:#010x}",
+                association.algorithm,
+                association.sender_id,
+                association.next_counter,
+                association.senders,
+                seals,
+            ]
+            for association, seals in client.associations.rows()
+        ],
+    }
+
+
+def _information(client: Client) -> Table:
+    known = [client.information] if client.information is not None else []
+    return {
+        "columns": ["server", "multicast address", "VPN ID", "client", "LAN MTU", "delivery"],
+        "rows": [
+            [
+                str(information.relay),
+                str(information.multicast_address),
+                information.vpn_id,
+                information.client_id,
+                information.lan_mtu,
+                information.delivery,
+            ]
+            for information in known
+        ],
+    }
+
+
+def _stations(client: Client, wanted: Side, now: int) -> Table:
+    return {
+        "columns": ["MAC", "remaining s"],
+        "rows": [
+            [format_mac(mac), remaining // SECOND]
+            for mac, side, remaining in client.transfer.stations.rows(now)
+            if side is wanted
+        ],
     }
 
 

@@ -33,7 +33,7 @@ from experiments.records.record import (
     Table,
 )
 from experiments.run_folder import Found, Given
-from experiments.traffic.probing import plan_round, run_round
+from experiments.traffic.probing import Outcome, Round, plan_round, run_round
 from experiments.traffic.terminals import link_packets, neighbours, ping_all, settle, tcp_all
 from topologies.emulate import Network, emulate
 from topologies.kernel_trees import read_routes
@@ -128,34 +128,14 @@ def observe(
     progress.step(STEPS[4])
     chance = random.Random(parameters.seed)
     sent = plan_round(plan, QUICK_PROBES if parameters.quick else FULL_PROBES, chance)
+    probes, outside, inside = _captured_round(network, sent, private, vantage)
     (server,) = plan.servers
-    with ExitStack() as captures:
-        outside = [
-            captures.enter_context(
-                Capture(network.popen, node, interfaces, private / f"outside-{node}.pcapng")
-            )
-            for node, interfaces in vantage.items()
-        ]
-        first = plan.clients()[0].name
-        inside = captures.enter_context(
-            Capture(network.popen, first, lan_interfaces(network, first), private / "lan.pcapng")
-        )
-        settle(lambda: [capture.path.stat().st_size for capture in outside], asleep=network.asleep)
-        begun = time.time()
-        probes = run_round(network, private, sent)
-        ended = time.time()
     names = [server.name, *(node.name for node in (*plan.relays, *plan.clients()))]
-    statuses = settle(
-        lambda: {name: _without_memory(deployment.status(name)) for name in names},
-        asleep=network.asleep,
-    )
-    for name in names:
-        statuses[name]["process"] = deployment.status(name)["process"]
     return Seen(
         plan=plan,
         strip=parameters.settings.strip,
         server=server.name,
-        statuses=statuses,
+        statuses=_settled_statuses(deployment, names),
         maps={
             name: Path(f"/proc/{deployment.processes[name].pid}/maps").read_text() for name in names
         },
@@ -163,13 +143,47 @@ def observe(
         neighbours=found,
         connections=connections,
         probes=probes,
-        outside=merge([one.path for one in outside], private / "outside.pcapng", begun, ended),
-        inside=inside.path,
+        outside=outside,
+        inside=inside,
         keys={group.vpn_id: _keys_of(deployment, group.vpn_id) for group in plan.groups},
         server_kernel=_udp_besides_ike(network, server.name, parameters.settings),
         routes=read_routes(plan, network.pid) if plan.family == 4 else {},
         hop_tags=parameters.settings.hop_tags == "required",
     )
+
+
+def _captured_round(
+    network: Network, sent: Round, private: Path, vantage: Vantage
+) -> tuple[Outcome, Path, Path]:
+    """Lets the probe frames flow; returns what came of them, and the captures outside and on a LAN."""
+    with ExitStack() as captures:
+        outside = [
+            captures.enter_context(
+                Capture(network.popen, node, interfaces, private / f"outside-{node}.pcapng")
+            )
+            for node, interfaces in vantage.items()
+        ]
+        first = network.plan.clients()[0].name
+        inside = captures.enter_context(
+            Capture(network.popen, first, lan_interfaces(network, first), private / "lan.pcapng")
+        )
+        settle(lambda: [capture.path.stat().st_size for capture in outside], asleep=network.asleep)
+        begun = time.time()
+        probes = run_round(network, private, sent)
+        ended = time.time()
+    merged = merge([one.path for one in outside], private / "outside.pcapng", begun, ended)
+    return probes, merged, inside.path
+
+
+def _settled_statuses(deployment: Deployment, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Reads the statuses of processes once nothing in them changes any more."""
+    statuses: dict[str, dict[str, Any]] = settle(
+        lambda: {name: _without_memory(deployment.status(name)) for name in names},
+        asleep=deployment.network.asleep,
+    )
+    for name in names:
+        statuses[name]["process"] = deployment.status(name)["process"]
+    return statuses
 
 
 def _keys_of(deployment: Deployment, vpn_id: int) -> list[dict[str, Any]]:

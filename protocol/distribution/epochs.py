@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from protocol.distribution.tables import Tables, station_key
 from protocol.relay.tables import NO_PORT
 from protocol.types import Secret
-from protocol.wire.table_messages import ServerRow
 
 
 def beside(current: Tables, earlier: Tables) -> Tables:
@@ -20,6 +19,16 @@ def beside(current: Tables, earlier: Tables) -> Tables:
     knows its new hop key it uses the one from before, and so do servers that have not been told yet.
     """
     both = current.copy()
+    _put_groups(both, current, earlier)
+    _put_members(both, current, earlier)
+    _put_servers(both, earlier)
+    for station in earlier.stations.values():
+        if station.client_id in both.members:
+            both.stations.setdefault(station_key(station), station)
+    return both
+
+
+def _put_groups(both: Tables, current: Tables, earlier: Tables) -> None:
     addresses = {row.multicast_address for row in current.groups.values()}
     for group in earlier.groups.values():
         known = current.groups.get(group.vpn_id)
@@ -31,6 +40,9 @@ def beside(current: Tables, earlier: Tables) -> Tables:
             )
         elif group.multicast_address not in addresses:
             both.groups[group.vpn_id] = group
+
+
+def _put_members(both: Tables, current: Tables, earlier: Tables) -> None:
     taken = {row.endpoint: row for row in current.members.values() if row.endpoint.port != NO_PORT}
     for member in earlier.members.values():
         back = taken.get(member.endpoint)
@@ -39,21 +51,18 @@ def beside(current: Tables, earlier: Tables) -> Tables:
         elif back.home and (back.vpn_id, back.sub_id) == (member.vpn_id, member.sub_id):
             keys = _all_of(back.hop_keys, member.hop_keys)
             both.members[back.client_id] = replace(back, hop_keys=keys)
-    for server in earlier.servers.values():
-        same = current.servers.get(server.name)
-        if same is not None:
-            vpn_ids = tuple(sorted({*same.vpn_ids, *server.vpn_ids}))
-            both.servers[server.name] = ServerRow(
-                same.name,
-                same.endpoint,
-                vpn_ids,
-                same.send_key or server.send_key,
-                _all_of(same.hop_keys, server.hop_keys),
+
+
+def _put_servers(both: Tables, earlier: Tables) -> None:
+    for before in earlier.servers.values():
+        known = both.servers.get(before.name)
+        if known is not None:
+            both.servers[before.name] = replace(
+                known,
+                vpn_ids=tuple(sorted({*known.vpn_ids, *before.vpn_ids})),
+                send_key=known.send_key or before.send_key,
+                hop_keys=_all_of(known.hop_keys, before.hop_keys),
             )
-    for station in earlier.stations.values():
-        if station.client_id in both.members:
-            both.stations.setdefault(station_key(station), station)
-    return both
 
 
 def _all_of(current: tuple[Secret, ...], earlier: tuple[Secret, ...]) -> tuple[Secret, ...]:
