@@ -18,7 +18,8 @@ from playwright.sync_api import (
 )
 
 from tests.conftest import CHROMIUM
-from tests.nodes.running import DEADLINE, inside
+from tests.namespaces import inside
+from tests.nodes.running import DEADLINE
 
 DESKTOP: ViewportSize = {"width": 1200, "height": 860}
 PHONE: ViewportSize = {"width": 390, "height": 844}

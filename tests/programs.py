@@ -45,5 +45,13 @@ def started(
                 process.kill()
 
 
+def output_of(module: str, seconds: float = 250) -> str:
+    """Runs a module of the checkout, which is to end well within that time, and returns its output."""
+    argv = [sys.executable, "-m", module]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def _heed_hang_up() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from experiments.deployment import Settings, write_files
-from tests.nodes.running import CLONE_NEWNET, Crew, crew_on
+from tests.namespaces import inside_new
+from tests.nodes.running import Crew, crew_on
 from topologies.catalog import single
 from topologies.emulate import Network, emulate
 from topologies.plan import Plan
@@ -65,14 +66,9 @@ def private_network() -> Iterator[None]:
     """Puts this thread into a new network namespace, and back."""
     if os.geteuid() != 0:
         pytest.skip("needs root for a network namespace")
-    library = ctypes.CDLL(None, use_errno=True)
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if library.unshare(CLONE_NEWNET) != 0:
-            pytest.skip(f"no network namespaces: {os.strerror(ctypes.get_errno())}")
+    with contextlib.ExitStack() as stack:
         try:
-            yield
-        finally:
-            assert library.setns(before, CLONE_NEWNET) == 0
-    finally:
-        os.close(before)
+            stack.enter_context(inside_new())
+        except OSError as error:
+            pytest.skip(f"no network namespaces: {error.strerror}")
+        yield

@@ -17,7 +17,8 @@ from protocol.types import Secret
 from protocol.wire.inner_packet import InnerPacket
 from protocol.wire.messages import GroupSecurityAssociation
 from protocol.wire.vpn_header import VpnHeader
-from tests.nodes.running import Crew, inside
+from tests.namespaces import inside
+from tests.nodes.running import Crew
 from topologies.emulate import Network
 
 DATA_PORT = 4790

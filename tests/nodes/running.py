@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -23,7 +21,6 @@ from topologies.emulate import Network
 from topologies.plan import Role
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-CLONE_NEWNET = 0x40000000
 DEADLINE = 30.0
 """Seconds for anything that must happen; a sound system needs a fraction of it."""
 UNREACHED_SECONDS = "0.3"
@@ -219,24 +216,6 @@ def crew_on(network: Network, files: Path | None = None) -> Iterator[Crew]:
             yield crew
         finally:
             crew.stop()
-
-
-@contextlib.contextmanager
-def inside(pid: int) -> Iterator[None]:
-    """Puts this thread into a process's network namespace: sockets made there stay in it."""
-    library = ctypes.CDLL(None, use_errno=True)
-    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    theirs = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if library.setns(theirs, CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "setns")
-        try:
-            yield
-        finally:
-            assert library.setns(own, CLONE_NEWNET) == 0
-    finally:
-        os.close(own)
-        os.close(theirs)
 
 
 def toml(tables: dict[str, dict[str, Any]]) -> str:

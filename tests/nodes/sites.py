@@ -11,8 +11,9 @@ from typing import Any
 
 from experiments.deployment import Settings, write_files
 from experiments.traffic.probe import ETHERTYPE, ProbeFrame, mac_from_text
+from tests.namespaces import inside
 from tests.nodes.hostile import BROADCAST, MARKER, STATION, Bystander, closing
-from tests.nodes.running import Crew, eventually, inside
+from tests.nodes.running import Crew, eventually
 from topologies.catalog import cascade, multiserver
 from topologies.plan import Plan
 

@@ -23,7 +23,8 @@ from protocol.wire.messages import (
     RekeyRequest,
     parse_from_server,
 )
-from tests.nodes.running import Crew, crew_on, inside
+from tests.namespaces import inside
+from tests.nodes.running import Crew, crew_on
 from topologies.emulate import Network
 
 pytestmark = pytest.mark.emulated

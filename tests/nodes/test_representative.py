@@ -18,8 +18,9 @@ from protocol.wire.inner_packet import InnerPacket
 from protocol.wire.probe import Probe
 from protocol.wire.table_messages import Applied, Hello, Stations
 from protocol.wire.vpn_header import VpnHeader
+from tests.namespaces import inside
 from tests.nodes.hostile import Impostor, closing
-from tests.nodes.running import DEADLINE, Crew, crew_on, eventually, inside
+from tests.nodes.running import DEADLINE, Crew, crew_on, eventually
 from tests.nodes.sites import (
     CLIENTS,
     RELAYS,

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from experiments.credentials import CertificateAuthority
-from tests.nodes.running import Crew, eventually, inside
+from tests.namespaces import inside
+from tests.nodes.running import Crew, eventually
 
 pytestmark = pytest.mark.emulated
 

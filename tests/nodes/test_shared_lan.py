@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from protocol.wire.ethernet import BROADCAST, EthernetHeader, parse_mac
-from tests.nodes.running import DEADLINE, Crew, crew_on, eventually, inside
+from tests.namespaces import inside
+from tests.nodes.running import DEADLINE, Crew, crew_on, eventually
 from topologies.catalog import single
 from topologies.emulate import emulate
 from topologies.shared_lan import share_lan

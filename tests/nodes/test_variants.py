@@ -7,7 +7,8 @@ import socket
 import pytest
 
 from protocol.wire.binding import is_binding
-from tests.nodes.running import crew_on, inside
+from tests.namespaces import inside
+from tests.nodes.running import crew_on
 from topologies.catalog import single
 from topologies.emulate import Network, emulate
 

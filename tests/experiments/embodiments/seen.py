@@ -7,11 +7,11 @@ went well. A negative control changes one thing.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from scapy.layers.inet import UDP
 from scapy.layers.inet6 import IPv6
@@ -46,6 +46,28 @@ class Datagram:
     source: IPv6Address
     destination: IPv6Address
     payload: bytes
+
+
+def of_statuses(
+    plan: Plan, statuses: dict[str, Any], server_kernel: Mapping[str, int] | None = None
+) -> Seen:
+    """Makes what is seen where processes' statuses alone are looked at."""
+    nothing = cast(Any, None)
+    return Seen(
+        plan=plan,
+        strip="keep",
+        server="server",
+        statuses=statuses,
+        maps={},
+        pings=(),
+        neighbours=(),
+        connections=(),
+        probes=nothing,
+        outside=nothing,
+        inside=nothing,
+        keys={},
+        server_kernel=dict(server_kernel or {}),
+    )
 
 
 def good(folder: Path) -> Seen:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from experiments.instrument.settings import choose_cores, kept_to
 from experiments.isolation import MachineError
+from tests.programs import output_of
 from topologies.plan import PlanError
 from topologies.rig import rig, unknown_neighbour
 
@@ -46,15 +45,7 @@ def test_cores_are_put_back() -> None:
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 @pytest.mark.skipif(shutil.which("nft") is None, reason="needs nftables")
 def test_a_window_counts_every_frame_and_copy_and_the_floor_none() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.experiments.instrument.rig_program"],
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(output_of("tests.experiments.instrument.rig_program"))
     assert found["unicast"] == [200, 200]
     assert found["broadcast"] == [200, 400]
     assert found["batches"] == [1000, 0, 1000, 2000]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
+
+from tests.programs import output_of
 
 FRAMES, MEMBERS = 200, 3
 LOOP = {"receive", "look up, headers", "send"}
@@ -19,15 +19,7 @@ HUB = {"open: ESP, window", "open: cipher", "seal: ESP", "seal: cipher"}
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 @pytest.mark.skipif(shutil.which("nft") is None, reason="needs nftables")
 def test_every_hub_carries_its_frames_and_shows_its_stages() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.experiments.ladder.ladder_program"],
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(output_of("tests.experiments.ladder.ladder_program"))
     for name, seen in found.items():
         assert seen["passed"] == [FRAMES, FRAMES, FRAMES * (MEMBERS - 1)], name
         assert set(seen["stages"]) == LOOP | ({"hop tag"} if "tags" in name else HUB), name

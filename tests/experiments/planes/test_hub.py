@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from experiments.planes.hub import is_there
+from tests.programs import output_of
 
 MOST_OTHERS = 60
 
@@ -15,10 +13,9 @@ MOST_OTHERS = 60
 @pytest.mark.emulated
 @pytest.mark.skipif(not is_there(), reason="OpenVPN is not installed")
 def test_a_window_counts_what_comes_to_the_hub_and_that_one_copy_leaves_it() -> None:
-    program = [sys.executable, "-m", "tests.experiments.planes.hub_program"]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=250, check=False)
-    windows = [line.split() for line in done.stdout.splitlines()]
-    assert len(windows) == 2, done.stderr
+    output = output_of("tests.experiments.planes.hub_program")
+    windows = [line.split() for line in output.splitlines()]
+    assert len(windows) == 2
     for sent, came, left, spent in windows:
         assert (sent, spent) == ("80", "True")
         # Stations say a little of their own, some of it to all.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 
 import pytest
 
@@ -14,6 +12,7 @@ from experiments.instrument.pacing import send_pairs
 from experiments.planes.ways import FORWARDING
 from nodes.kernel.program import COMPILED
 from tests.experiments.planes.pairs_program import RELAY
+from tests.programs import output_of
 
 BATCHES = [b"one", b"two"]
 
@@ -55,15 +54,7 @@ def test_a_refused_call_counts_if_it_was_to_arrive() -> None:
 @pytest.mark.emulated
 @pytest.mark.skipif(not COMPILED.exists(), reason="the kernel plane's program is not compiled")
 def test_of_relay_and_router_the_same_packets_pass_and_those_of_the_floor_do_not() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.experiments.planes.pairs_program"],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(output_of("tests.experiments.planes.pairs_program", 50))
     assert found[f"single.{RELAY}"]["counts"] == [400, 0, 400, 400]
     assert found[f"single.{FORWARDING}"]["counts"] == [400, 0, 400, 400]
     bulk = found[f"bulk.{RELAY}"]["counts"][0]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 from ipaddress import ip_address
 
 import pytest
@@ -18,6 +16,7 @@ from protocol import hop_tag
 from protocol.relay import Forward, RelayedGroup, TaggedRelay
 from protocol.types import Secret, VpnId
 from tests.experiments.planes.onward_program import WINDOWS
+from tests.programs import output_of
 from tests.protocol.relay.datagrams import GROUPS, address, datagram, member
 from topologies.rig import rig, unknown_neighbour
 
@@ -62,10 +61,8 @@ def test_of_each_datagram_a_copy_goes_there_with_a_tag_of_that_hop_or_the_sender
 @pytest.mark.emulated
 @pytest.mark.skipif(not COMPILED.exists(), reason="the eBPF program is not compiled")
 def test_on_the_rig_every_datagram_has_a_copy_more_and_the_kernel_makes_it() -> None:
-    program = [sys.executable, "-m", "tests.experiments.planes.onward_program"]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=250, check=False)
-    assert done.returncode == 0, done.stderr
-    for name, found in json.loads(done.stdout.splitlines()[-1]).items():
+    output = output_of("tests.experiments.planes.onward_program")
+    for name, found in json.loads(output.splitlines()[-1]).items():
         for sent, came, copies in found["windows"]:
             assert sent == came
             assert copies == came * MEMBERS, name

@@ -17,7 +17,8 @@ from nodes.users import UserDatabase
 from protocol.types import Secret, VpnId
 from protocol.wire.codec import pack
 from protocol.wire.messages import VERSION, Register
-from tests.nodes.running import Crew, eventually, inside
+from tests.namespaces import inside
+from tests.nodes.running import Crew, eventually
 from topologies.plan import Kind
 
 pytestmark = pytest.mark.emulated

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import select
@@ -21,9 +20,9 @@ from protocol.types import Address, ClientId, IpAddress, Secret, VpnId
 from protocol.wire.esp import EspHeader
 from protocol.wire.inner_packet import InnerPacket
 from protocol.wire.vpn_header import VpnHeader
+from tests.namespaces import inside
 from tests.nodes.running import eventually
 
-CLONE_NEWNET = 0x40000000
 PORT = 4790
 RELAY_INTERFACE, MEMBERS_INTERFACE = "relay-out", "members-out"
 RELAY_MAC, MEMBERS_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -279,20 +278,3 @@ def _namespace() -> Iterator[int]:
             yield process.pid
         finally:
             process.kill()
-
-
-@contextlib.contextmanager
-def inside(pid: int) -> Iterator[None]:
-    """Puts this thread into a process's network namespace: sockets made there stay in it."""
-    library = ctypes.CDLL(None, use_errno=True)
-    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    theirs = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        assert library.setns(theirs, CLONE_NEWNET) == 0
-        try:
-            yield
-        finally:
-            assert library.setns(own, CLONE_NEWNET) == 0
-    finally:
-        os.close(own)
-        os.close(theirs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -17,6 +17,7 @@ from experiments.embodiments.multicast.invariants import (
 )
 from experiments.embodiments.seen import Seen
 from experiments.isolation import MachineError, check_machine
+from tests.experiments.embodiments.seen import of_statuses
 from topologies.catalog import multicast
 from topologies.parts import MulticastRoute
 from topologies.smcroute import PROGRAMS
@@ -38,22 +39,7 @@ def seen(
                 "dropped_replayed": replayed,
             }
         }
-    nothing = cast(Any, None)
-    return Seen(
-        plan=PLAN,
-        strip="keep",
-        server="server",
-        statuses=statuses,
-        maps={},
-        pings=(),
-        neighbours=(),
-        connections=(),
-        probes=nothing,
-        outside=nothing,
-        inside=nothing,
-        keys={},
-        server_kernel=dict(kernel),
-    )
+    return of_statuses(PLAN, statuses, kernel)
 
 
 def test_a_server_without_a_datagram_is_idle() -> None:

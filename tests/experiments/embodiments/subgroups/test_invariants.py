@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -12,6 +12,7 @@ from experiments.embodiments.subgroups.invariants import (
     one_association_a_sub_id,
     others_drop_what_they_cannot_open,
 )
+from tests.experiments.embodiments.seen import of_statuses
 from topologies.catalog import subgroups
 
 PLAN = subgroups(terminals=1, second_group=1)
@@ -34,22 +35,7 @@ def seen(spis: dict[str, str] = SPIS, dropped: int = 5, unreadable: int = 5) -> 
                 },
             },
         }
-    nothing = cast(Any, None)
-    return Seen(
-        plan=PLAN,
-        strip="keep",
-        server="server",
-        statuses=statuses,
-        maps={},
-        pings=(),
-        neighbours=(),
-        connections=(),
-        probes=nothing,
-        outside=nothing,
-        inside=nothing,
-        keys={},
-        server_kernel={},
-    )
+    return of_statuses(PLAN, statuses)
 
 
 def test_each_sub_id_has_an_sa_of_its_own_for_one_address() -> None:
