@@ -105,7 +105,7 @@ def impostor(crew: Crew, certificate: str, relay: str = "c") -> ssl.SSLSocket:
     context.load_cert_chain(crew.folder / f"{certificate}.pem", crew.folder / f"{certificate}.key")
     address = str(crew.network.plan.data_address("server"))
     with inside(crew.network.pid(relay)):
-        opened = socket.create_connection((address, SERVERS_PORT), 5)
+        opened = socket.create_connection((address, SERVERS_PORT), 60)
     return context.wrap_socket(opened, server_hostname=address)
 
 

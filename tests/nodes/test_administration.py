@@ -42,7 +42,7 @@ def while_listening(
 
 def say(path: Path, line: bytes) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(5)
+        connection.settimeout(60)
         connection.connect(str(path))
         connection.sendall(line)
         answered: dict[str, Any] = msgspec.json.decode(connection.makefile("rb").readline())
@@ -81,7 +81,7 @@ def test_anything_else_is_refused_and_nothing_is_taken_up(users: UserDatabase, l
 def test_a_line_without_end_is_cut_off(users: UserDatabase) -> None:
     def shout() -> bytes:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(5)
+            connection.settimeout(60)
             connection.connect(str(users.path.parent / "admin"))
             connection.sendall(b"x" * 4096)
             try:

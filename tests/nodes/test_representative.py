@@ -175,7 +175,7 @@ class TestWhileAllGoesWell:
         address = str(running.network.plan.data_address("server"))
         for octets in (b"", b"GET / HTTP/1.0\r\n\r\n", bytes(1000), b"\x16\x03\x01\x02\x00" * 50):
             with inside(running.network.pid("c3")):
-                opened = socket.create_connection((address, SERVERS_PORT), 5)
+                opened = socket.create_connection((address, SERVERS_PORT), 60)
             with opened:
                 opened.sendall(octets)
         assert eventually(lambda: running.counter("server", "servers_refused_certificate") >= 4)
@@ -229,7 +229,7 @@ class TestWhoMayBeAVpnServer:
         ]
         for octets in attempts:
             with impostor(crew, "c") as opened:
-                opened.settimeout(5)
+                opened.settimeout(60)
                 opened.sendall(octets)
                 while opened.recv(65536):
                     pass

@@ -117,15 +117,15 @@ def exchange(crew: Crew, address: str) -> str:
     with inside(crew.network.pid("t2a")):
         listener = socket.create_server((address, 5001))
     with listener:
-        listener.settimeout(20)
+        listener.settimeout(60)
         with inside(crew.network.pid("t1a")):
             sender = socket.socket()
         with sender:
-            sender.settimeout(20)
+            sender.settimeout(60)
             sender.connect((address, 5001))
             taken, _ = listener.accept()
             with taken, ThreadPoolExecutor(1) as executor:
-                taken.settimeout(20)
+                taken.settimeout(60)
                 sending = executor.submit(_send_all, sender)
                 digest = hashlib.sha256()
                 while octets := taken.recv(65536):

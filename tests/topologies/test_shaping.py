@@ -33,7 +33,7 @@ inlet.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE
 inlet.bind(("::", 9))
 print("ready", flush=True)
 numbers = []
-inlet.settimeout(20)
+inlet.settimeout(60)
 while not numbers or numbers[-1] != 65535:
     numbers.append(int.from_bytes(inlet.recv(2000)[:2], "big"))
 print(*numbers)

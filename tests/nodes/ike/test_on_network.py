@@ -90,7 +90,7 @@ class TestRefusals:
         if source.startswith("fd62"):
             network.run("server", ["ip", "address", "add", *address])
         with inside(network.pid("server")), socket.socket(socket.AF_INET6) as outsider:
-            outsider.settimeout(5)
+            outsider.settimeout(60)
             outsider.bind((source, 0))
             outsider.connect((INNER, 4791))
             outsider.sendall(pack(Register(VERSION, "A", password, VpnId(1001), 4790)))
