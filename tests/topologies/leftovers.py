@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,15 +24,19 @@ class Watched:
         return running + [str(pid) for pid, inode in _everybody() if inode in self.namespaces]
 
 
-@contextmanager
+@contextlib.contextmanager
 def watched(processes: Iterable[psutil.Process]) -> Iterator[Watched]:
     """Watches processes and their namespaces for a while.
 
     The namespaces are held open meanwhile: the kernel gives their numbers to new ones otherwise.
+    Processes that have ended already are left out.
     """
     known = tuple(processes)
-    held = [os.open(f"/proc/{process.pid}/ns/net", os.O_RDONLY) for process in known]
+    held: list[int] = []
     try:
+        for process in known:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                held.append(os.open(f"/proc/{process.pid}/ns/net", os.O_RDONLY))
         inodes = {os.fstat(descriptor).st_ino for descriptor in held}
         yield Watched(known, frozenset(inodes - {os.stat("/proc/self/ns/net").st_ino}))
     finally:
