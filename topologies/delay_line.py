@@ -201,7 +201,7 @@ def _first_line() -> tuple[bytes, bytes, bytes]:
 
 def _open_tap(pid: int, name: str) -> int:
     """Makes a TAP device where the process ``pid`` is, and returns its descriptor."""
-    with _network_of(pid):
+    with network_of(pid):
         descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         request = struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI)
         fcntl.ioctl(descriptor, _TUNSETIFF, request)
@@ -209,9 +209,9 @@ def _open_tap(pid: int, name: str) -> int:
 
 
 @contextlib.contextmanager
-def _network_of(pid: int) -> Iterator[None]:
-    """Moves this process into the network namespace of another for a while."""
-    with open("/proc/self/ns/net", "rb") as own, open(f"/proc/{pid}/ns/net", "rb") as other:
+def network_of(pid: int) -> Iterator[None]:
+    """Moves this thread into the network namespace of another process for a while; OSError."""
+    with open("/proc/thread-self/ns/net", "rb") as own, open(f"/proc/{pid}/ns/net", "rb") as other:
         _enter(other.fileno())
         try:
             yield

@@ -8,13 +8,13 @@ those of a batch, in both directions together.
 
 from __future__ import annotations
 
-import json
 from typing import NamedTuple
 
+from experiments.instrument.clsact import Clsact
 from experiments.instrument.commands import FLOOR_CLASS
 from experiments.instrument.interface_drop import HEADER_OCTETS, Copies, InterfaceDrop
 from experiments.instrument.settings import run
-from topologies.emulate import EmulationError, Network
+from topologies.emulate import Network
 
 _PRIORITY, _NEXT_PRIORITY = "1", "2"
 _SHOT_ALL = "1,6 0 0 2"
@@ -48,6 +48,7 @@ class FilterDrop(InterfaceDrop):
         self._run_tc("qdisc", "add", "dev", interface, "clsact")
         self.set_egress(True)
         self._set("ingress", True, _SHOT_MARKED)
+        self._passed = Clsact(network.pid(node), interface)
 
     def set_egress(self, drop: bool) -> None:
         """Drops UDP that leaves, or lets it pass; it is counted either way."""
@@ -63,11 +64,7 @@ class FilterDrop(InterfaceDrop):
 
     def copies(self) -> Passed:  # type: ignore[override]
         """Reads the counter of what has come in and left."""
-        argv = ["tc", "-s", "-json", "qdisc", "show", "dev", self._interface]
-        for qdisc in json.loads(run(self._network, self._node, argv)):
-            if qdisc["kind"] == "clsact":
-                return Passed(qdisc["packets"])
-        raise EmulationError(f"node {self._node}: {self._interface}: expected a clsact qdisc")
+        return Passed(self._passed.packets())
 
     def arrivals(self) -> Passed:  # type: ignore[override]
         """Reads the same counter: who asks for arrivals alone has to know what has left."""

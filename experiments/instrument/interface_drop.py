@@ -6,25 +6,16 @@ never reaches it. TCP and neighbour discovery pass. It goes with the server's na
 
 from __future__ import annotations
 
-import json
-import shutil
 from typing import NamedTuple
 
-from experiments.instrument.settings import run
+from experiments.instrument.nftables import Nftables
 from experiments.isolation import MachineError
 from topologies.emulate import EmulationError, Network
 
-PROGRAM, PACKAGE = "nft", "nftables"
 HEADER_OCTETS = 14 + 40 + 8
 """Ethernet, IPv6 and UDP: what is counted at egress of a datagram beside its payload."""
 ARRIVED_OCTETS = 40 + 8
 """The same at ingress, where the kernel has taken off the Ethernet header."""
-
-
-def check_program() -> None:
-    """Raises MachineError unless the program is there."""
-    if shutil.which(PROGRAM) is None:
-        raise MachineError(f"{PROGRAM}: not found, install the package {PACKAGE}")
 
 
 class Copies(NamedTuple):
@@ -47,7 +38,7 @@ class InterfaceDrop:
 
     def __init__(self, network: Network, node: str, interface: str) -> None:
         """Makes a table for this interface; MachineError when this kernel has no egress hook."""
-        self._network, self._node = network, node
+        self._nftables = Nftables(network.pid(node), node)
         self._table = f"netdev instrument-{interface}"
         self.at_egress = self.at_ingress = False
         text = (
@@ -59,7 +50,7 @@ class InterfaceDrop:
             "}\n"
         )
         try:
-            self._run(text)
+            self._nftables.do(text)
             self.set_egress(True)
             self.set_ingress(False)
         except EmulationError as error:
@@ -80,21 +71,12 @@ class InterfaceDrop:
 
     def copies(self) -> Copies:
         """Reads the counter of what has left."""
-        return self._counter("copies")
+        return Copies(*self._nftables.counter(self._table, "copies"))
 
     def arrivals(self) -> Copies:
         """Reads the counter of what has come in."""
-        return self._counter("arrivals")
-
-    def _counter(self, name: str) -> Copies:
-        argv = [PROGRAM, "-j", "list", "counter", *self._table.split(), name]
-        for item in json.loads(run(self._network, self._node, argv))["nftables"]:
-            if "counter" in item:
-                return Copies(item["counter"]["packets"], item["counter"]["bytes"])
-        raise EmulationError(f"node {self._node}: {PROGRAM}: expected the counter {name}")
+        return Copies(*self._nftables.counter(self._table, "arrivals"))
 
     def _replace(self, chain: str, rule: str) -> None:
-        self._run(f"flush chain {self._table} {chain}\nadd rule {self._table} {chain} {rule}\n")
-
-    def _run(self, text: str) -> None:
-        run(self._network, self._node, [PROGRAM, "-f", "-"], text)
+        change = f"flush chain {self._table} {chain}\nadd rule {self._table} {chain} {rule}\n"
+        self._nftables.do(change)

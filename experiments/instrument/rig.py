@@ -13,7 +13,8 @@ from experiments.deployment import Deployment
 from experiments.instrument import accounting
 from experiments.instrument.commands import Prepare, Send, Sent
 from experiments.instrument.filter_drop import FilterDrop
-from experiments.instrument.interface_drop import ARRIVED_OCTETS, InterfaceDrop, check_program
+from experiments.instrument.interface_drop import ARRIVED_OCTETS, InterfaceDrop
+from experiments.instrument.nftables import load
 from experiments.instrument.programs import GeneratorHandle, program
 from experiments.instrument.servers import (
     GENERATOR_FILE,
@@ -233,7 +234,7 @@ def rig_up(
     each server has, ``module`` is what is started as each. Needs an isolated run. Raises MachineError,
     EmulationError, DeploymentError, InstrumentError.
     """
-    check_program()
+    load()
     cores = choose_cores()
     plan = rig(servers, groups, module)
     with contextlib.ExitStack() as stack:
