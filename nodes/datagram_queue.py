@@ -14,7 +14,7 @@ from nodes.outbox import Outbox
 from nodes.outside_socket import LARGEST_DATAGRAM
 from protocol.types import Batch, IpAddress
 
-ROOM = 4 * LARGEST_DATAGRAM
+ROOM = 5 * LARGEST_DATAGRAM
 """Octets for datagrams that came with several reads."""
 
 

@@ -41,6 +41,8 @@ from protocol.wire.messages import Refused, parse_from_server
 PROGRAM = "blindrelay client"
 BATCH = 128
 """Frames or datagrams that are sent on together, those of the last read beyond it."""
+DATAGRAMS = 160
+"""The same for datagrams: more than another client makes of a batch, whose last few are dear alone."""
 ROUNDS = 3
 """So many batches are taken for one wake-up: what they share is in the caches from the second on."""
 
@@ -135,8 +137,8 @@ class Driver:
     def _take_datagrams(self) -> bool:
         """Takes a batch; tells whether more may wait."""
         taken = 0
-        while taken < BATCH:
-            received = self._udp.receive(BATCH - taken)
+        while taken < DATAGRAMS:
+            received = self._udp.receive(DATAGRAMS - taken)
             if received is None:
                 break
             # its own time: a probe's round trip must not bear what was done for those before it
@@ -145,7 +147,7 @@ class Driver:
             taken += len(octets) // (size or 1) or 1
             if last:
                 return False
-        return taken >= BATCH
+        return taken >= DATAGRAMS
 
     def _multicast_readable(self) -> None:
         """Takes waiting packets of the group (step 810)."""
