@@ -208,7 +208,7 @@ clean: ## removes caches, the runs (not results/reference), programs of killed r
 	@find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .setup.log build dist
 	@if [ -x $(PYTHON) ] && [ "$$(id -u)" = 0 ]; then $(PYTHON) -m nodes.kernel; fi
-	@if [ -d results ]; then find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +; fi
+	@if [ -d results ]; then find results -mindepth 1 -maxdepth 1 ! -name reference ! -name README.md -exec rm -rf {} +; fi
 
 distclean: clean ## removes the virtual environment too
 	@rm -rf .venv nodes/kernel/relay.bpf.o

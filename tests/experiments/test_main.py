@@ -269,6 +269,19 @@ def test_make_says_what_is_wrong_and_which_code_it_would_be(variable: str, expec
     assert "Syntax error" not in done.stderr
 
 
+def test_make_clean_keeps_what_belongs_to_the_checkout(tmp_path: Path) -> None:
+    for name in ("Makefile", "results/README.md", "results/reference/single/summary.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKOUT / name, tmp_path / name)
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("results/single/20250102T120059Z-nogit/record.json", "results/regression.xml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "results" / "single" / "latest").symlink_to("20250102T120059Z-nogit")
+    subprocess.run(["make", "-C", str(tmp_path), "clean"], capture_output=True, check=True)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_make_passes_quotes_in_pairs_on_to_the_command() -> None:
     done = subprocess.run(
         ["make", "-n", "-C", str(CHECKOUT), "test-fast", "ARGS=-k 'one or two' -m \"a b\""],
