@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import socket
 import sys
 import time
@@ -40,13 +42,20 @@ class Served:
         return Administrator(self.url, self.folder / "authority.pem")
 
 
+def free_port() -> int:
+    """Finds a port that nobody has, below those that the kernel gives to others meanwhile."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Gives the page of users A, B, C and D; ada administers group 1001."""
     folder = tmp_path_factory.mktemp("page")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     authority = CertificateAuthority()
     authority.write(folder / "authority.pem")
     authority.issue(ip_address("127.0.0.1"), folder / "server.pem", folder / "server.key")
