@@ -76,11 +76,13 @@ def _one_group(
     ]
     stem = what.replace("_", "-")
     svg, _ = plots.loads(curves, folder, stem, "clients of one group", label)
+    sockets = f" Servers in networks were measured with data plane {PLANES[0]} alone."
     return Drawing(
         svg,
         f"The {whose} for one group, the same 300 frames a second offered however many clients there "
         "are: the model as lines, what was measured as marks with 95 % intervals. A hub carries what "
-        f"single does; with multicast the server carries nothing. {_ends(curves)}",
+        "single does; with multicast the server carries nothing."
+        f"{sockets if what.endswith('processor') else ''} {_ends(curves)}",
     )
 
 
