@@ -176,8 +176,12 @@ class CellOnRig:
 
 
 def is_sound(one: Metered) -> bool:
-    """Tells whether a window's load was offered as planned and taken."""
-    return one.window.frames_in > 0 and set(one.window.flags) <= {"copies", "steal"}
+    """Tells whether a window's load was offered as planned and taken.
+
+    What a kernel does within the sender's call costs no other when the call comes late.
+    """
+    allowed = {"copies", "steal", *(("saturated",) if one.window.sender_ns else ())}
+    return one.window.frames_in > 0 and set(one.window.flags) <= allowed
 
 
 def work_in(cell: Cell, server: str) -> Work:
@@ -282,8 +286,8 @@ def _rates(ways: Mapping[str, Window], run: _Run) -> dict[tuple[str, Cell], floa
     """Returns for each cell the rate at which its server is idle for the wanted time before each run.
 
     As a fit to few small cells foretells: a window or two of each cell would give each a rate of its own
-    chance. The second fit is to cells at the rates of the first. What a kernel does is the sender's time,
-    which then is late for nothing: the idle time is much longer.
+    chance. The second fit is to cells at the rates of the first. What a kernel does is within the sender's
+    calls, of which there are two for each run: one is dropped at ingress.
     """
     rates = {(server, cell): _FIRST_RATE * cell.burst for server, cell in run.chosen}
     for _ in range(run.extent.pilots):
@@ -292,8 +296,12 @@ def _rates(ways: Mapping[str, Window], run: _Run) -> dict[tuple[str, Cell], floa
             in_kernel = SERVERS[server].plane == KERNEL
             costs = None if in_kernel else _pilot(way, server, {c: rates[server, c] for c in own})
             for cell in own:
-                cost = 0.0 if costs is None else costs.predict(work_in(cell, server)).value
-                rates[server, cell] = cell.burst * 1e9 / (IDLE_NS + cell.burst * cost)
+                busy = (
+                    IDLE_NS
+                    if costs is None
+                    else costs.predict(work_in(cell, server)).value * cell.burst
+                )
+                rates[server, cell] = cell.burst * 1e9 / (IDLE_NS + busy)
     return rates
 
 

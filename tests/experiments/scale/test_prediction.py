@@ -10,7 +10,7 @@ from experiments.embodiments.vpn_servers.points import ROUND_SECONDS, USUAL, Poi
 from experiments.instrument.window import Load, Window
 from experiments.planes.ways import Measured as Metered
 from experiments.relay_load.cells import Cell
-from experiments.scale.calibration import LEFT_OUT_RUN, RUN, SIZES, CellOnRig
+from experiments.scale.calibration import LEFT_OUT_RUN, RUN, SIZES, CellOnRig, is_sound
 from experiments.scale.drawings import CHECK_WIDTH
 from experiments.scale.in_networks import LEAST, ServerInNetwork, cells, figures
 from experiments.scale.offered import Counts
@@ -136,6 +136,15 @@ def test_a_round_is_its_middle_sound_window() -> None:
     found = CellOnRig("socket", cell, 1000.0, (disturbed, bunched, nothing))
     assert list(found.measured.blocks_ns) == [21_000, 23_000]
     assert len(found.sound) == 5
+
+
+def test_in_the_kernel_a_window_that_came_late_is_sound() -> None:
+    late = window(Cell("broadcast", 4, 512), 0.0, saturated=True)
+    paid = Metered(replace(late.window, sender_ns=90_000, floor_ns=40_000))
+    assert not is_sound(late)
+    assert is_sound(paid)
+    assert paid.ns_per_frame == 500
+    assert not is_sound(Metered(replace(paid.window, lost=1)))
 
 
 def test_cells_without_a_sound_window_are_left_out() -> None:
