@@ -16,6 +16,7 @@ from experiments.progress import Progress
 from experiments.records.record import Summary
 from experiments.run_folder import Found, Given, make_run, write_run
 from experiments.scale import calibration, in_networks, prediction
+from experiments.scale.rekeys import measure_rekeys
 from experiments.traffic.probing import ProbingError
 from topologies.emulate import EmulationError
 from topologies.rig import rig as rig_plan
@@ -53,7 +54,7 @@ def _measure(options: argparse.Namespace, folder: Path, progress: Progress) -> S
     on_rig = calibration.measure_on_rig(extent, chance, progress)
     networks = in_networks.measure_networks(options.quick, chance, progress)
     progress.step("rekeys, the fit and the report", 3)
-    predicted = prediction.predict(on_rig, networks, calibration.measure_rekeys(chance))
+    predicted = prediction.predict(on_rig, networks, measure_rekeys(chance))
     for kind in predicted.kinds():
         checks = predicted.of(kind)
         mean = sum(abs(check.error) for check in checks) / len(checks)

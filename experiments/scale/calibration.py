@@ -1,4 +1,4 @@
-"""Measures what servers cost on the instrument's rig, and what rekeys cost, for fitting and for checking.
+"""Measures what servers cost on the instrument's rig, for fitting and for checking.
 
 Each server is alone on its core, and idle for the same time before each frame, or run of frames, in all
 cells: the longer it was, the more a frame costs. A process is measured by its CPU time. What a kernel does
@@ -7,14 +7,11 @@ at once with what comes in is paid by whoever sends: `experiments.planes.ways` t
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import random
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from experiments.embodiments.subgroups.costs import RekeyCost, rekey_costs
 from experiments.instrument.rig import Rig, rig_up
 from experiments.instrument.window import Load
 from experiments.planes.ways import Measured as Metered
@@ -60,9 +57,6 @@ RUN_SIZES = (64, 1360)
 LEFT_OUT_RUN_GROUPS = (4, 8)
 IDLE_NS = 120_000
 """Between two frames or runs: long enough that each comes and is served by itself."""
-REKEYED = (2, 3, 4, 6, 8, 16, 32)
-"""Members that stay when one leaves."""
-REKEY_ROUNDS = 20
 _FIRST_RATE = 1_000.0
 """Runs a second."""
 
@@ -321,34 +315,3 @@ def _pilot(way: Window, server: str, rates: Mapping[Cell, float]) -> Costs:
 
 def _load(cell: Cell, rate: float, seconds: float) -> Load:
     return Load(cell.members, cell.size, cell.cast, rate, seconds, cell.burst)
-
-
-def measure_rekeys(chance: random.Random) -> Mapping[int, Measured]:
-    """Measures the key server's rekeys by their number of messages; needs neither network nor root.
-
-    A round's figure is the middle of its rekeys, as on the rig. What this process holds besides is out of
-    the garbage collector's sight meanwhile: a collection would go through all that was measured before.
-    """
-    found: dict[int, list[RekeyCost]] = {}
-    with _frozen():
-        for turn in range(REKEY_ROUNDS + 1):
-            for cost in rekey_costs(chance.sample(REKEYED, len(REKEYED))):
-                if turn:  # the first ones cost more
-                    found.setdefault(cost.members, []).append(cost)
-    return {members: _rekey(found[members]) for members in REKEYED}
-
-
-@contextlib.contextmanager
-def _frozen() -> Iterator[None]:
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-def _rekey(costs: Sequence[RekeyCost]) -> Measured:
-    work = Work(rekeys=1.0, rekey_messages=float(costs[0].messages))
-    name = f"a fresh SA for {costs[0].members} members"
-    return Measured(name, work, tuple(float(statistics.median(one.cpu_ns)) for one in costs))

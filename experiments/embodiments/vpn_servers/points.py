@@ -9,25 +9,18 @@ Patent: effects E1, E4, E5.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
 from experiments.deployment import Deployment, Settings, deploy
 from experiments.embodiments.vpn_servers.faults import server_of
-from experiments.instrument.accounting import waiting
+from experiments.embodiments.vpn_servers.offering import cpu_ns, rest, send
 from experiments.instrument.settings import Cores, pin, steer
 from experiments.records.record import Sample, Table
-from experiments.traffic.probe import MARKER_LENGTH, SendPlan, Stream
-from experiments.traffic.probing import BROADCAST, ProbingError, expect_ready, mac_of
 from experiments.traffic.terminals import settle
 from topologies.catalog import CATALOG
 from topologies.emulate import emulate
@@ -43,15 +36,8 @@ BROADCAST_RATE = 60.0
 """Frames a second of all senders together: what two cores carry with every process on them."""
 ROUND_SECONDS = 1.5
 COUNTERS = ("datagrams_in", "copies_out", "copies_to_servers", "unknown_unicast_in")
-_SEND_SECONDS = 60.0
-_LEAD_SECONDS = 0.1
-"""From when all senders are told the time until the first frame."""
-_PHASES = {"unicast": 0.0, "broadcast": 0.5}
-"""When in its turn a client sends: not both at once."""
 _GREETING_SECONDS = 0.03
 """Between two stations' first frames: each goes to all, which takes a core with everybody on it a while."""
-_REST_SECONDS, _REST_DEADLINE = 0.1, 10.0
-_POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -216,7 +202,7 @@ def measure_offers(
         }
         core = None if cores is None else cores.others
         # One broadcast of each station lets every server and client know where it is.
-        _send(deployment, pair(places), 0, 1, _GREETING_SECONDS * len(places), core)
+        send(deployment, pair(places), 0, 1, _GREETING_SECONDS * len(places), FRAME_OCTETS, core)
         return [_measure(point, deployment, places, rounds, offer, core) for offer in offers]
 
 
@@ -254,11 +240,11 @@ def _measure(
     cpu: dict[str, list[int]] = {name: [] for name in servers}
     after = before
     for _ in range(rounds):
-        begin = {name: _cpu_ns(deployment, name) for name in servers}
-        _send(deployment, partners, unicast, broadcasts, ROUND_SECONDS, core)
-        _rest(deployment, servers)
+        begin = {name: cpu_ns(deployment, name) for name in servers}
+        send(deployment, partners, unicast, broadcasts, ROUND_SECONDS, FRAME_OCTETS, core)
+        rest(deployment, servers)
         for name in servers:
-            cpu[name].append(_cpu_ns(deployment, name) - begin[name])
+            cpu[name].append(cpu_ns(deployment, name) - begin[name])
         after = settle(lambda: _counters(deployment, servers), asleep=asleep)
     loads = {
         name: ServerLoad(
@@ -291,106 +277,6 @@ def pair(places: Mapping[str, str]) -> dict[str, str]:
     return {one: turns[(number + 1) % len(turns)] for number, one in enumerate(turns)}
 
 
-def _send(
-    deployment: Deployment,
-    partners: Mapping[str, str],
-    unicast: int,
-    broadcasts: int,
-    seconds: float,
-    core: int | None = None,
-) -> None:
-    """Has each client's first terminal send its frames, evenly over ``seconds``; waits for their end.
-
-    None begins before all programs are there: their starts would be beside the frames, the more of
-    them the more clients. Then they take turns, so that as long passes from frame to frame however many
-    clients there are.
-    """
-    running: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
-    counts = {"unicast": unicast, "broadcast": broadcasts}
-    casts = [cast for cast, count in counts.items() if count]
-    try:
-        for number, client in enumerate(partners):
-            for cast in casts:
-                running[client, cast] = _start_sender(
-                    deployment, partners, number, cast, counts[cast], seconds
-                )
-        for (client, _), process in running.items():
-            expect_ready(process, client)
-            if core is not None:
-                pin(process.pid, core)
-        begin = time.monotonic() + _LEAD_SECONDS
-        for (client, cast), process in running.items():
-            turn = (list(partners).index(client) + _PHASES[cast]) / len(partners)
-            assert process.stdin is not None
-            process.stdin.write(f"{begin + turn * seconds / counts[cast]}\n".encode())
-            process.stdin.flush()
-        for (client, _), process in running.items():
-            _, errors = process.communicate(timeout=seconds + _SEND_SECONDS)
-            if process.returncode:
-                raise ProbingError(
-                    f"the sender at {client}: {errors.decode(errors='replace').strip()}"
-                )
-    finally:
-        for process in running.values():
-            process.kill()
-            process.communicate()
-
-
-def _start_sender(
-    deployment: Deployment,
-    partners: Mapping[str, str],
-    number: int,
-    cast: str,
-    count: int,
-    seconds: float,
-) -> subprocess.Popen[bytes]:
-    """Starts what sends one client's frames of one kind, once it is told when."""
-    plan, client = deployment.plan, list(partners)[number]
-    terminal = plan.terminals_of(client)[0]
-    there = plan.terminals_of(partners[client])[0]
-    destination = mac_of(plan, there) if cast == "unicast" else BROADCAST
-    stream = Stream(destination, FRAME_OCTETS, count, count / seconds)
-    sent = SendPlan(bytes(MARKER_LENGTH).hex(), number, mac_of(plan, terminal), (stream,))
-    path = deployment.folder / f"{terminal.name}.{cast}"
-    path.write_bytes(msgspec.json.encode(sent))
-    interface = plan.lan_interface(terminal.name).name
-    argv = [
-        sys.executable,
-        "-m",
-        "experiments.traffic.probe",
-        "send",
-        "--interface",
-        interface,
-        "--held",
-    ]
-    return deployment.network.popen(
-        terminal.name,
-        [*argv, "--plan", str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def _rest(deployment: Deployment, servers: list[str]) -> None:
-    """Waits until nothing waits for the servers and they do nothing, without asking them.
-
-    What it costs them to say how they are would be in the figures.
-    """
-    processes = [deployment.processes[name].pid for name in servers]
-
-    def idle() -> bool:
-        return not any(map(waiting, processes))
-
-    end = time.monotonic() + _REST_DEADLINE
-    known, since = [_cpu_ns(deployment, name) for name in servers], time.monotonic()
-    while time.monotonic() - since < _REST_SECONDS and time.monotonic() < end:
-        time.sleep(_POLL_SECONDS)
-        found = [_cpu_ns(deployment, name) for name in servers]
-        if found != known or not idle():
-            known, since = found, time.monotonic()
-
-
 def _counters(deployment: Deployment, servers: list[str]) -> dict[str, dict[str, int]]:
     found = {}
     for name in servers:
@@ -407,12 +293,6 @@ def _rows(deployment: Deployment, name: str) -> dict[str, int]:
         number = title.split()[0]
         rows[number] = rows.get(number, 0) + len(table["rows"])
     return rows
-
-
-def _cpu_ns(deployment: Deployment, name: str) -> int:
-    """Reads the processor time that a process has had, in ns."""
-    path = Path(f"/proc/{deployment.processes[name].pid}/schedstat")
-    return int(path.read_text(encoding="ascii").split()[0])
 
 
 def table(results: list[PointResult]) -> Table:

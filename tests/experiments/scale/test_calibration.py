@@ -11,14 +11,11 @@ from experiments.scale.calibration import (
     FULL,
     LEFT_OUT_RUN,
     QUICK,
-    REKEY_ROUNDS,
-    REKEYED,
     RUN,
     SERVERS,
     Extent,
     cells,
     measure_on_rig,
-    measure_rekeys,
 )
 
 
@@ -34,15 +31,6 @@ def test_there_is_something_to_fit_to_and_something_to_check_on(
     runs = {cell.burst for cell in found}
     assert runs == ({1} if server.startswith("hub") else {1, LEFT_OUT_RUN, RUN})
     assert extent.rounds % extent.sittings == 0
-
-
-def test_rekeys_are_measured_in_rounds_and_every_round_is_a_middle_one() -> None:
-    found = measure_rekeys(random.Random(1))
-    assert list(found) == list(REKEYED)
-    for members, cell in found.items():
-        assert len(cell.blocks_ns) == REKEY_ROUNDS
-        assert cell.work.rekey_messages >= members
-        assert min(cell.blocks_ns) > 0
 
 
 @pytest.mark.emulated
