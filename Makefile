@@ -73,8 +73,8 @@ RUN_OPTIONS = $(call flag,QUICK,--quick) $(call option,WIRE,--wire) $(call optio
 
 RUN_OPTIONS += $(call option,WORLD,--world)
 SIMULATED := $(filter simulator,$(WORLD))
-# A file's tests stay together: they share networks and runs.
-PROCESSES := --numprocesses auto --maxprocesses 4 --dist loadfile
+# A file's tests stay together: they share networks and runs. Half of their time they wait for processes.
+PROCESSES := --numprocesses $(shell cores=$$(nproc); echo $$((cores < 4 ? cores + 1 : 4))) --dist loadfile
 
 help: ## this list
 	@echo 'blindrelay: a layer-2 VPN whose relay never decrypts'
