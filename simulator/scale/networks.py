@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
@@ -59,10 +61,20 @@ def _of_topohub(name: str) -> dict[str, Any]:
             data: dict[str, Any] = topohub.get(name)
     except KeyError:
         generators = ", ".join(f"{one}:ROUTERS" for one in _GENERATORS)
+        near = "".join(f", {one}" for one in _near(name)) or f", {WORLD}"
         raise NetworkError(
-            f"network {name}: expected one of topohub (as {WORLD}), a file {GRAPHML}, or {generators}"
+            f"network {name}: expected one of topohub (as{near[1:]}), a file {GRAPHML}, or {generators}"
         ) from None
     return data
+
+
+def _near(name: str) -> list[str]:
+    """Returns names of topohub whose last part is like that of ``name``."""
+    folder = Path(topohub.__file__).parent / "data"
+    names = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.json"))
+    by_last = {one.rpartition("/")[2].lower(): one for one in sorted(names)}
+    last = name.rpartition("/")[2].lower()
+    return [by_last[one] for one in get_close_matches(last, by_last)]
 
 
 def _from_file(name: str) -> Routers:

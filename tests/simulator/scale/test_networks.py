@@ -69,6 +69,8 @@ def test_a_graphml_file_may_say_delays_or_distances(tmp_path: Path) -> None:
     ("name", "words"),
     [
         ("nowhere", "network nowhere: expected one of topohub"),
+        ("Germany-50", r"expected one of topohub \(as sndlib/germany50"),
+        ("?", r"expected one of topohub \(as backbone/world\), a file"),
         ("backbone/atlantis", "expected one of topohub"),
         ("waxman:many", "expected 4 to 20000 routers"),
         ("internet:999", "expected 1000 to"),
