@@ -268,7 +268,8 @@ def _join_alike(
     size = end - shape.payload
     most = (LARGEST_PACKET - shape.payload + shape.network) // size
     taken = False
-    for start, stop in _neighbours(rows, shape, end):
+    breaks = numpy.flatnonzero(~_follows(rows, shape, end)) + 1
+    for start, stop in pairwise((0, *breaks.tolist(), run.rows)):
         for first in range(start, stop, most):
             last = min(stop, first + most)
             part = _part(run, first, last)
@@ -294,44 +295,38 @@ def _rows(run: FrameRun, shape: Shape) -> Rows:
     return numpy.pad(octets, ((0, 0), (0, between))) if between else octets
 
 
-def _neighbours(rows: Rows, shape: Shape, end: int) -> Iterator[tuple[int, int]]:
-    """Yields the segments, as (first, behind the last), that stand behind each other in one stream.
+def _follows(rows: Rows, shape: Shape, end: int) -> Truths:
+    """Tells of each row but the first whether it is the segment behind the row before.
 
     Frames end at the octet ``end`` of their rows. All that tells flows and shapes apart is compared.
     """
     headers = rows[:, : shape.payload]
-    differ = (headers[1:] != headers[:-1]) & _told_apart(shape)
-    flows = numpy.flatnonzero(differ.any(axis=1)) + 1 if differ.any() else ()
-    start = 0
-    for stop in (*flows, len(rows)):
-        if stop - start < FEWEST_JOINED:
-            yield from ((one, one + 1) for one in range(start, stop))
-        else:
-            breaks = numpy.flatnonzero(~_follows(rows[start:stop], shape, end)) + start + 1
-            yield from pairwise((start, *breaks.tolist(), stop))
-        start = stop
-
-
-def _follows(rows: Rows, shape: Shape, end: int) -> Truths:
-    """Tells of each segment of a stream but the first whether it is the one behind the segment before."""
+    found: Truths = ~((headers[1:] != headers[:-1]) & _told_apart(shape)).any(axis=1)
     fields = _fields(rows, shape)
     flags, sequences = fields["flags"], fields["sequence"].astype("=u4")
-    found: Truths = sequences[1:] - sequences[:-1] == end - shape.payload
     found &= (flags[:-1] == _ACK) & (flags[1:] & _NOT_ENDING == _ACK)
-    headers = bytearray(rows[0, : shape.payload])
-    sums = fixed_sums(headers, shape)
-    around = ones_sum(bytes((end - shape.transport) % 2) + rows[0, end:].tobytes())
-    pseudo = _swapped(sums.pseudo + end - shape.transport - around)
-    # the checksums that `cut` would give them: of 0 and 0xFFFF it is 0
-    sound = (_sums(rows[:, shape.transport :]) + pseudo) % _ONES == 0
-    sound &= fields["check"] != _ONES
+    found &= sequences[1:] - sequences[:-1] == end - shape.payload
     if shape.version == 4:
         identifications = fields["identification"].astype("=u2")
         found &= identifications[1:] - identifications[:-1] == 1
-        fixed = sums.network + end - shape.network
-        sound &= fields["header_check"] == -(fixed + identifications.astype(int)) % _ONES
+    sound = _is_sound(rows, shape, end)
     found &= sound[:-1] & sound[1:]
     return found
+
+
+def _is_sound(rows: Rows, shape: Shape, end: int) -> Truths:
+    """Tells which rows have the checksums that `cut` would give them: of 0 and 0xFFFF it is 0."""
+    network, transport, fields = shape.network, shape.transport, _fields(rows, shape)
+    around = ones_sum(bytes((end - transport) % 2) + rows[0, end:].tobytes())
+    alike = _swapped(shape.protocol + end - transport - around)
+    first, last = (12, 20) if shape.version == 4 else (8, 40)
+    addresses = _sums(rows[:, network + first : network + last])
+    sound: Truths = (_sums(rows[:, transport:]) + addresses + alike) % _ONES == 0
+    sound &= fields["check"] != _ONES
+    if shape.version == 4:
+        sound &= _sums(rows[:, network:transport]) % _ONES == 0
+        sound &= fields["header_check"] != _ONES
+    return sound
 
 
 @lru_cache(maxsize=64)

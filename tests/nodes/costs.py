@@ -32,6 +32,8 @@ from tests.protocol.client.test_runs import MTU, RELAY, a_client
 SEGMENTS, LARGE_FRAMES, LONE = 48, 3, 128
 SIZE = MTU - 52
 """Octets of a segment: IPv4 and TCP with timestamps are before it."""
+_STAMP = 14 + 20 + 20 + 4
+"""Where a frame has its time, which is another in each large frame."""
 TIMES = 300
 
 
@@ -142,6 +144,7 @@ def large_frames() -> list[bytes]:
     for first in range(0, SEGMENTS * LARGE_FRAMES, SEGMENTS):
         payload = random.Random(first).randbytes(SEGMENTS * SIZE)
         frame = large(4, payload, sequence=first * SIZE, identification=first)
+        frame = frame[:_STAMP] + first.to_bytes(4, "big") + frame[_STAMP + 4 :]
         header = VirtioHeader(NEEDS_CHECKSUM, GSO_TCPV4, len(frame) - len(payload), SIZE, 34, 16)
         frames.append(header.pack() + frame)
     return frames
