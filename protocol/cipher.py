@@ -90,16 +90,11 @@ class Aead(Sealing):
         self, nonces: Sequence[bytes], sealed: Sequence[bytes], associated: Sequence[bytes]
     ) -> list[bytes | None]:
         """Returns what `open` makes of each."""
-        decrypt = self._aead.decrypt
-        opened: list[bytes | None] = []
-        for nonce, octets, data in zip(nonces, sealed, associated, strict=True):
-            try:
-                opened.append(decrypt(nonce, octets, data))
-            except InvalidTag:
-                opened.append(None)
-        refused = opened.count(None)
-        CallCounter.refused += refused
-        CallCounter.opened += len(opened) - refused
+        try:
+            opened: list[bytes | None] = list(map(self._aead.decrypt, nonces, sealed, associated))
+        except InvalidTag:
+            return super().open_all(nonces, sealed, associated)
+        CallCounter.opened += len(opened)
         return opened
 
 
