@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from experiments.instrument.settings import Wire
 from experiments.instrument.window import Load
-from experiments.planes.cells import BURST, FLOWS, Flow
+from experiments.planes.cells import BURST, CALLS_A_SECOND, FLOWS, Flow
 
 RUNGS = {
     "null": "null forwarder",
@@ -82,6 +82,8 @@ class Cell:
     def load(self, variant: str, rate: float, seconds: float) -> Load:
         """Returns what a variant is offered: at least one burst."""
         burst = 1 if self.flow == "single" else BURST
+        if burst > 1 and plane_of(variant) == KERNEL:
+            rate = CALLS_A_SECOND * float(burst)
         load = Load(self.members, self.size, "broadcast", rate, seconds, burst)
         return replace(load, seconds=max(seconds, burst / rate))
 

@@ -48,7 +48,7 @@ class Extent:
 
 
 QUICK = Extent(1, 3, 0.04)
-FULL = Extent(5, 5, 0.1)
+FULL = Extent(6, 6, 0.1)
 
 
 def run(options: argparse.Namespace) -> int:
