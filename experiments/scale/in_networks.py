@@ -29,7 +29,7 @@ from experiments.progress import Progress
 from experiments.records import figures as figures_of
 from experiments.records.record import Figure, Sample
 from experiments.scale.offered import Counts, counted, foretold
-from simulator.scale.costs import Measured
+from simulator.scale.costs import Measured, pauses
 from simulator.scale.model import work_of
 from simulator.scale.sizes import sizes
 
@@ -187,7 +187,10 @@ def _cell(servers: Sequence[ServerInNetwork]) -> CellInNetwork:
             sum(each) / len(servers) for each in zip(*(one.cpu_ns for one in servers), strict=True)
         ]
     handled = (counts.datagrams_in + counts.copies_out) / (rounds * ROUND_SECONDS)
-    measured = Measured(first.name, replace(work, paused_seconds=ROUND_SECONDS), tuple(means))
+    # What another server has just sent comes to a core that is awake and has the servers' code at hand.
+    from_clients = first.clients * sum(first.offer.frames(first.point.clients))
+    work = replace(work, pauses=pauses(from_clients, ROUND_SECONDS))
+    measured = Measured(first.name, work, tuple(means))
     return CellInNetwork(first.point, first.offer, handled, measured)
 
 

@@ -74,8 +74,8 @@ class Work:
     """How long it is there: what it does whether frames come or not."""
     run: float = 1.0
     """So many datagrams of one flow come, and leave to each destination, right behind each other."""
-    paused_seconds: float = 0.0
-    """So long frames come evenly, with pauses before them in which caches are others'."""
+    pauses: float = 0.0
+    """The root of frames times seconds (:func:`pauses`), of frames before which others had the caches."""
 
     def row(self) -> tuple[float, ...]:
         """Returns the numbers in the order of QUANTITIES."""
@@ -89,7 +89,7 @@ class Work:
             self.seconds,
             self.frames_in / self.run,
             self.copies_out / self.run,
-            math.sqrt(self.frames_in * self.paused_seconds),
+            self.pauses,
         )
 
 
@@ -172,6 +172,11 @@ class Costs:
         """Takes up what :meth:`to_json` gave; the ends of intervals stand for all resamplings."""
         rows = np.array([[values[name][at] for name in QUANTITIES] for at in range(3)])
         return cls(rows[0], rows[1:], longest_run)
+
+
+def pauses(frames: float, seconds: float) -> float:
+    """Returns the measure of pauses before so many frames that come evenly over so long."""
+    return math.sqrt(frames * seconds)
 
 
 def times(work: Work, factor: float) -> Work:

@@ -13,6 +13,7 @@ from simulator.scale.costs import (
     UnfittedError,
     Work,
     fit,
+    pauses,
     times,
 )
 from simulator.scale.loads import Way
@@ -148,7 +149,7 @@ def test_a_frame_costs_more_the_longer_the_pause_before_it() -> None:
     seconds = 1.5
     measured = [
         Measured(
-            "", work := Work(frames, copies * frames, paused_seconds=seconds), (
+            "", work := Work(frames, copies * frames, pauses=pauses(frames, seconds)), (
                 frames * 20_000 + 1_000 * work.copies_out + 1e6 * (frames * seconds) ** 0.5,
             )
         )
@@ -158,7 +159,8 @@ def test_a_frame_costs_more_the_longer_the_pause_before_it() -> None:
     found = fit(measured)
     assert found.interval("pauses")[0] == pytest.approx(1e6)
     of_few, of_many = (
-        found.predict(Work(frames, paused_seconds=1.0)).value / frames for frames in (30, 3_000)
+        found.predict(Work(frames, pauses=pauses(frames, 1.0))).value / frames
+        for frames in (30, 3_000)
     )
     assert of_few > 2 * of_many
     assert found.predict(Work(100)).value == pytest.approx(100 * 20_000)
