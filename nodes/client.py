@@ -31,7 +31,8 @@ from nodes.datagram_queue import DatagramQueue
 from nodes.driver import PROGRAM, Driver
 from nodes.interface import LanError
 from nodes.keeper import Connector, Keeper, TlsConnector
-from nodes.lan import Lan, PacketSocketLan, TapLan
+from nodes.lan import Lan
+from nodes.packet_socket_lan import PacketSocketLan
 from nodes.process import (
     EXIT_GOOD,
     EXIT_MACHINE,
@@ -41,6 +42,7 @@ from nodes.process import (
     on_end,
 )
 from nodes.status import StatusError, close_status, print_status, serve_status
+from nodes.tap_lan import TapLan
 from protocol.client import Client
 from protocol.client.tables import AuthenticationInformation, VpnInformation
 from protocol.security_association import SecurityAssociation

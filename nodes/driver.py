@@ -13,9 +13,10 @@ from nodes.channel import Channel
 from nodes.clock import Timer, now
 from nodes.counter_file import CounterFile
 from nodes.datagram_queue import DatagramQueue
-from nodes.lan import Lan, TapLan
+from nodes.lan import Lan
 from nodes.membership import Membership
 from nodes.process import complain
+from nodes.tap_lan import TapLan
 from protocol.client import Client
 from protocol.client.actions import (
     Action,

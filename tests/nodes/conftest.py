@@ -11,6 +11,7 @@ import pytest
 
 from experiments.deployment import Settings, write_files
 from tests.namespaces import inside_new
+from tests.nodes.lans import ip, quiet, wait_until_up
 from tests.nodes.running import Crew, crew_on
 from topologies.catalog import single
 from topologies.emulate import Network, emulate
@@ -72,3 +73,14 @@ def private_network() -> Iterator[None]:
         except OSError as error:
             pytest.skip(f"no network namespaces: {error.strerror}")
         yield
+
+
+@pytest.fixture
+def wire(private_network: None) -> tuple[str, str]:
+    """Makes two veth interfaces that are up and silent: no IPv6, no addresses."""
+    ip("link", "add", "lan", "type", "veth", "peer", "name", "far")
+    for name in ("lan", "far"):
+        quiet(name)
+        ip("link", "set", name, "up")
+    wait_until_up("lan", "far")
+    return "lan", "far"

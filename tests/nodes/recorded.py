@@ -20,7 +20,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.observation.capture import DATA_PORT, read_timed_packets
+from experiments.observation.decoding import DATA_PORT
+from experiments.observation.packets import read_timed_packets
 from experiments.observation.udp_payloads import has_vpn_header, udp_payload
 from protocol import hop_tag
 from protocol.relay import Member, Relay, RelayedGroup, Strip, TaggedRelay

@@ -13,8 +13,9 @@ import pytest
 from nodes.clock import now
 from nodes.datagram_queue import DatagramQueue
 from nodes.driver import BATCH, ROUNDS, Driver
-from nodes.lan import Lan, TapLan
+from nodes.lan import Lan
 from nodes.segmentation import Octets
+from nodes.tap_lan import TapLan
 from protocol.client import Client
 from protocol.client.tables import AuthenticationInformation
 from protocol.types import Delivery, Secret, VpnId
