@@ -18,7 +18,8 @@ from experiments.embodiments.invariants import check_all
 from experiments.embodiments.seen import Seen
 from experiments.instrument.settings import Wire
 from experiments.observation import ike_datagrams
-from experiments.observation.capture import Capture, DecodingKey, merge
+from experiments.observation.capture import Capture, merge
+from experiments.observation.decoding import DecodingKey
 from experiments.observation.ike_outside import look_outside
 from experiments.progress import Progress
 from experiments.records import figures as figures_of

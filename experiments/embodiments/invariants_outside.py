@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from experiments.embodiments.seen import Seen
-from experiments.observation.capture import contains_run_of
 from experiments.observation.interop import scapy_opens, scapy_seals
+from experiments.observation.packets import contains_run_of
 from experiments.observation.udp_payloads import (
     has_hop_tag,
     has_vpn_header,

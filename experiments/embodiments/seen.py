@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments.observation.capture import DecodedFrame, DecodingKey, decode_frames
+from experiments.observation.decoding import DecodedFrame, DecodingKey, decode_frames
 from experiments.traffic.probing import Outcome
 from experiments.traffic.terminals import Attempt
 from topologies.kernel_trees import Routes

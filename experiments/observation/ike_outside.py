@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from experiments.deployment import Deployment
-from experiments.observation.capture import Capture, CaptureError, contains_run_of, read_packets
+from experiments.observation.capture import Capture, CaptureError
+from experiments.observation.packets import contains_run_of, read_packets
 from experiments.records.record import Invariant
 from topologies.plan import Plan
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-from experiments.observation.capture import read_packets
+from experiments.observation.packets import read_packets
 from protocol import hop_tag
 from protocol.wire.vpn_header import HOP_TAG_FOLLOWS
 

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Literal
 
-from experiments.observation.capture import read_timed_packets
+from experiments.observation.packets import read_timed_packets
 from nodes.sections import DEFAULT_CONTROL_PORT
 
 Protocol = Literal["TLS", "IKE", "ESP"]

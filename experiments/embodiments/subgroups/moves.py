@@ -16,7 +16,8 @@ from pathlib import Path
 
 from experiments.deployment import Deployment, until
 from experiments.embodiments.subgroups.page import Click, Page
-from experiments.observation.capture import Capture, DecodingKey, decode_frames
+from experiments.observation.capture import Capture
+from experiments.observation.decoding import DecodingKey, decode_frames
 from experiments.traffic.probe import ReceivedFrame
 from experiments.traffic.steady import RESUME_SECONDS, Steady, poll_until, streaming
 from topologies.plan import Kind, Plan

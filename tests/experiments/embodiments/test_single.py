@@ -11,7 +11,7 @@ import pytest
 
 from experiments.embodiments.claims import STRUCTURE
 from experiments.embodiments.invariants import INVARIANTS
-from experiments.observation.capture import DISSECTOR
+from experiments.observation.decoding import DISSECTOR
 from experiments.records.record import load_record, load_summary
 from tests.experiments.runs import Ended
 

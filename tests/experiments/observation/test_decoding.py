@@ -1,11 +1,8 @@
-"""Shows that tshark reads our packets with the right key only, and that captures are whole."""
+"""tshark reads our packets with the right key only."""
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +14,9 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from scapy.utils import wrpcap
 
-from experiments.observation.capture import (
-    Capture,
-    CaptureError,
-    DecodingKey,
-    contains_run_of,
-    decode_frames,
-    find_runs,
-    merge,
-    read_packets,
-)
+from experiments.observation.capture import CaptureError
+from experiments.observation.decoding import DecodingKey, decode_frames
+from experiments.observation.packets import contains_run_of
 from experiments.records.environment import CHECKOUT
 from experiments.traffic.probe import ProbeFrame, mac_from_text
 from tests.protocol.vectors import octets_of, vectors
@@ -174,106 +164,12 @@ def test_the_dissector_shows_probes_and_bindings(tmp_path: Path) -> None:
     assert other[-1] != "", "a binding cut short is none"
 
 
+def test_sealed_frames_show_no_run_of_what_is_inside(every_form: Path) -> None:
+    assert not contains_run_of(every_form, MARKER, probe(1))
+
+
 def test_a_file_that_is_no_capture_gives_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "no.pcap"
     path.write_text("nothing of the kind, but long enough to have a header")
     with pytest.raises(CaptureError, match=r"no\.pcap"):
         decode_frames(path, [KEY])
-    with pytest.raises(CaptureError, match=r"no\.pcap"):
-        list(read_packets(path))
-
-
-def test_sealed_frames_show_no_run_of_what_is_inside(every_form: Path) -> None:
-    assert not contains_run_of(every_form, MARKER, probe(1))
-
-
-def test_a_run_is_found_wherever_it_begins(tmp_path: Path) -> None:
-    path = tmp_path / "leak.pcap"
-    leak = probe(1)[100:116]
-    wrpcap(str(path), [datagram(os.urandom(99)), datagram(os.urandom(77) + leak + os.urandom(3))])
-    assert contains_run_of(path, probe(1))
-    assert not contains_run_of(path, MARKER)
-    sighting = next(find_runs(path, [probe(1)]))
-    assert (sighting.packet, sighting.octets) == (2, leak)
-    assert not contains_run_of(path, probe(1), length=17)
-
-
-def test_a_needle_that_is_too_short_is_refused(every_form: Path) -> None:
-    with pytest.raises(CaptureError, match="needle of 3 octets"):
-        contains_run_of(every_form, b"abc")
-
-
-CAPTURING = """
-import socket, subprocess, sys
-from pathlib import Path
-from experiments.observation.capture import Capture, read_packets
-subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-def popen(node, argv, **arguments):
-    assert node == "here"
-    return subprocess.Popen(argv, **arguments)
-with Capture(popen, "here", ["lo"], Path(sys.argv[1]), "udp") as capture:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        for number in range(2000):
-            sender.sendto(number.to_bytes(4, "big") * 25, ("127.0.0.1", 9))
-packets = [octets for octets in read_packets(capture.path) if len(octets) == 142]
-assert [int.from_bytes(octets[42:46], "big") for octets in packets] == list(range(2000))
-assert capture.counts["lo"].lost == 0, capture.counts
-assert capture.counts["lo"].captured >= 2000, capture.counts
-"""
-
-
-@pytest.mark.emulated
-def test_a_capture_begins_before_the_block_and_ends_whole(tmp_path: Path) -> None:
-    command = ["unshare", "--net", sys.executable, "-c", CAPTURING, str(tmp_path / "lo.pcapng")]
-    result = subprocess.run(
-        command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert result.returncode == 0, result.stderr
-
-
-@pytest.mark.emulated
-def test_an_interface_that_is_not_there_is_named(tmp_path: Path) -> None:
-    def popen(node: str, argv: Any, **arguments: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(argv, **arguments)
-
-    assert "nowhere" not in [name for _, name in socket.if_nameindex()]
-    with (
-        pytest.raises(CaptureError, match="capture at c1 on nowhere"),
-        Capture(popen, "c1", ["nowhere"], tmp_path / "x.pcapng"),
-    ):
-        pytest.fail("the block must not begin")
-
-
-def stamped(path: Path, *packets: tuple[float, bytes]) -> Path:
-    """Writes a capture of packets, each with its Unix time in s."""
-    made = []
-    for at, octets in packets:
-        packet: Any = Ether(octets)
-        packet.time = at
-        made.append(packet)
-    wrpcap(str(path), made)
-    return path
-
-
-def test_captures_are_merged_by_time_while_all_ran(tmp_path: Path) -> None:
-    begun = 1_800_000_000.25
-    early, a, b, c = (bytes([number]) * 60 for number in range(4))
-    one = stamped(tmp_path / "one.pcap", (begun - 0.1, early), (begun, a), (begun + 2, c))
-    late = bytes([9]) * 60
-    other = stamped(
-        tmp_path / "other.pcap", (begun - 30, early), (begun + 1, b), (begun + 3.1, late)
-    )
-    merged = merge([one, other], tmp_path / "merged.pcapng", begun, begun + 3)
-    assert list(read_packets(merged)) == [a, b, c]
-    assert {path.name for path in tmp_path.iterdir()} == {"one.pcap", "other.pcap", merged.name}
-
-
-def test_one_capture_alone_is_kept_as_it_is(tmp_path: Path) -> None:
-    one = stamped(tmp_path / "one.pcap", (1.0, bytes(60)), (9.0, bytes(61)))
-    whole = one.read_bytes()
-    assert merge([one], tmp_path / "merged.pcapng", 5.0, 6.0).read_bytes() == whole
-
-
-def test_captures_that_cannot_be_merged_name_the_program_and_why(tmp_path: Path) -> None:
-    with pytest.raises(CaptureError, match=r"mergecap: .*nosuch"):
-        merge([tmp_path / "nosuch", tmp_path / "other"], tmp_path / "merged.pcapng", 0.0, 1.0)
