@@ -189,7 +189,7 @@ def test_the_stream_ends_with_the_process(site: Site) -> None:
         site.desk.closing.set()
         return [event async for event in stream]
 
-    assert site.run(asyncio.wait_for(rest(), 5)) == []
+    assert site.run(asyncio.wait_for(rest(), 60)) == []
 
 
 def test_one_session_has_so_many_streams_and_no_more(site: Site) -> None:
