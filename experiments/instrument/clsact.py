@@ -24,17 +24,13 @@ class Clsact:
     """The counter of one interface's clsact qdisc: both directions together, a batch as many."""
 
     def __init__(self, process: int, interface: str) -> None:
-        """Opens a socket in a process's network namespace; OSError when there is no such interface."""
+        """Finds the interface in a process's network namespace; OSError when it is not there."""
+        self._process = process
         with network_of(process):
-            self._asking = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
             self._interface = socket.if_nametoindex(interface)
 
     def packets(self) -> int:
         """Reads the counter; OSError when the interface has no such qdisc."""
-        question = _TC_MESSAGE.pack(socket.AF_UNSPEC, self._interface, 0, 0, 0)
-        self._asking.send(
-            _HEADER.pack(_HEADER.size + len(question), _GET, _REQUEST_DUMP, 1, 0) + question
-        )
         found = None
         for body in self._answers():
             interface = _TC_MESSAGE.unpack_from(body)[1]
@@ -46,15 +42,22 @@ class Clsact:
         return int(found)
 
     def _answers(self) -> Iterator[bytes]:
-        while True:
-            answer = self._asking.recv(_BUFFER)
-            while answer:
-                length, kind = _HEADER.unpack_from(answer)[:2]
-                if kind in (_DONE, _ERROR):
-                    return
-                if kind == _NEW:
-                    yield answer[_HEADER.size : length]
-                answer = answer[_aligned(length) :]
+        """Yields what is told of each qdisc in the namespace."""
+        question = _TC_MESSAGE.pack(socket.AF_UNSPEC, self._interface, 0, 0, 0)
+        header = _HEADER.pack(_HEADER.size + len(question), _GET, _REQUEST_DUMP, 1, 0)
+        with network_of(self._process):
+            asking = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        with asking:
+            asking.send(header + question)
+            while True:
+                answer = asking.recv(_BUFFER)
+                while answer:
+                    length, kind = _HEADER.unpack_from(answer)[:2]
+                    if kind in (_DONE, _ERROR):
+                        return
+                    if kind == _NEW:
+                        yield answer[_HEADER.size : length]
+                    answer = answer[_aligned(length) :]
 
 
 def _attributes(octets: bytes) -> Iterator[tuple[int, bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import weakref
 from typing import Any
 
 from experiments.isolation import MachineError
@@ -23,6 +24,7 @@ class Nftables:
         self._c = load()
         with network_of(process):
             self._context = ctypes.c_void_p(self._c.nft_ctx_new(0))
+        weakref.finalize(self, self._c.nft_ctx_free, self._context)
         self._c.nft_ctx_buffer_output(self._context)
         self._c.nft_ctx_buffer_error(self._context)
         self._c.nft_ctx_output_set_flags(self._context, _JSON)
