@@ -22,7 +22,7 @@ from topologies.catalog import single
 pytestmark = pytest.mark.emulated
 
 NAMESPACES = 1 + len(single().nodes)
-PROGRAM = "tests.topologies.isolated_network"
+PROGRAM = "tests.experiments.isolated_network"
 
 
 def _started(*arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
