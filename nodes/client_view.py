@@ -9,6 +9,7 @@ from typing import Any
 
 from nodes.process import cipher_calls, memory
 from protocol.client import Client
+from protocol.client.establishment import State
 from protocol.client.tables import Side
 from protocol.types import SECOND
 from protocol.wire.ethernet import format_mac
@@ -120,6 +121,7 @@ def client_counters(client: Client) -> dict[str, int]:
         "frames_incomplete": client.transfer.pieces.incomplete,
         "claims_sent": client.loop_protection.sent,
         "claims_heard": client.loop_protection.heard,
+        "stations_announced": client.loop_protection.announcing.announced,
         "bindings_sent": 0 if bindings is None else bindings.asked,
         "bindings_answered": 0 if bindings is None else bindings.bound,
         **{f"dropped_{reason.value}": count for reason, count in sorted(client.drops.items())},
@@ -131,12 +133,19 @@ def process_view(client: Client) -> dict[str, Any]:
     own, other = client.information, client.loop_protection.forwarder
     forwarder = other.client_id if other is not None else own and own.client_id
     return {
-        "state": client.establishment.state.value,
-        "on_lan": "stands by" if client.loop_protection.standing_by else "forwards",
+        "state": _state(client),
+        "on_lan": client.loop_protection.role.value,
         "forwarder": forwarder,
         **memory(),
         **cipher_calls(),
     }
+
+
+def _state(client: Client) -> str:
+    """Returns where the registration stands; who is registered first listens to its LAN."""
+    state = client.establishment.state
+    waits = state is State.REGISTERED and not client.registered
+    return "listening" if waits else state.value
 
 
 def keys(client: Client) -> dict[str, Any]:

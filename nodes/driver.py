@@ -20,6 +20,7 @@ from nodes.tap_lan import TapLan
 from protocol.client import Client
 from protocol.client.actions import (
     Action,
+    Announce,
     CloseChannel,
     DeliverFrame,
     DeliverFrames,
@@ -217,7 +218,7 @@ class Driver:
             self._udp.send(action.payload, action.destination)
         elif isinstance(action, SendPacket):
             self._membership.send(action.packet, action.destination)
-        elif isinstance(action, (DeliverFrame, SendClaim)):
+        elif isinstance(action, (DeliverFrame, SendClaim, Announce)):
             if self._to_lan:
                 self._to_lan.append(FrameRun.of(action.frame))
             else:

@@ -48,6 +48,8 @@ class DropReason(str, Enum):
     # another client forwards for the LAN
     STAND_BY = "stand_by"
     CLAIM_REFUSED = "claim_refused"
+    # it says where a station is, and nothing else
+    STATION_ANNOUNCED = "station_announced"
     # it waits for the other pieces of its frame
     PIECE_KEPT = "piece_kept"
     # a client cannot or must not send it

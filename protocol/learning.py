@@ -87,6 +87,12 @@ class LearningTable(Generic[Key, Place]):
         self._stations_at[place] += 1
         return Learnt.NEW if entry is None else Learnt.MOVED
 
+    def renew(self, place: Place, now: int) -> None:
+        """Notes that every station at ``place`` was seen there now."""
+        for entry in self._entries.values():
+            if entry.place == place:
+                entry.last_seen = now
+
     def forget(self, key: Key) -> bool:
         """Forgets one station; False when it was not known."""
         if key not in self._entries:

@@ -19,7 +19,7 @@ from protocol.errors import DropReason, OpenError, SealError, WireError
 from protocol.replay import ReplayWindow
 from protocol.types import KEY_LENGTHS, SALT_LENGTH
 from protocol.wire import claim, esp, etherip, ethernet, piece
-from protocol.wire.claim import Claim
+from protocol.wire.claim import Claim, StationList
 from protocol.wire.messages import GroupSecurityAssociation
 from protocol.wire.piece import Piece
 
@@ -139,9 +139,9 @@ class SecurityAssociation:
         """Returns the ESP packet that carries a piece of a frame; raises SealError like :meth:`seal`."""
         return self._seal(part.pack(), piece.NEXT_HEADER)
 
-    def seal_claim(self, own: Claim) -> bytes:
-        """Returns the ESP packet that carries a claim; raises SealError like :meth:`seal`."""
-        return self._seal(own.pack(), claim.NEXT_HEADER)
+    def seal_claim(self, said: Claim | StationList) -> bytes:
+        """Returns the ESP packet that carries a claim or list; raises SealError like :meth:`seal`."""
+        return self._seal(said.pack(), claim.NEXT_HEADER)
 
     def _seal(self, payload: bytes, next_header: int) -> bytes:
         counter = self.next_counter
@@ -164,15 +164,15 @@ class SecurityAssociation:
         """Returns the plaintext of a packet, for `contents_of`; raises OpenError like :meth:`open`."""
         return self._open(packet, claims=False)
 
-    def open_claim(self, packet: bytes) -> Claim:
-        """Returns the claim in a packet; raises OpenError like :meth:`open`."""
+    def open_claim(self, packet: bytes) -> Claim | StationList:
+        """Returns the claim or list in a packet; raises OpenError like :meth:`open`."""
         try:
-            return Claim.parse(esp.unpad(self._open(packet, claims=True))[0])
+            return claim.parse(esp.unpad(self._open(packet, claims=True))[0])
         except WireError:
             raise OpenError(DropReason.MALFORMED_PLAINTEXT) from None
 
     def _open(self, packet: bytes, claims: bool) -> bytes:
-        """Opens a packet that carries a claim, or anything else.
+        """Opens a packet that carries a claim or list, or anything else.
 
         One that belongs to the other way leaves the window as it is: or who sends a datagram's packet on a
         LAN could have it refused where it belongs.

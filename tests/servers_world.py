@@ -494,7 +494,7 @@ class ServersWorld:
         secret = Secret(password_of(name).encode())
         information = AuthenticationInformation(name, secret, self.vpn_of[name])
         address = Address(client_address(index, 6), DATA_PORT)
-        return Peer(name, Client(information, address.port, self._lifetime), address)
+        return Peer(name, Client(information, address.port, self._lifetime, listening=0), address)
 
 
 def relay_state(relay: Relay) -> tuple[object, ...]:

@@ -187,7 +187,9 @@ class World:
         )
         index = list(self.vpn_of).index(name) if name in self.vpn_of else len(self.vpn_of)
         address = Address(client_address(index, self.family), DATA_PORT)
-        return Peer(name, Client(authentication, address.port, self._lifetime), address)
+        return Peer(
+            name, Client(authentication, address.port, self._lifetime, listening=0), address
+        )
 
     def join(self, *names: str) -> list[Peer]:
         """Registers these users, one after the other, and returns their clients."""

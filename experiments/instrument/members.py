@@ -80,7 +80,7 @@ class Member:
         authentication = AuthenticationInformation(file.user, Secret(password), VpnId(vpn_id))
         self.name = file.user
         self.server, self.address = server, address
-        self.client = Client(authentication, server.data_port)
+        self.client = Client(authentication, server.data_port, listening=0)
         self.mac = (
             b"\x02" + socket.inet_pton(socket.AF_INET6, address)[-1:] + vpn_id.to_bytes(4, "big")
         )

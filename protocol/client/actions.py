@@ -62,6 +62,12 @@ class SendClaim(Struct, frozen=True):
     frame: bytes
 
 
+class Announce(Struct, frozen=True):
+    """Put this announcement on the LAN: its bridges are to learn where a station outside is reached."""
+
+    frame: bytes
+
+
 class StandBy(Struct, frozen=True):
     """The client stands by for another on its LAN, or (None) forwards again: worth saying."""
 
@@ -99,6 +105,7 @@ Action = (
     | DeliverFrame
     | DeliverFrames
     | SendClaim
+    | Announce
     | StandBy
     | SendMessage
     | Joined

@@ -73,6 +73,11 @@ class Bindings:
             self._ask()
         return True
 
+    def show(self, now: int) -> None:
+        """Begins a round now: the client may have been elsewhere for as long as nobody sent to it."""
+        self._next_round = self._due = now
+        self.handle_timeout(now)
+
     def next_timeout(self) -> int:
         """Returns when :meth:`handle_timeout` is due."""
         return self._due

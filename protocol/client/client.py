@@ -14,19 +14,27 @@ from collections.abc import Iterable, Sequence
 
 from protocol.client.actions import (
     Action,
+    Announce,
     DeliverFrame,
     DeliverFrames,
+    Joined,
     SendDatagram,
     SendDatagrams,
     SendPacket,
 )
 from protocol.client.establishment import Establishment, State
-from protocol.client.loop_protection import LoopProtection
-from protocol.client.tables import AuthenticationInformation, SaManagementTable, VpnInformation
+from protocol.client.loop_protection import LISTENING, LoopProtection
+from protocol.client.tables import (
+    AuthenticationInformation,
+    SaManagementTable,
+    Side,
+    VpnInformation,
+)
 from protocol.client.transfer import Transfer
 from protocol.errors import DropReason
 from protocol.security_association import SecurityAssociation
 from protocol.types import SECOND, FrameRun, IpAddress
+from protocol.wire import claim
 from protocol.wire.binding import BINDING, is_binding
 from protocol.wire.claim import Claim, Standing, is_claim
 from protocol.wire.ethernet import HEADER_LENGTH
@@ -39,6 +47,7 @@ FEWEST_TOGETHER = 4
 """Fewer frames or datagrams than these cost less one by one."""
 _ANSWERS = frozenset((PROBE, BINDING))
 """What datagrams begin with in which a relay answers the client itself."""
+_ON_BOTH_SIDES = frozenset((DropReason.STATION_SEEN_HERE, DropReason.STATION_SEEN_OUTSIDE))
 
 
 class Client:
@@ -50,8 +59,9 @@ class Client:
         data_port: int,
         mac_lifetime: int = 3600 * SECOND,
         hold_down: int = SECOND,
+        listening: int = LISTENING,
     ) -> None:
-        """Takes table 310, the own UDP port, and the times of table 311 in ns."""
+        """Takes table 310, the own UDP port, the times of table 311 and how long a start listens, in ns."""
         self.associations = SaManagementTable()
         self.transfer = Transfer(self.associations, mac_lifetime, hold_down)
         self.drops: Counter[DropReason] = Counter()
@@ -60,11 +70,10 @@ class Client:
         """Of these, how many were sent in pieces."""
         self.frames_delivered = 0
         self._actions: deque[Action] = deque()
-        self.establishment = Establishment(
-            authentication, data_port, self.associations, self._actions.append
-        )
+        self._joined: Joined | None = None
+        self.establishment = Establishment(authentication, data_port, self.associations, self._act)
         self.loop_protection = LoopProtection(
-            self.associations, self._actions.append, self.transfer.stand_by
+            self.associations, self.transfer, self._actions.append, self._show, listening
         )
         self._next_sweep = 0
         self._due: int | None = None
@@ -80,6 +89,11 @@ class Client:
         self.establishment.information = information
         self.associations.replace_all(association)
         self._due = None
+
+    @property
+    def registered(self) -> bool:
+        """Whether the client is in its group, and knows who forwards for its LAN."""
+        return self.establishment.state is State.REGISTERED and not self.loop_protection.undecided
 
     # -- the control channel
 
@@ -97,8 +111,12 @@ class Client:
         """Takes a message of the server."""
         if isinstance(message, Refused):
             self._yield(now)
+        before = self.information
         self.establishment.receive_message(message, now)
         self._claim(now)
+        after = self.information
+        if before is not None and after is not None and before.relay != after.relay:
+            self.loop_protection.moved(now)
 
     def leave(self, now: int) -> None:
         """Leaves the group."""
@@ -113,6 +131,7 @@ class Client:
         self._due = None
         information = self.information
         if information is None:
+            self._joined = None
             self.loop_protection.become(None, now)
             return
         state, sealing = self.establishment.state, self.associations.sealing
@@ -121,6 +140,55 @@ class Client:
         else:
             standing = Standing.REGISTERED if state is State.REGISTERED else Standing.APART
         self.loop_protection.become(Claim(standing, information.client_id), now)
+        self._say_joined()
+
+    def _say_joined(self) -> None:
+        """Says that the client is in its group, once it knows who forwards: frames can flow then."""
+        if self._joined is not None and not self.loop_protection.undecided:
+            self._actions.append(self._joined)
+            self._joined = None
+
+    def _act(self, action: Action) -> None:
+        """Takes what establishment wants done."""
+        if isinstance(action, Joined):
+            self._joined = action
+        else:
+            self._actions.append(action)
+
+    def _show(self, now: int) -> None:
+        """Shows the relay where the client is, before it announces what is behind it."""
+        if self.establishment.bindings is not None:
+            self.establishment.bindings.show(now)
+
+    def _watch(self, now: int) -> None:
+        """Looks whether the client may still forward, before it does: it may have been stopped for long."""
+        if now >= self.loop_protection.lapses:
+            self._due = None
+            self.loop_protection.lapse(now)
+
+    def _look_for_rounds(self, frame: bytes, now: int) -> None:
+        """Asks who else forwards, if a frame that is sent on seems to go round."""
+        if self.loop_protection.comes_again(frame, now):
+            self._due = None
+            self.loop_protection.suspect(now)
+
+    def _drop(self, reason: DropReason, now: int) -> None:
+        """Counts what is not sent or delivered; who sees a station on both sides asks who else forwards."""
+        self.drops[reason] += 1
+        if reason in _ON_BOTH_SIDES:
+            self._due = None
+            self.loop_protection.suspect(now)
+
+    def _announce(self, stations: Iterable[tuple[bytes, Side]]) -> None:
+        """Has relays learn stations of the LAN, and the LAN's bridges those outside."""
+        information = self.information
+        for station, side in stations:
+            if side is Side.OUTSIDE:
+                self._actions.append(Announce(claim.announcement(station)))
+            elif information is not None and information.delivery == "relay":
+                payload = self.transfer.seal_announcement(station, information)
+                if isinstance(payload, bytes):
+                    self._actions.append(SendDatagram(payload, information.relay))
 
     def _yield(self, now: int) -> None:
         """Says on the LAN that another is to forward, while there is a key to say it with."""
@@ -141,21 +209,25 @@ class Client:
         if information is None:
             self.drops[DropReason.NOT_REGISTERED] += 1
             return
+        self._watch(now)
         if is_claim(frame):
             self._claim(now)
             refused = self.loop_protection.receive_frame(frame, now)
             if refused is not None:
                 self.drops[refused] += 1
+            self._say_joined()
             return
         multicast = information.delivery == "multicast"
         seal = self.transfer.seal_packet if multicast else self.transfer.seal
         sealed = seal(frame, information, now)
         if sealed is DropReason.FRAME_TOO_LARGE:
+            self._look_for_rounds(frame, now)
             self._send_pieces(frame, information)
             return
         if isinstance(sealed, DropReason):
-            self.drops[sealed] += 1
+            self._drop(sealed, now)
             return
+        self._look_for_rounds(frame, now)
         self.frames_sealed += 1
         if multicast:
             self._actions.append(SendPacket(sealed, information.multicast_address))
@@ -178,9 +250,10 @@ class Client:
             for frame in frames:
                 self.receive_frame(frame, now)
             return
+        self._watch(now)
         for sealed in self.transfer.seal_run(frames, information, now):
             if isinstance(sealed, DropReason):
-                self.drops[sealed] += 1
+                self._drop(sealed, now)
             else:
                 self.frames_sealed += sealed.datagrams
                 self._actions.append(SendDatagrams(sealed, information.relay))  # 809
@@ -215,7 +288,8 @@ class Client:
         if information is None or reason is not None:
             self.drops[reason or DropReason.NOT_REGISTERED] += 1
             return
-        self._deliver(self.transfer.open(payload, information, now))
+        self._watch(now)
+        self._deliver(self.transfer.open(payload, information, now), now)
 
     def receive_datagrams(
         self, octets: memoryview, size: int, source: tuple[str, int], now: int
@@ -235,7 +309,8 @@ class Client:
             for start in range(0, len(octets), size) if octets else range(1):
                 self.receive_datagram(bytes(octets[start : start + size]), source, now)
             return
-        runs = self._without_drops(self.transfer.open_run(octets, size, information, now))
+        self._watch(now)
+        runs = self._without_drops(self.transfer.open_run(octets, size, information, now), now)
         self.frames_delivered += sum(run.rows for run in runs)
         if runs:
             self._actions.append(DeliverFrames(runs))  # 820
@@ -249,12 +324,12 @@ class Client:
             return DropReason.OTHER_DELIVERY
         return None if source in information.relays else DropReason.UNEXPECTED_SOURCE
 
-    def _without_drops(self, results: Iterable[FrameRun | DropReason]) -> list[FrameRun]:
+    def _without_drops(self, results: Iterable[FrameRun | DropReason], now: int) -> list[FrameRun]:
         """Counts the drops and returns the rest."""
         kept: list[FrameRun] = []
         for one in results:
             if isinstance(one, DropReason):
-                self.drops[one] += 1
+                self._drop(one, now)
             else:
                 kept.append(one)
         return kept
@@ -285,11 +360,12 @@ class Client:
         if information.delivery != "multicast":
             self.drops[DropReason.OTHER_DELIVERY] += 1
             return
-        self._deliver(self.transfer.open_packet(packet, destination, information, now))
+        self._watch(now)
+        self._deliver(self.transfer.open_packet(packet, destination, information, now), now)
 
-    def _deliver(self, frame: bytes | DropReason) -> None:
+    def _deliver(self, frame: bytes | DropReason, now: int) -> None:
         if isinstance(frame, DropReason):
-            self.drops[frame] += 1
+            self._drop(frame, now)
             return
         self.frames_delivered += 1
         self._actions.append(DeliverFrame(frame))  # 820
@@ -307,9 +383,11 @@ class Client:
 
     def handle_timeout(self, now: int) -> None:
         """Does what is due: keep-alive, roll-over, claim, lifetimes of table 311, a counter near its end."""
+        self._watch(now)
         self.establishment.handle_timeout(now)
         self._claim(now)
-        self.loop_protection.handle_timeout(now)
+        self._announce(self.loop_protection.handle_timeout(now))
+        self._say_joined()
         if now >= self._next_sweep:
             self.transfer.stations.expire(now)
             self.transfer.pieces.expire(now)

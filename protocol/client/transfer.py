@@ -9,7 +9,7 @@ Patent: Fig. 3-2 part 314; Fig. 8-1 steps 801-809; Fig. 8-2 steps 810-820; table
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -32,6 +32,19 @@ STATIONS = 8192
 
 _ADDRESSED = etherip.HEADER_LENGTH + 2 * ethernet.MAC_LENGTH
 """Octets of a plaintext that frames between two stations have in common."""
+
+
+GONE = 16
+"""Senders that have forwarded for the LAN and will not again, as many as are remembered."""
+
+
+class Companion(NamedTuple):
+    """The client on the LAN for which this one stands by."""
+
+    senders: frozenset[bytes]
+    """SPIs and sender IDs under which it seals."""
+    silent_from: int
+    """When the LAN's frames are the LAN's own stations', as it has claimed no more (ns)."""
 
 
 class _Known(NamedTuple):
@@ -61,19 +74,68 @@ class Transfer:
         self.pieces = Reassembly()
         self._cut = 0
         self._standing_by = False
+        self._companion: Companion | None = None
+        self._gone: dict[bytes, None] = {}
 
-    def stand_by(self, standing_by: bool) -> None:
-        """Has another client forward for the LAN, or (False) takes over from it.
+    # -- while another client forwards for the LAN
+
+    def stand_by(self, standing_by: bool, now: int, companion: Companion | None = None) -> None:
+        """Has a companion forward for the LAN, or nobody yet, or (False) takes over.
 
         While it stands by, packets are opened and windows kept all the same, so that none of them can be
-        sent again later. What it sees on its LAN then comes from either side: it learns nothing, and
-        begins with an empty table 311.
+        sent again later. What it sees on its LAN then comes from either side, so table 311 holds what
+        the companion lists. The LAN's stations count as just seen when it takes over: what
+        the companion has sealed of theirs must not come back.
         """
+        if standing_by:
+            self._companion = companion or self._companion
+        else:
+            self._companion = None
+            self.stations.renew(Side.LAN, now)
         self._standing_by = standing_by
-        if not standing_by:
-            self._believed = None
-            for side in Side:
-                self.stations.purge(side)
+        self._believed = None
+
+    def forget_stations(self) -> None:
+        """Begins table 311 anew."""
+        for side in Side:
+            self.stations.purge(side)
+
+    def take_stations(self, macs: Iterable[bytes], side: Side, now: int) -> None:
+        """Learns what a companion lists, whose LAN is this one.
+
+        What it has seen outside, and a forwarder here, came to it through this one.
+        """
+        for mac in macs:
+            sure = side is Side.LAN or self._standing_by
+            if sure or self.stations.lookup(mac, now) is None:
+                self.stations.learn(mac, side, now)
+
+    def gone(self, sender: bytes) -> None:
+        """Delivers nothing more that this one has sealed: it was on the LAN, and seals no more."""
+        self._gone[sender] = None
+        for older in list(self._gone)[:-GONE]:
+            del self._gone[older]
+
+    def seal_announcement(self, station: bytes, information: VpnInformation) -> bytes | DropReason:
+        """Returns the payload of a datagram by which relays learn that a station is here."""
+        frame = claim.announcement(station)
+        packet = self._sealed(frame, information)
+        return packet if isinstance(packet, DropReason) else _datagram(packet, frame, information)
+
+    def _watch_lan(self, source: bytes, now: int) -> None:
+        """Learns a station of the LAN once nobody is there any more who could have delivered its frame."""
+        companion = self._companion
+        if companion is not None and now >= companion.silent_from and ethernet.is_station(source):
+            self.stations.learn(source, Side.LAN, now)
+
+    def _watch_outside(self, source: bytes, sender: bytes, now: int) -> None:
+        """Forgets a station of the LAN that somebody else has sealed a frame of: it may have moved."""
+        companion = self._companion
+        elsewhere = companion is not None and sender not in companion.senders
+        if elsewhere and self.stations.lookup(source, now) is Side.LAN:
+            self.stations.forget(source)
+
+    # -- to the VPN
 
     def seal(self, frame: bytes, information: VpnInformation, now: int) -> bytes | DropReason:
         """Returns the payload of the datagram that carries ``frame``, or why it is not sent.
@@ -149,9 +211,10 @@ class Transfer:
         """Learns a local station; a reason when its frame is none, or stays on this LAN."""
         if len(frame) < ethernet.HEADER_LENGTH:
             return DropReason.MALFORMED_FRAME
-        if self._standing_by:
-            return DropReason.STAND_BY
         source, destination = frame[ethernet.SOURCE], frame[ethernet.DESTINATION]
+        if self._standing_by:
+            self._watch_lan(source, now)
+            return DropReason.STAND_BY
         self._believed = None
         if not ethernet.is_station(source):
             return DropReason.GROUP_SOURCE
@@ -163,6 +226,8 @@ class Transfer:
         if self.stations.lookup(destination, now) is Side.LAN:
             return DropReason.LOCAL_DESTINATION
         return None
+
+    # -- from the VPN
 
     def open(self, payload: bytes, information: VpnInformation, now: int) -> bytes | DropReason:
         """Returns the frame that a datagram's payload carries, or why it is not delivered.
@@ -219,7 +284,7 @@ class Transfer:
         opened = association.open_run(first.header, alike.counters, alike.sealed)  # 814
         if opened is None:
             return None
-        sender = _sender(first.header.pack())
+        sender = sender_of(first.header.pack())
         return self._accept_run(opened, sender, first.clear.macs, now)
 
     def _take_apart(self, payload: bytes, information: VpnInformation) -> _Known | None:
@@ -256,7 +321,7 @@ class Transfer:
             plaintext = association.open_packet(packet)  # 814
         except OpenError as error:
             return error.reason
-        return self._accept(plaintext, _sender(packet), macs, now)
+        return self._accept(plaintext, sender_of(packet), macs, now)
 
     def _accept_run(
         self,
@@ -305,19 +370,23 @@ class Transfer:
         source = frame[ethernet.SOURCE]  # 815
         if macs is not None and macs != (source, frame[ethernet.DESTINATION]):
             return DropReason.HEADER_MISMATCH
-        if frame.startswith(claim.DESTINATION):
+        announces = frame.startswith(claim.DESTINATION)
+        if announces and not claim.is_announcement(frame):
             return DropReason.CLAIM_REFUSED
         if self._standing_by:
+            self._watch_outside(source, sender, now)
             return DropReason.STAND_BY
+        if sender in self._gone:
+            return DropReason.STATION_SEEN_HERE
         if self._believed == (source, now):
-            return frame
+            return DropReason.STATION_ANNOUNCED if announces else frame
         if not ethernet.is_station(source):
             return DropReason.GROUP_SOURCE
         if self._seen_lately(source, Side.LAN, now):
             return DropReason.STATION_SEEN_HERE
         self.stations.learn(source, Side.OUTSIDE, now)  # 816-819
         self._believed = source, now
-        return frame
+        return DropReason.STATION_ANNOUNCED if announces else frame
 
     def _seen_lately(self, mac: bytes, side: Side, now: int) -> bool:
         """Tells whether the station was seen on ``side`` within the hold-down."""
@@ -334,8 +403,8 @@ def _run(frame: bytes | DropReason) -> FrameRun | DropReason:
     return frame if isinstance(frame, DropReason) else FrameRun.of(frame)
 
 
-def _sender(packet: bytes) -> bytes:
-    """Returns SPI and sender ID of an ESP packet: whose pieces are put together."""
+def sender_of(packet: bytes) -> bytes:
+    """Returns SPI and sender ID of an ESP packet: who has sealed it."""
     return packet[:4] + packet[8:10]
 
 

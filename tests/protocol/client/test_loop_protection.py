@@ -12,20 +12,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.client import Client
-from protocol.client.actions import Action, DeliverFrame, SendClaim, SendDatagram, StandBy
+from protocol.client.actions import (
+    Action,
+    Announce,
+    DeliverFrame,
+    SendClaim,
+    SendDatagram,
+    StandBy,
+)
 from protocol.client.loop_protection import (
     FIRST_PAUSE,
     HANDOVER,
     INTERVAL,
+    LISTENING,
     SILENCE,
     LoopProtection,
 )
 from protocol.client.tables import SaManagementTable, Side
+from protocol.client.transfer import Transfer
 from protocol.errors import DropReason
 from protocol.security_association import SecurityAssociation
 from protocol.types import SECOND, ClientId
 from protocol.wire import claim
 from protocol.wire.claim import Claim, Standing
+from protocol.wire.vpn_header import VpnHeader
 from tests.protocol.associations import association, parameters
 from tests.protocol.client.test_transfer import BROADCAST, MTU, RELAY, Station, sealed, wrapped
 from tests.world import frame, mac
@@ -75,8 +85,8 @@ def test_a_client_claims_at_once_then_ever_more_seldom() -> None:
         at += [now] * claims(actions(client))
         now = client.next_timeout()
     pauses = [late - early for early, late in pairwise(at)]
-    assert pauses[:5] == [FIRST_PAUSE << n for n in range(5)]
-    assert set(pauses[4:]) == {INTERVAL}
+    assert pauses[:7] == [FIRST_PAUSE << n for n in range(7)]
+    assert set(pauses[7:]) == {INTERVAL}
     assert at[0] == 0
 
 
@@ -89,7 +99,7 @@ def test_who_stands_by_neither_seals_nor_delivers_and_learns_nothing() -> None:
     assert len(station.client.transfer.stations) == 0
     sealing = station.client.associations.sealing
     assert sealing is not None
-    assert sealing.next_counter == 2, "one claim"
+    assert sealing.next_counter == 3, "its claim, and one with which it gave way"
 
 
 def test_runs_of_frames_and_datagrams_are_dropped_too() -> None:
@@ -149,6 +159,120 @@ def test_three_lost_claims_are_borne() -> None:
     client = standing_by().client
     client.handle_timeout(3 * INTERVAL)
     assert not actions(client)
+
+
+# -- what clients tell each other of stations
+
+
+def heard_of(said: list[Action], listener: Client, now: int) -> None:
+    """Gives one client what another has put on the LAN."""
+    for action in said:
+        if isinstance(action, SendClaim):
+            listener.receive_frame(action.frame, now)
+
+
+def test_who_takes_over_announces_the_stations_that_it_was_told() -> None:
+    forwarding, waiting = Station(1), standing_by()
+    forwarding.client.handle_timeout(0)
+    forwarding.client.receive_frame(frame("*", "aa"), 0)
+    forwarding.client.receive_datagram(sealed(BROADCAST), RELAY, 0)
+    forwarding.client.handle_timeout(FIRST_PAUSE)
+    heard_of(actions(forwarding.client), waiting.client, FIRST_PAUSE)
+    stations = waiting.client.transfer.stations
+    assert stations.lookup(mac("aa"), SECOND) is Side.LAN
+    assert stations.lookup(mac("bb"), SECOND) is Side.OUTSIDE
+    begins = FIRST_PAUSE + SILENCE + HANDOVER
+    for now in (FIRST_PAUSE + SILENCE, begins):
+        waiting.client.handle_timeout(now)
+    done = actions(waiting.client)
+    assert [one.frame for one in done if isinstance(one, Announce)] == [
+        claim.announcement(mac("bb"))
+    ]
+    (datagram,) = [one for one in done if isinstance(one, SendDatagram)]
+    assert VpnHeader.parse(datagram.payload).macs == (mac("aa"), claim.DESTINATION)
+    receiver = Station(3)
+    assert receiver.takes(datagram.payload, begins / SECOND) is DropReason.STATION_ANNOUNCED
+    assert receiver.client.transfer.stations.lookup(mac("aa"), begins) is Side.OUTSIDE
+
+
+def test_a_station_that_has_gone_elsewhere_meanwhile_is_not_announced() -> None:
+    waiting = standing_by()
+    listed = claim.StationList(ClientId(1), (mac("aa"),), ())
+    packet = association(1, first_counter=5).seal_claim(listed)
+    waiting.client.receive_frame(claim.frame_of(packet, ClientId(1), claim.LIST), SECOND)
+    assert waiting.client.transfer.stations.lookup(mac("aa"), SECOND) is Side.LAN
+    own = association(1, first_counter=6).seal(frame("*", "aa"))
+    assert waiting.takes(wrapped(own, frame("*", "aa")), 1) is DropReason.STAND_BY
+    assert waiting.client.transfer.stations.lookup(mac("aa"), SECOND) is Side.LAN, "its companion"
+    others = Station(3).sends(frame("*", "aa"))
+    assert isinstance(others, bytes)
+    assert waiting.takes(others, 1) is DropReason.STAND_BY
+    assert waiting.client.transfer.stations.lookup(mac("aa"), SECOND) is None
+
+
+def test_who_gives_way_says_what_it_knows() -> None:
+    station, better = Station(5), Station(1)
+    station.client.handle_timeout(0)
+    station.client.receive_frame(frame("*", "aa"), 0)
+    actions(station.client)
+    station.client.receive_frame(claimed(1), SECOND)
+    heard_of(actions(station.client), better.client, SECOND)
+    assert better.client.transfer.stations.lookup(mac("aa"), SECOND) is Side.LAN
+
+
+def test_a_list_that_nobody_of_the_group_has_sealed_teaches_nothing() -> None:
+    waiting = standing_by()
+    other = SecurityAssociation(parameters(1, key=bytes(16)))
+    packet = other.seal_claim(claim.StationList(ClientId(1), (mac("aa"),), ()))
+    waiting.client.receive_frame(claim.frame_of(packet, ClientId(1), claim.LIST), SECOND)
+    assert waiting.client.drops[DropReason.CLAIM_REFUSED] == 1
+    assert len(waiting.client.transfer.stations) == 0
+
+
+@pytest.mark.parametrize("side", ["lan", "outside"])
+def test_a_station_that_seems_to_be_on_both_sides_brings_a_claim_at_once(side: str) -> None:
+    station = Station(5)
+    station.client.handle_timeout(0)
+    actions(station.client)
+    if side == "lan":
+        station.takes(sealed(BROADCAST), 1)
+        assert station.sends(BROADCAST, 1.5) is DropReason.STATION_SEEN_OUTSIDE
+    else:
+        station.sends(BROADCAST, 1)
+        assert station.takes(sealed(BROADCAST), 1.5) is DropReason.STATION_SEEN_HERE
+    assert station.client.next_timeout() <= round(1.5 * SECOND)
+
+
+def test_a_frame_to_many_that_comes_again_brings_a_claim_but_not_all_the_time() -> None:
+    station = Station(5)
+    now = claimed_at = sent = 0
+    while now < 60 * SECOND:
+        station.client.handle_timeout(now)
+        claimed_at = now if claims(actions(station.client)) else claimed_at
+        now = station.client.next_timeout()
+    now = claimed_at + SECOND
+    for _ in range(100):
+        now += MILLISECOND
+        station.client.receive_frame(BROADCAST, now)
+        if station.client.next_timeout() <= now:
+            station.client.handle_timeout(now)
+        sent += claims(actions(station.client))
+    assert sent == 2, "one claim with one list"
+    assert station.client.frames_sealed == 100, "it may be honest: it is sent on"
+
+
+def test_who_was_stopped_for_long_listens_before_it_forwards_again() -> None:
+    station = Station(5, listening=LISTENING)
+    station.client.handle_timeout(0)
+    station.client.handle_timeout(LISTENING)
+    assert not station.client.loop_protection.standing_by
+    actions(station.client)
+    station.client.receive_frame(BROADCAST, LISTENING + SILENCE)
+    assert station.client.drops == {DropReason.STAND_BY: 1}
+    station.client.handle_timeout(LISTENING + SILENCE)
+    assert claims(actions(station.client)) == 1
+    station.client.handle_timeout(2 * LISTENING + SILENCE)
+    assert not station.client.loop_protection.standing_by
 
 
 # -- fitness
@@ -283,7 +407,7 @@ class OneLan:
             if isinstance(action, SendClaim):
                 self._send(client_id, action.frame)
 
-        protection = LoopProtection(table, act, lambda _: None)
+        protection = LoopProtection(table, Transfer(table), act, lambda _: None)
         self.clients[client_id] = protection
         protection.become(Claim(Standing.REGISTERED, ClientId(client_id)), self.now)
 
@@ -377,13 +501,48 @@ def test_two_never_forward_for_long_nor_does_nobody(course: list[Event]) -> None
     assert lan.forwarding == ([] if best is None else [best.client_id])
 
 
-def test_at_a_start_two_forward_for_one_round_trip() -> None:
+@pytest.mark.parametrize("second", [2, 0])
+def test_at_a_start_two_never_forward_whoever_is_the_fitter(second: int) -> None:
     lan = OneLan()
     lan.start(1)
     lan.run_until(60 * SECOND + 77 * MILLISECOND)
-    lan.happen("start", 2)
+    lan.happen("start", second)
     lan.run_until(70 * SECOND)
-    assert lan.overlap == 2 * DELAY
+    assert lan.overlap == 0
+    assert lan.gap <= HANDOVER + DELAY
+    assert lan.forwarding == [min(1, second)]
+
+
+@pytest.mark.parametrize("later", [0, 1, DELAY - 1, DELAY, 2 * DELAY, LISTENING - 1, LISTENING])
+def test_of_two_that_start_at_about_the_same_moment_one_forwards(later: int) -> None:
+    for first, second in ((1, 2), (2, 1)):
+        lan = OneLan()
+        lan.start(first)
+        lan.run_until(later)
+        lan.happen("start", second)
+        lan.run_until(20 * SECOND)
+        assert lan.overlap == 0
+        assert lan.gap <= LISTENING + HANDOVER
+        assert lan.forwarding == [1]
+
+
+def test_a_client_alone_forwards_after_it_has_listened_for_a_moment() -> None:
+    lan = OneLan()
+    lan.start(1)
+    lan.run_until(10 * SECOND)
+    assert lan.gap == LISTENING
+    assert lan.forwarding == [1]
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_two_lost_claims_do_not_bring_two_forwarders_at_a_start(lost: int) -> None:
+    lan = OneLan()
+    lan.start(1)
+    lan.run_until(60 * SECOND)
+    lan.happen("start", 2)
+    lan.lossy_until = lan.now + FIRST_PAUSE * lost + DELAY
+    lan.run_until(70 * SECOND)
+    assert lan.overlap == 0
     assert lan.forwarding == [1]
 
 

@@ -25,9 +25,9 @@ MTU = 1346
 class Station:
     """A client with its SA set by hand, and what it does with frames and datagrams."""
 
-    def __init__(self, sender_id: int, group: str = GROUP) -> None:
+    def __init__(self, sender_id: int, group: str = GROUP, listening: int = 0) -> None:
         authentication = AuthenticationInformation("a", Secret(b""), VpnId(1001))
-        self.client = Client(authentication, 5000)
+        self.client = Client(authentication, 5000, listening=listening)
         self.information = VpnInformation(
             ClientId(sender_id),
             VpnId(1001),
