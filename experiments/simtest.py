@@ -24,9 +24,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from nodes.command_line import Parser, whole
-from simulator.faults import CHOICES, KINDS, LONGEST_MS, Fault, Script
+from simulator.faults import CHOICES, KINDS, LONGEST_MS, SHARING, Fault, Script
 from simulator.search import Play, Played
 from topologies.catalog import CATALOG
+from topologies.plan import Plan
+from topologies.shared_lan import share_lan
 
 SCRIPTS = 100
 LOT = 50
@@ -44,6 +46,8 @@ _SIZES: dict[str, dict[str, int]] = {
     "cascade": {"clients": 3, "terminals": 1},
 }
 """As small as the faults allow: a script is played in a fraction of a second."""
+_SHARED: dict[int, tuple[str, ...]] = {0: (), 2: ("c2",), 3: ("c2", "c4")}
+"""Who is on the LAN of the first client, by how many share it."""
 
 
 class ViolationError(AssertionError):
@@ -54,7 +58,18 @@ def play(script: Script) -> Played:
     """Plays a script in the small form of its topology; ValueError when there is none of the name."""
     if script.topo not in _SIZES:
         raise ValueError(f"script: topology {script.topo!r}: expected one of {', '.join(_SIZES)}")
-    return Play(CATALOG[script.topo](**_SIZES[script.topo]), script).run()
+    return Play(network(script), script).run()
+
+
+def network(script: Script) -> Plan:
+    """Returns the Plan of a script; with clients that share a LAN there are two more on their own."""
+    sizes = dict(_SIZES[script.topo])
+    if not script.sharing:
+        return CATALOG[script.topo](**sizes)
+    plan = CATALOG[script.topo](**sizes | {"clients": 2 + script.sharing, "second_group": 1})
+    for guest in _SHARED[script.sharing]:
+        plan = share_lan(plan, "c1", guest, with_terminals=guest == "c2")
+    return plan
 
 
 def scripts(topos: Sequence[str]) -> st.SearchStrategy[Script]:
@@ -79,6 +94,7 @@ def scripts(topos: Sequence[str]) -> st.SearchStrategy[Script]:
         st.integers(0, SEEDS - 1),
         faults.map(tuple),
         _choices(),
+        st.sampled_from((0, *SHARING)),
     )
 
 

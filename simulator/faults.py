@@ -20,11 +20,14 @@ KINDS = (
     "expel",
     "leave",
     "port",
+    "split",
+    "pause",
 )
 """The first six impair a link, ``cut`` breaks a control channel, ``replay`` sends old datagrams again.
 
 After ``port`` a client's datagrams leave by another port, and those to the one before reach nobody: as
-behind a NAT that has forgotten it.
+behind a NAT that has forgotten it. ``split`` cuts a LAN with several clients in two; after
+``pause`` a client's process does nothing for a while, and then takes what has waited for it.
 """
 LINK_KINDS = KINDS[:6]
 LONGEST_MS = 20_000
@@ -37,6 +40,8 @@ CHOICES: dict[str, tuple[str | bool, ...]] = {
     "hop_tags": (False, True),
 }
 """What a script may choose about the processes, the default first: fields of the world's settings."""
+SHARING = (0, 2, 3)
+"""How many clients may be on one LAN; 0: each has one of its own."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +72,20 @@ class Fault:
 class Script:
     """A topology of the catalog, a seed, what goes wrong, and which of CHOICES are not the default.
 
-    Raises ValueError for a choice that there is not.
+    ``sharing`` clients are on the LAN of the first, itself among them, if it is not 0. Raises ValueError
+    for a choice that there is not.
     """
 
     topo: str
     seed: int
     faults: tuple[Fault, ...] = ()
     choices: tuple[tuple[str, str | bool], ...] = ()
+    sharing: int = 0
 
     def __post_init__(self) -> None:
+        if self.sharing not in SHARING:
+            expected = ", ".join(map(str, SHARING))
+            raise ValueError(f"script: sharing {self.sharing}: expected one of {expected}")
         for name, value in self.choices:
             if name not in CHOICES:
                 raise ValueError(f"script: choice {name!r}: expected one of {', '.join(CHOICES)}")
@@ -86,15 +96,18 @@ class Script:
     def to_text(self) -> str:
         """Writes the script in one line."""
         faults = [astuple(fault) for fault in self.faults]
-        return json.dumps([self.topo, self.seed, faults, dict(self.choices)])
+        sharing = [self.sharing] if self.sharing else []
+        return json.dumps([self.topo, self.seed, faults, dict(self.choices), *sharing])
 
     @classmethod
     def from_text(cls, text: str) -> Script:
         """Reads what :meth:`to_text` has written; raises ValueError for anything else."""
         try:
-            topo, seed, faults, choices = json.loads(text)
+            topo, seed, faults, choices, *sharing = json.loads(text)
+            (clients,) = sharing or (0,)
             chosen = tuple(sorted(dict(choices).items()))
-            return cls(str(topo), int(seed), tuple(_fault(row) for row in faults), chosen)
+            faults = tuple(_fault(row) for row in faults)
+            return cls(str(topo), int(seed), faults, chosen, int(clients))
         except (TypeError, ValueError) as error:
             raise ValueError(f"script: {error}".replace("script: script:", "script:")) from error
 

@@ -1,5 +1,8 @@
 """Watches a world, and says what must never be, whatever goes wrong in it.
 
+On a LAN with several clients two may forward, and frames come back, while the LAN itself is disturbed, they
+do not hold each other's SAs or one of them stands still, and a moment longer; never otherwise.
+
 It keeps a model of its own: which frames were sent, who belongs where since when, and which SAs were
 handed out when. Nothing in the world depends on it.
 """
@@ -10,13 +13,14 @@ import gc
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
+from protocol.client.loop_protection import INTERVAL
 from protocol.wire import ip, vpn_header
 from protocol.wire.binding import BINDING
 from protocol.wire.codec import Message
+from protocol.wire.ethernet import is_group
 from protocol.wire.messages import GroupSecurityAssociation, NewSecurityAssociation, Registered
 from simulator.observer import Observer
 
@@ -32,14 +36,10 @@ _NONCE_END = 16
 _RECENT = 20
 MARKER = b"seen in clear: no"
 """What every frame of a search has in it, and nothing at a relay."""
-
-
-@dataclass
-class _Sent:
-    """A frame that a terminal has sent, and the SPIs under which it was sealed."""
-
-    terminal: str
-    spis: set[int] = field(default_factory=set)
+GRACE = INTERVAL + 50_000_000
+"""ns for which two may forward on a LAN after it was mended: until the next claim is heard."""
+MOST_SEALINGS, MOST_TO_ONE = 8, 64
+"""How often a frame to many, and one to a station, may be sealed while a shared LAN is disturbed."""
 
 
 class Monitor(Observer):
@@ -54,13 +54,17 @@ class Monitor(Observer):
         self.recent: dict[str, list[bytes]] = {}
         """The latest datagrams of each client."""
         self._world: World | None = None
-        self._sent: dict[bytes, _Sent] = {}
+        self._sent: dict[bytes, str] = {}
         self._nonces: set[bytes] = set()
         self._keys: dict[int, bytes] = {}
         self._made: dict[int, int] = {}
         self._places: dict[int, Place] = {}
         self._since: dict[str, tuple[Place | None, int]] = {}
         self._opened: Counter[tuple[ClientProcess, bytes]] = Counter()
+        self._sealings: dict[bytes, set[tuple[ClientProcess, int]]] = {}
+        self._companions: dict[str, list[str]] = {}
+        self._deaf_at: dict[str, int] = {}
+        """When a client was last seen to forward beside one whose SAs are others."""
 
     # -- what the search tells
 
@@ -70,6 +74,11 @@ class Monitor(Observer):
         for node in world.plan.clients():
             assert node.vpn_id is not None
             self._since[node.name] = ((node.vpn_id, node.sub_id), 0)
+            self._companions[node.name] = [
+                other.name
+                for other in world.plan.clients()
+                if other != node and world.lan_of[other.name] is world.lan_of[node.name]
+            ]
 
     def belongs(self, client: str, place: Place | None, now: int) -> None:
         """Notes that an administrator has put a client elsewhere, or (None) out of its group."""
@@ -82,7 +91,7 @@ class Monitor(Observer):
 
     def sends(self, terminal: str, frame: bytes) -> None:
         """Notes that a terminal sends a frame, which has MARKER in it and is like no other."""
-        self._sent[frame] = _Sent(terminal)
+        self._sent[frame] = terminal
 
     # -- what the world tells
 
@@ -122,7 +131,54 @@ class Monitor(Observer):
             self._violate(f"{process.name} sealed twice with nonce {nonce.hex()}")
         self._nonces.add(nonce)
         if frame in self._sent:
-            self._sent[frame].spis.add(int.from_bytes(esp[:4], "big"))
+            sealings = self._sealings.setdefault(frame, set())
+            sealings.add((process, self._now))
+            if len(sealings) > (MOST_SEALINGS if is_group(frame) else MOST_TO_ONE):
+                self._violate(f"a frame of {self._sent[frame]} was sealed {len(sealings)} times")
+            self._check_alone(process, "sealed")
+            self._check_round(process, frame)
+
+    def _check_alone(self, process: ClientProcess, did: str) -> None:
+        """Checks that no other client forwards on the same LAN that could hear this one."""
+        if not self._companions[process.name]:
+            return
+        for other in self._forwarding_beside(process):
+            if not can_hear(process, other):
+                for name in (process.name, *self._companions[process.name]):
+                    self._deaf_at[name] = self._now
+            elif self._is_settled(process):
+                self._violate(f"{process.name} {did} a frame while {other.name} forwards, too")
+            self.reached["two forward"] += 1
+
+    def _check_round(self, process: ClientProcess, frame: bytes) -> None:
+        """Checks that what a client seals was sent on its own LAN, and has not come out of the VPN."""
+        assert self._world is not None
+        lans = self._world.lan_of
+        if lans[self._sent[frame]] is lans[process.name]:
+            return
+        self.reached["a frame goes round"] += 1
+        if self._is_settled(process):
+            text = f"{process.name} sealed a frame of {self._sent[frame]}, which is not on its LAN"
+            self._violate(text)
+
+    def _forwarding_beside(self, process: ClientProcess) -> Iterator[ClientProcess]:
+        """Yields the other clients on the LAN that forward."""
+        assert self._world is not None
+        for name in self._companions[process.name]:
+            other = self._world.clients.get(name)
+            if other is not None and forwards(other) and not other.paused:
+                yield other
+
+    def _is_settled(self, process: ClientProcess) -> bool:
+        """Tells whether a client's LAN is sound, and all on it hear each other, for long enough."""
+        assert self._world is not None
+        lan = self._world.lan_of[process.name]
+        names = (process.name, *self._companions[process.name])
+        moved = max(self._since[one][1] for one in names)
+        running = (self._world.clients.get(one) for one in names)
+        stalled = max((one.stalled_at for one in running if one is not None), default=0)
+        last = max(lan.mended_at, moved, stalled, self._deaf_at.get(process.name, lan.mended_at))
+        return lan.is_sound and self._now - last > GRACE
 
     def opened(self, process: ClientProcess, frame: bytes) -> None:
         """Checks that a frame is one that was sent, comes once, and is this client's to read."""
@@ -132,18 +188,29 @@ class Monitor(Observer):
             return
         key = (process, frame)
         self._opened[key] += 1
-        if self._opened[key] > 1:
-            self._violate(f"{process.name} opened a frame of {sent.terminal} twice")
+        if self._opened[key] > len(self._sealings.get(frame, ())):
+            self._violate(f"{process.name} opened a frame of {sent} twice")
         assert self._world is not None
-        if self._world.plan.client_of(sent.terminal).name == process.name:
-            self._violate(f"{process.name} opened a frame of its own LAN's {sent.terminal}")
+        if self._world.lan_of[sent] is self._world.lan_of[process.name]:
+            self._comes_back(process.name, f"opened a frame of its own LAN's {sent}")
+        self._check_alone(process, "opened")
         place, since = self._since[process.name]
-        for spi in sent.spis:
-            if self._places.get(spi) != place and self._made.get(spi, 0) > since:
-                self._violate(
-                    f"{process.name} of {place} opened a frame of {self._places.get(spi)}, "
-                    f"sealed with an SA made {self._made.get(spi, 0) - since} ns after it left"
-                )
+        spi = int.from_bytes(esp_of(process.opening)[:4], "big")
+        if self._places.get(spi) != place and self._made.get(spi, 0) > since:
+            self._violate(
+                f"{process.name} of {place} opened a frame of {self._places.get(spi)}, "
+                f"sealed with an SA made {self._made.get(spi, 0) - since} ns after it left"
+            )
+
+    def _comes_back(self, name: str, what: str) -> None:
+        """Notes that a frame has come back to its LAN: one with several clients may be disturbed."""
+        assert self._world is not None
+        lan = self._world.lan_of[name]
+        shared = [one for one in self._companions if self._world.lan_of[one] is lan]
+        process = self._world.clients.get(shared[0])
+        self.reached["a frame comes back"] += 1
+        if len(shared) < 2 or process is None or self._is_settled(process):
+            self._violate(f"{name} {what}")
 
     def at_relay(self, name: str, payload: bytes) -> None:
         """Checks that what relays is shown no payload in clear, and counts what comes to it."""
@@ -164,8 +231,8 @@ class Monitor(Observer):
         sent = self._sent.get(frame)
         if sent is None:
             self._violate(f"{terminal} saw a frame that nobody sent: {frame[:40].hex()}")
-        elif sent.terminal == terminal:
-            self._violate(f"{terminal} saw a frame of its own come back")
+        elif sent == terminal:
+            self._comes_back(terminal, "saw a frame of its own come back")
 
     def look_into(self, name: str, *held: object) -> None:
         """Checks that what relays holds no data key anywhere in its memory, reached from ``held``."""
@@ -188,6 +255,18 @@ class Monitor(Observer):
             written = (key, key.hex().encode(), b64encode(key).rstrip(b"="))
             if any(one in octets for one in written):
                 self._violate(f"{name} was given the key of SPI {spi:#x}")
+
+
+def forwards(process: ClientProcess) -> bool:
+    """Tells whether a client is in its group and carries frames."""
+    client = process.client
+    return client.information is not None and not client.loop_protection.standing_by
+
+
+def can_hear(one: ClientProcess, other: ClientProcess) -> bool:
+    """Tells whether two clients hold an SA in common, under which they hear each other's claims."""
+    mine, others = one.client.associations, other.client.associations
+    return any(others.at(association.spi) is not None for association, _ in mine.rows())
 
 
 def octets_within(*held: object) -> Iterator[bytes]:

@@ -6,12 +6,13 @@ crashes takes its memory with it; a new one is made in its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from protocol.client import Client
 from protocol.client import actions as client_actions
+from protocol.client.loop_protection import SILENCE
 from protocol.client.tables import AuthenticationInformation
 from protocol.distribution.subscriber import NOTHING, SendReport, Subscriber
 from protocol.errors import WireError
@@ -33,6 +34,8 @@ FIRST_PAUSE = SECOND // 4
 LONGEST_PAUSE = 10 * SECOND
 LONGEST_REPORTER_PAUSE = SECOND
 """ns before a control channel is tried again: doubled each time."""
+HELD = 200
+"""Frames, and packets, that wait for a client that does nothing; what comes then is lost."""
 
 
 class Timed(Protocol):
@@ -187,12 +190,51 @@ class ClientProcess(Connecting):
         self.refusals: list[messages.Refused] = []
         self.taken = 0
         """Frames of the LAN and packets of the group that the client was given."""
+        self.opening = b""
+        """The packet that the client was given last."""
         self._frame = b""
+        self.stalled_at = 0
+        """When it last went on after it had stood still, but not for so long that others took over."""
+        self._held: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
+        self._paused_at = 0
+
+    @property
+    def paused(self) -> bool:
+        """Whether the process does nothing, as one that was stopped."""
+        return self._held is not None
+
+    def pause(self) -> None:
+        """Does nothing from now on: what comes waits."""
+        if self._held is None:
+            self._held, self._paused_at = [], self.now
+
+    def resume(self) -> None:
+        """Takes what has waited: sockets first, then timers."""
+        held, self._held = self._held or [], None
+        if self.now - self._paused_at < SILENCE:
+            self.stalled_at = self.now
+        timers = [one for one in held if one[0] == self._time_out]
+        for act, arguments in [one for one in held if one not in timers] + timers:
+            if self.running:
+                act(*arguments)
+
+    def _hold(self, act: Callable[..., None], *arguments: Any) -> bool:
+        """Has a call wait while the process does nothing; False when it does not."""
+        if self._held is None:
+            return False
+        sockets = (self.receive_frame, self.receive_packet)
+        if act not in sockets or sum(one == act for one, _ in self._held) < HELD:
+            self._held.append((act, arguments))
+        return True
+
+    def _time_out(self, armed: int) -> None:
+        if not self._hold(self._time_out, armed):
+            super()._time_out(armed)
 
     @property
     def registered(self) -> bool:
-        """Whether the client is in its group, as far as it knows."""
-        return self.client.establishment.state.value == "registered"
+        """Whether the client is in its group, as far as it knows, and knows who forwards for its LAN."""
+        return self.client.registered
 
     def timed(self) -> Iterator[Timed]:
         """Yields the client."""
@@ -211,12 +253,21 @@ class ClientProcess(Connecting):
 
     def channel_opened(self, channel: Channel) -> None:
         """Registers."""
+        if self._hold(self.channel_opened, channel):
+            return
         super().channel_opened(channel)
         self.client.channel_opened(self.now)
         self.act()
 
+    def octets_received(self, channel: Channel, octets: bytes) -> None:
+        """Takes messages of the server."""
+        if not self._hold(self.octets_received, channel, octets):
+            super().octets_received(channel, octets)
+
     def channel_lost(self, channel: Channel) -> None:
         """Tells the client, and tries again."""
+        if self._hold(self.channel_lost, channel):
+            return
         if self.channel is channel:
             self.client.channel_lost(self.now)
         super().channel_lost(channel)
@@ -229,15 +280,21 @@ class ClientProcess(Connecting):
 
     def receive_frame(self, frame: bytes) -> None:
         """Takes a frame of the LAN (step 801)."""
+        if not self.running or self._hold(self.receive_frame, frame):
+            return
         self.note("frame", frame)
         self._frame = frame
         self.taken += 1
         self.client.receive_frame(frame, self.now)
         self.act()
+        self._frame = b""
 
     def receive_packet(self, packet: Packet) -> None:
         """Takes a packet from outside (step 810)."""
+        if self._hold(self.receive_packet, packet):
+            return
         self.note("packet", packet.payload)
+        self.opening = packet.payload
         if packet.protocol == UDP and packet.ports[1] == self.port:
             self.taken += not (is_probe(packet.payload) or is_binding(packet.payload))
             self.client.receive_datagram(packet.payload, packet.sender(), self.now)
@@ -265,6 +322,8 @@ class ClientProcess(Connecting):
             self.world.lan_of[self.name].send(self.name, action.frame)
         elif isinstance(action, client_actions.SendClaim):
             self.world.observer.claimed(self, claim.packet_of(action.frame))
+            self.world.lan_of[self.name].send(self.name, action.frame)
+        elif isinstance(action, client_actions.Announce):
             self.world.lan_of[self.name].send(self.name, action.frame)
         elif isinstance(action, client_actions.JoinGroup):
             self.groups.add(action.multicast_address)

@@ -16,10 +16,10 @@ from protocol.relay import Strip
 from protocol.wire.ethernet import BROADCAST, EthernetHeader, parse_mac
 from simulator.faults import LINK_KINDS, Fault, Script
 from simulator.links import SOUND, Impairment
-from simulator.monitor import MARKER, Monitor
+from simulator.monitor import MARKER, Monitor, forwards
 from simulator.processes import DataPort
 from simulator.world import World, WorldSettings
-from topologies.plan import Kind, Plan
+from topologies.plan import Kind, Plan, Role
 
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
@@ -75,8 +75,11 @@ class Play:
         self._plan = plan
         self._script = script
         self._chance = self.world.chance.stream("traffic")
-        self._links = [link.ends for link in plan.links if link.kind is Kind.OUTSIDE]
         self._clients = [client.name for client in plan.clients()]
+        self._shared = shared_lans(plan)
+        self._links = [(name, lan) for lan, names in self._shared.items() for name in names] + [
+            link.ends for link in plan.links if link.kind is Kind.OUTSIDE
+        ]
         self._relays = [relay.name for relay in plan.relays]
         self._terminals = [terminal.name for terminal in plan.terminals()]
         self._number = 0
@@ -163,6 +166,8 @@ class Play:
             "expel": self._expel,
             "leave": self._leave,
             "port": self._change_port,
+            "split": self._split,
+            "pause": self._pause,
         }
         begin[fault.kind](fault)
 
@@ -206,12 +211,16 @@ class Play:
                 process.send_datagram(payload, process.client.information.relay)
 
     def _move(self, fault: Fault) -> None:
-        client = self._clients[fault.target % len(self._clients)]
-        place = self.monitor.place(client)
-        if place is not None:
-            sub_id = 1 + fault.share % 2
-            self.monitor.belongs(client, (place[0], sub_id), self.world.engine.now)
-            self.world.move(client, sub_id)
+        sub_id = 1 + fault.share % 2
+        for client in self._on_lan_of(self._clients[fault.target % len(self._clients)]):
+            place = self.monitor.place(client)
+            if place is not None:
+                self.monitor.belongs(client, (place[0], sub_id), self.world.engine.now)
+                self.world.move(client, sub_id)
+
+    def _on_lan_of(self, client: str) -> list[str]:
+        """Returns the clients on a LAN, which an administrator has in one Sub ID."""
+        return next((names for names in self._shared.values() if client in names), [client])
 
     def _expel(self, fault: Fault) -> None:
         client = self._clients[fault.target % len(self._clients)]
@@ -226,8 +235,11 @@ class Play:
         if self.monitor.place(client) is None:
             node = self._plan.node(client)
             assert node.vpn_id is not None
-            self.monitor.belongs(client, (node.vpn_id, node.sub_id), self.world.engine.now)
+            places = [self.monitor.place(one) for one in self._on_lan_of(client)]
+            place = next((one for one in places if one is not None), (node.vpn_id, node.sub_id))
+            self.monitor.belongs(client, place, self.world.engine.now)
             self.world.admit(client)
+            self.world.move(client, place[1])
         self._restart(client)
 
     def _leave(self, fault: Fault) -> None:
@@ -243,6 +255,24 @@ class Play:
             self._next_port += 1
             process.port = self._next_port
 
+    def _split(self, fault: Fault) -> None:
+        """Cuts a LAN in two: one client and some terminals, and the others."""
+        if not self._shared:
+            return
+        lans = list(self._shared)
+        name = lans[fault.target % len(lans)]
+        client = self._shared[name][fault.target % len(self._shared[name])]
+        terminals = [terminal.name for terminal in self._plan.terminals_of(client)]
+        some = terminals[: 1 + fault.share % len(terminals)]
+        self.world.lan_of[client].split((client, *some))
+        self._after(fault, self.world.lan_of[client].split, ())
+
+    def _pause(self, fault: Fault) -> None:
+        process = self.world.clients.get(self._clients[fault.target % len(self._clients)])
+        if process is not None:
+            process.pause()
+            self._after(fault, process.resume)
+
     def _restart(self, client: str) -> None:
         self.world.crash(client)
         self.world.start_process(client)
@@ -252,6 +282,10 @@ class Play:
         self._impaired.clear()
         for link in self._links:
             self._apply(link)
+        for lan in self.world.lan_of.values():
+            lan.split(())
+        for process in self.world.clients.values():
+            process.resume()
         for name in (self.world.server_name, *self._relays, *self._clients):
             self.world.start_process(name)
         for client in self._clients:
@@ -266,6 +300,14 @@ class Play:
             if not process.registered:
                 state = process.client.establishment.state.value
                 violations.append(f"after the quiet phase {name} is {state}")
+        for lan, names in self._shared.items():
+            ready = [name for name in names if world.clients[name].registered]
+            forwarding = [name for name in ready if forwards(world.clients[name])]
+            if len(forwarding) != 1:
+                violations.append(f"after the quiet phase of {ready} on {lan} forward {forwarding}")
+        if self._shared:
+            for target in self._terminals:
+                self._expect_to_reach(target)
         self.monitor.hops.clear()
         for _ in range(ROUNDS):
             for source in self._terminals:
@@ -276,12 +318,30 @@ class Play:
             if count > 1:
                 violations.append(f"after the quiet phase a packet came to {relay} {count} times")
 
+    def _expect_to_reach(self, target: str) -> None:
+        """Expects a frame to one station to get there, though it has said nothing for long."""
+        for source in self._terminals:
+            if self._mac(source) != self._mac(target) and self._is_joined(source, target):
+                if self.world.lan_of[source] is self.world.lan_of[target]:
+                    continue
+                frame = self._send(source, target)
+                self._advance(self.world.engine.now + SETTLING)
+                came = sum(octets == frame for _, octets in self.world.received[target])
+                if came != 1:
+                    text = f"{target} saw a frame of {source} to it alone {came} times"
+                    self.monitor.violations.append(f"after the quiet phase {text}")
+                return
+
+    def _is_joined(self, one: str, other: str) -> bool:
+        """Tells whether two terminals are on one LAN, or in one group and Sub ID."""
+        if self.world.lan_of[one] is self.world.lan_of[other]:
+            return True
+        here, there = (self._plan.client_of(name).name for name in (one, other))
+        return self.monitor.place(here) == self.monitor.place(there)
+
     def _expect_arrivals(self, source: str, frame: bytes) -> None:
-        home = self._plan.client_of(source).name
-        here = self.monitor.place(home)
         for terminal, record in self.world.received.items():
-            client = self._plan.client_of(terminal).name
-            alike = client == home or self.monitor.place(client) == here
+            alike = self._is_joined(source, terminal)
             due = int(terminal != source and alike)
             came = sum(octets == frame for _, octets in record)
             if came != due:
@@ -318,6 +378,15 @@ class Play:
 
     def _out_of_balance(self, name: str, taken: int, counted: object) -> None:
         self.monitor.violations.append(f"{name} took {taken} and counted {counted}")
+
+
+def shared_lans(plan: Plan) -> dict[str, list[str]]:
+    """Returns the clients of each LAN that has several."""
+    found = {
+        lan.name: [client.name for client in plan.neighbours(lan.name, Role.CLIENT)]
+        for lan in plan.with_role(Role.LAN)
+    }
+    return {lan: names for lan, names in found.items() if len(names) > 1}
 
 
 def chosen_settings(settings: WorldSettings, script: Script) -> WorldSettings:

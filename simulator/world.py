@@ -171,7 +171,10 @@ class World:
         return f"open sesame, {user}".encode()
 
     def impair(self, one: str, other: str, impairment: Impairment = SOUND) -> None:
-        """Impairs both directions of a link; unless told how, ends that."""
+        """Impairs both directions of a link, or a client's port on its LAN; unless told how, ends that."""
+        if (one, other) not in self.network.directions:
+            self.lan_of[one].impair(one, impairment)
+            return
         for ends in ((one, other), (other, one)):
             self.network.directions[ends].impairment = impairment
 
@@ -186,7 +189,7 @@ class World:
         server.act()
 
     def _lay_lan(self, name: str) -> None:
-        lan = Lan(self.engine)
+        lan = Lan(self.engine, self.chance.stream("lan", name))
         for client in self.plan.neighbours(name, Role.CLIENT):
             self.lan_of[client.name] = lan
             lan.disconnect(client.name)

@@ -9,6 +9,8 @@ import pytest
 from msgspec import structs
 
 from protocol.cipher import Aead
+from protocol.client.announcing import Announcing
+from protocol.client.loop_protection import LoopProtection
 from protocol.client.transfer import Transfer
 from protocol.errors import DropReason
 from protocol.management.tables import GroupKey, MulticastAddressTable
@@ -102,6 +104,16 @@ def one_sender_id(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(GroupKey, "take_sender_id", lambda _: SenderId(7))
 
 
+def deaf_on_lans(patch: pytest.MonkeyPatch) -> None:
+    """Has clients hear no claim of each other."""
+    patch.setattr(LoopProtection, "receive_frame", lambda *_: DropReason.CLAIM_REFUSED)
+
+
+def silent_after_takeovers(patch: pytest.MonkeyPatch) -> None:
+    """Announces no station."""
+    patch.setattr(Announcing, "begin", lambda *_: None)
+
+
 PLANTED: dict[str, tuple[Plant, str, str]] = {
     "no plaintext at a relay": (clear_text, "single", "was shown a payload"),
     "no data key told to a relay": (key_to_a_relay, "cascade", "given the key of SPI"),
@@ -112,5 +124,7 @@ PLANTED: dict[str, tuple[Plant, str, str]] = {
     "no loop": (round_and_round, "cascade", "a storm"),
     "counters balance": (uncounted_copy, "single", "and counted"),
     "nonces never repeat": (one_sender_id, "single", "sealed twice with nonce"),
+    "one forwards for a LAN": (deaf_on_lans, "single", "forwards, too"),
+    "each station is reached": (silent_after_takeovers, "single", "to it alone 0 times"),
 }
 """By what is broken: how, in which topology, and what is said of it."""
