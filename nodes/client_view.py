@@ -142,10 +142,10 @@ def process_view(client: Client) -> dict[str, Any]:
 
 
 def _state(client: Client) -> str:
-    """Returns where the registration stands; who is registered first listens to its LAN."""
-    state = client.establishment.state
-    waits = state is State.REGISTERED and not client.registered
-    return "listening" if waits else state.value
+    """Returns where the registration stands; who could carry frames listens to its LAN first."""
+    state, protection = client.establishment.state, client.loop_protection
+    waits = client.information is not None and (protection.own is None or protection.undecided)
+    return "listening" if waits and state in (State.REGISTERED, State.APART) else state.value
 
 
 def keys(client: Client) -> dict[str, Any]:

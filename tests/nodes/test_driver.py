@@ -54,7 +54,7 @@ async def _counters_after_a_frame(delivery: Delivery) -> dict[str, Any]:
     """Returns the counters of a client that sealed one frame, too large for its outside interface."""
     authentication = AuthenticationInformation("A", Secret(b"p"), VpnId(1001))
     with TapLan("lan", LAN_MTU) as lan, closing(DatagramQueue(OWN, 0)) as udp:
-        driver = Driver(Client(authentication, 4790), lan, udp, "lo")
+        driver = Driver(Client(authentication, 4790, listening=0), lan, udp, "lo")
         driver.client.channel_opened(0)
         driver.client.receive_message(_registered(delivery), 0)
         driver.act()
@@ -86,7 +86,7 @@ async def _failure_when_the_device_has_gone() -> str:
     """Returns why a client ends that joins after somebody has taken its device away."""
     authentication = AuthenticationInformation("A", Secret(b"p"), VpnId(1001))
     with TapLan("lan", LAN_MTU) as lan, closing(DatagramQueue(OWN, 0)) as udp:
-        driver = Driver(Client(authentication, 4790), lan, udp, "lo")
+        driver = Driver(Client(authentication, 4790, listening=0), lan, udp, "lo")
         driver.client.channel_opened(0)
         subprocess.run(["ip", "link", "set", "lan", "name", "other"], check=True, timeout=60)
         driver.client.receive_message(_registered("relay"), 0)
@@ -131,7 +131,7 @@ async def _sent_after_one_wake_up(reads: list[list[bytes]]) -> tuple[int, int]:
     """Returns how many reads were left, and how many datagrams were sent."""
     authentication = AuthenticationInformation("A", Secret(b"p"), VpnId(1001))
     with closing(Waiting(reads)) as lan, closing(DatagramQueue(OWN, 0)) as udp:
-        driver = Driver(Client(authentication, 4790), lan, udp)
+        driver = Driver(Client(authentication, 4790, listening=0), lan, udp)
         driver.client.channel_opened(now())
         driver.client.receive_message(_registered("relay"), now())
         driver.act()
