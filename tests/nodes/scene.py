@@ -16,6 +16,7 @@ from nodes.udp import UdpSocket
 from protocol.types import Address
 
 HOST = ip_address("127.0.0.1")
+SECONDS = 30.0
 ALL_PLANES: tuple[Planes, ...] = (SocketPlanes(), BatchPlanes())
 
 
@@ -35,6 +36,7 @@ class Scene:
     """The members' sockets: what they get is what the plane has sent."""
 
     sockets: dict[str, socket.socket]
+    fence: socket.socket
 
     def address(self, name: str) -> Address:
         return Address(*self.sockets[name].getsockname()[:2])
@@ -48,6 +50,14 @@ class Scene:
             return
         for one in burst.datagrams:
             sender.sendto(one, to)
+
+    def settle(self) -> None:
+        """Waits until what was sent has come to its socket, which a busy kernel leaves to a thread.
+
+        A processor's queue of the loopback interface keeps its order: what comes back was the last in it.
+        """
+        self.fence.sendto(b"fence", self.fence.getsockname())
+        assert self.fence.recv(8) == b"fence"
 
     def received(self) -> dict[str, list[bytes]]:
         """Takes what has come to each member, in order."""
@@ -67,12 +77,15 @@ def open_scene(names: Iterable[str]) -> Iterator[Scene]:
     """Opens a socket for each name."""
     with ExitStack() as stack:
         sockets = {}
+        fence = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        fence.bind((str(HOST), 0))
+        fence.settimeout(SECONDS)
         for name in names:
             made = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             made.setblocking(False)
             made.bind((str(HOST), 0))
             sockets[name] = made
-        yield Scene(sockets)
+        yield Scene(sockets, fence)
 
 
 def through(
@@ -92,8 +105,10 @@ def through(
 
 def _run(plane: Plane, udp: UdpSocket, scene: Scene, got: dict[str, list[bytes]]) -> None:
     """Wakes the plane up until nothing waits any more."""
+    scene.settle()
     while select.select([udp], [], [], 0)[0]:
         plane.readable()
+        scene.settle()
     for name, more in scene.received().items():
         got[name] += more
 
