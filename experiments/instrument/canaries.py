@@ -21,7 +21,7 @@ from topologies.rig import bridge_of, unknown_neighbour
 
 PORTS = (1, 8, 32)
 SPINNER_PORT = 4799
-_PROGRAM = str(Path(__file__).with_name("canary_program.py"))
+CANARY_PROGRAM = str(Path(__file__).with_name("canary_program.py"))
 _DISCARD = 9
 _SECONDS = 20.0
 _FEWEST_SAMPLES = 4
@@ -36,7 +36,7 @@ def next_hop_costs(
     measures all numbers of ports once, in an order of chance.
     """
     address, _ = unknown_neighbour(rig.plan, server)
-    argv = (_PROGRAM, "send", str(rig.cores.measured), address, str(_DISCARD))
+    argv = (CANARY_PROGRAM, "send", str(rig.cores.measured), address, str(_DISCARD))
     costs = []
     with (
         _further_ports(rig, server) as flood,
@@ -102,7 +102,7 @@ def spin(rig: Rig, server: str, load: Load, pairs: int) -> list[float | None]:
     spinner's own socket, which nobody reads, so that no server runs.
     """
     address = str(rig.plan.data_address(server))
-    argv = (_PROGRAM, "spin", str(rig.cores.measured), address, str(SPINNER_PORT))
+    argv = (CANARY_PROGRAM, "spin", str(rig.cores.measured), address, str(SPINNER_PORT))
     slices: list[dict[bool, Sent]] = []
     with program(rig.network, server, argv, rig.folder, "spinner") as spinner:
         spinner.hear(_SECONDS)
@@ -152,7 +152,7 @@ def soaking(rig: Rig, server: str) -> Iterator[Soaker]:
     """Soaks up the measured core's idle time for a while."""
     path = rig.folder / "soaker.count"
     path.write_bytes(bytes(8))
-    argv = (_PROGRAM, "soak", str(rig.cores.measured), str(path))
+    argv = (CANARY_PROGRAM, "soak", str(rig.cores.measured), str(path))
     with (
         path.open("r+b") as file,
         mmap.mmap(file.fileno(), 8) as shared,

@@ -22,7 +22,7 @@ from experiments.records import figures as figures_of
 from experiments.records.record import Figure, Invariant, Sample
 from experiments.scale.coefficients import IN_NETWORKS
 from experiments.scale.drawings import CRITERIA, EMULATED, WINS
-from simulator.scale.costs import Costs, SaturatedError, Work, pauses
+from simulator.scale.costs import Costs, SaturatedError, Work
 from simulator.scale.loads import SEVERAL_SERVERS, WAYS, Round, ServerLoads, Way, loads
 from simulator.scale.model import Field, Result, Scenario, evaluate, evaluate_at, work_of
 from simulator.scale.placement import Placement
@@ -87,8 +87,6 @@ def one_group(
             if of_relay is None:
                 continue
             work = work_of(way, float(taken[busiest]), float(sent[busiest]), packet)
-            from_clients = (UNICAST_RATE + BROADCAST_RATE) / servers
-            work = replace(work, pauses=pauses(from_clients, 1.0))
             yield from _processor(f"one_group_processor.{name}", of_relay, work)
 
 

@@ -2,7 +2,8 @@
 
 So what is measured is the servers' own. On cores for all a server would pay for its copies' way through
 bridges and routers, and for waking each client, the dearer the less that had to do; and woken clients would
-take the core from it in the middle of a frame's copies.
+take the core from it in the middle of a frame's copies. The servers' core is kept awake: pauses between
+frames are milliseconds here, and are longer where several servers share the frames.
 
 A network is built anew in each sitting, all in an order drawn by chance: what a process has from its start,
 and how the machine does meanwhile, is then in the figures' intervals.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 
 from experiments.deployment import Settings
 from experiments.embodiments.vpn_servers.points import (
@@ -29,7 +30,7 @@ from experiments.progress import Progress
 from experiments.records import figures as figures_of
 from experiments.records.record import Figure, Sample
 from experiments.scale.offered import Counts, counted, foretold
-from simulator.scale.costs import Measured, pauses
+from simulator.scale.costs import Measured
 from simulator.scale.model import work_of
 from simulator.scale.sizes import sizes
 
@@ -187,9 +188,6 @@ def _cell(servers: Sequence[ServerInNetwork]) -> CellInNetwork:
             sum(each) / len(servers) for each in zip(*(one.cpu_ns for one in servers), strict=True)
         ]
     handled = (counts.datagrams_in + counts.copies_out) / (rounds * ROUND_SECONDS)
-    # What another server has just sent comes to a core that is awake and has the servers' code at hand.
-    from_clients = first.clients * sum(first.offer.frames(first.point.clients))
-    work = replace(work, pauses=pauses(from_clients, ROUND_SECONDS))
     measured = Measured(first.name, work, tuple(means))
     return CellInNetwork(first.point, first.offer, handled, measured)
 

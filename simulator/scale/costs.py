@@ -4,11 +4,7 @@ The cost of a server in a time is a sum: so much for each frame that comes in, e
 each octet that the cipher works on, each octet that is moved, each rekey and each message of it, each
 second that passes, and each run of datagrams that comes or leaves. A run is datagrams of one flow right
 behind each other: one wake-up, one system call or one pass of the kernel's program is for all of it, so
-that a datagram costs the less the longer its run is. Before a frame there may be a pause, in which others
-have the machine: the longer it was, the fewer of the caches' lines are still the server's, and the more the
-frame costs. Programs touch about as many lines as the root of the time that they run (Thiébaut, On the
-fractal dimension of computer programs, IEEE Transactions on Computers 38, 1989), so that is what a frame
-costs more by, and f frames evenly over s seconds the root of f s.
+that a datagram costs the less the longer its run is.
 
 The coefficients are those that fit measured cells best, none below 0: non-negative least squares on
 relative errors, so that cheap cells count as much as dear ones. How a cell scatters over its few blocks
@@ -35,12 +31,12 @@ from simulator.scale.routers import Reals
 QUANTITIES = (
     *("frame_in", "copy_out", "octet_sealed", "octet_moved"),
     *("rekey", "rekey_message", "second"),
-    *("run_in", "run_out", "pauses"),
+    *("run_in", "run_out"),
 )
 UNITS = (
     *("ns/frame", "ns/copy", "ns/octet", "ns/octet"),
     *("ns/rekey", "ns/message", "ns/s"),
-    *("ns/run", "ns/run", "ns/sqrt(frame s)"),
+    *("ns/run", "ns/run"),
 )
 SATURATED = 0.9
 """From this utilisation on waiting grows without measure, and what was measured below says nothing."""
@@ -74,8 +70,6 @@ class Work:
     """How long it is there: what it does whether frames come or not."""
     run: float = 1.0
     """So many datagrams of one flow come, and leave to each destination, right behind each other."""
-    pauses: float = 0.0
-    """The root of frames times seconds (:func:`pauses`), of frames before which others had the caches."""
 
     def row(self) -> tuple[float, ...]:
         """Returns the numbers in the order of QUANTITIES."""
@@ -89,7 +83,6 @@ class Work:
             self.seconds,
             self.frames_in / self.run,
             self.copies_out / self.run,
-            self.pauses,
         )
 
 
@@ -172,11 +165,6 @@ class Costs:
         """Takes up what :meth:`to_json` gave; the ends of intervals stand for all resamplings."""
         rows = np.array([[values[name][at] for name in QUANTITIES] for at in range(3)])
         return cls(rows[0], rows[1:], longest_run)
-
-
-def pauses(frames: float, seconds: float) -> float:
-    """Returns the measure of pauses before so many frames that come evenly over so long."""
-    return math.sqrt(frames * seconds)
 
 
 def times(work: Work, factor: float) -> Work:

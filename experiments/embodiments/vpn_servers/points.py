@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Literal
 from experiments.deployment import Deployment, Settings, deploy
 from experiments.embodiments.vpn_servers.faults import server_of
 from experiments.embodiments.vpn_servers.offering import cpu_ns, rest, send
+from experiments.instrument.awake import kept_awake
 from experiments.instrument.settings import Cores, pin, steer
 from experiments.records.record import Sample, Table
 from experiments.traffic.terminals import settle
@@ -183,7 +185,8 @@ def measure_offers(
 ) -> list[PointResult]:
     """Builds a point's network, lets frames flow for one offer after the other, and takes it down.
 
-    With ``cores`` the servers have one for themselves, and all that their copies come to is on the other.
+    With ``cores`` the servers have one for themselves, which never sleeps, and all that their copies come to
+    is on the other.
     """
     settings = replace(
         settings,
@@ -194,9 +197,11 @@ def measure_offers(
         tempfile.TemporaryDirectory(prefix="blindrelay-", dir="/run") as private,
         emulate(plan_of(point, family)) as network,
         deploy(network, Path(private), settings) as deployment,
+        ExitStack() as stack,
     ):
         if cores is not None:
             _set_apart(deployment, cores)
+            stack.enter_context(kept_awake(cores.measured))
         places = {
             client.name: server_of(deployment, client.name) for client in deployment.plan.clients()
         }

@@ -13,7 +13,6 @@ from simulator.scale.costs import (
     UnfittedError,
     Work,
     fit,
-    pauses,
     times,
 )
 from simulator.scale.loads import Way
@@ -143,27 +142,6 @@ def test_runs_that_were_not_measured_are_refused(run: float) -> None:
     alone = fit([run_cell(copies, 1) for copies in (1, 7)])
     with pytest.raises(UnfittedError, match="expected 1 to 1"):
         alone.predict(Work(1.0, 1.0, run=2))
-
-
-def test_a_frame_costs_more_the_longer_the_pause_before_it() -> None:
-    seconds = 1.5
-    measured = [
-        Measured(
-            "", work := Work(frames, copies * frames, pauses=pauses(frames, seconds)), (
-                frames * 20_000 + 1_000 * work.copies_out + 1e6 * (frames * seconds) ** 0.5,
-            )
-        )
-        for frames in (90.0, 450.0)
-        for copies in (3, 7)
-    ]  # fmt: skip
-    found = fit(measured)
-    assert found.interval("pauses")[0] == pytest.approx(1e6)
-    of_few, of_many = (
-        found.predict(Work(frames, pauses=pauses(frames, 1.0))).value / frames
-        for frames in (30, 3_000)
-    )
-    assert of_few > 2 * of_many
-    assert found.predict(Work(100)).value == pytest.approx(100 * 20_000)
 
 
 def test_a_plane_without_coefficients_is_refused_and_so_are_longer_runs() -> None:
