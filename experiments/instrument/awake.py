@@ -17,8 +17,9 @@ _END_SECONDS = 5.0
 def kept_awake(core: int) -> Iterator[None]:
     """Has the soaker run on a core meanwhile: at the lowest priority, so that whoever wants it has it.
 
-    A core that has nothing to do halts, and its machine may give it to others: after a pause of some
-    milliseconds a frame costs two and three times as much. Raises OSError when it cannot start.
+    A core that has nothing to do halts, and its machine may give it to others: a part of why a frame costs
+    more after a pause. The other part, caches that others have used, stays. Raises OSError when it cannot
+    start.
     """
     with tempfile.NamedTemporaryFile() as count:
         count.write(bytes(8))

@@ -3,7 +3,8 @@
 So what is measured is the servers' own. On cores for all a server would pay for its copies' way through
 bridges and routers, and for waking each client, the dearer the less that had to do; and woken clients would
 take the core from it in the middle of a frame's copies. The servers' core is kept awake: pauses between
-frames are milliseconds here, and are longer where several servers share the frames.
+frames are milliseconds here, and longer where several servers share the frames. They cost all the same, for
+caches that others have used meanwhile, which the model does not tell.
 
 A network is built anew in each sitting, all in an order drawn by chance: what a process has from its start,
 and how the machine does meanwhile, is then in the figures' intervals.
