@@ -95,7 +95,7 @@ class RelayServer:
         assert self._kernel is not None
         print(
             f"{PROGRAM}: relay waiting for its tables on {udp.address}, "
-            f"{self._kernel.say(self._planes.name)}",
+            + self._kernel.say(self._planes.name),
             flush=True,
         )
         keeping = self._loop.create_task(self.reporter.keep())

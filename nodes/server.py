@@ -85,7 +85,7 @@ class Server:
             self._state = "serving"
             print(
                 f"{PROGRAM}: {section.forwarding} serving on {udp.address}, "
-                f"{self._kernel.say(self._planes.name)}",
+                + self._kernel.say(self._planes.name),
                 flush=True,
             )
             await self._ended.wait()

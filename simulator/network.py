@@ -99,9 +99,6 @@ class Network:
             if link.kind is Kind.OUTSIDE:
                 self._lay(link, *link.ends)
                 self._lay(link, *reversed(link.ends))
-        self._owner = {
-            address: name for name, node in self.nodes.items() for address in node.addresses
-        }
 
     def attach(self, name: str, receive: Receive) -> None:
         """Has a host's packets given to ``receive``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,6 +96,3 @@ class Window:
             "copies": self.missing_copies != 0,
         }
         return tuple(name for name, holds in found.items() if holds)
-
-
-Measure = Callable[[], Window]

@@ -10,12 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
 from experiments.deployment import Deployment
-from experiments.instrument.accounting import waiting
+from experiments.instrument.accounting import cpu_time, waiting
 from experiments.instrument.settings import pin
 from experiments.traffic.probe import MARKER_LENGTH, SendPlan, Stream
 from experiments.traffic.probing import BROADCAST, ProbingError, expect_ready, mac_of
@@ -133,5 +132,4 @@ def rest(deployment: Deployment, servers: list[str]) -> None:
 
 def cpu_ns(deployment: Deployment, name: str) -> int:
     """Reads the processor time that a process has had, in ns."""
-    path = Path(f"/proc/{deployment.processes[name].pid}/schedstat")
-    return int(path.read_text(encoding="ascii").split()[0])
+    return cpu_time(deployment.processes[name].pid)
